@@ -1,0 +1,49 @@
+/*
+ * context: a directory that says which service, and as whom.
+ *
+ *   genesis.onus   the service: its id, its replicas and where they are
+ *   user.key       the key that requests are signed with; needed to submit only
+ *   config         optional: see below
+ *   receipts/      what was submitted and its receipts (host/receipt_store.h)
+ *
+ * config holds lines "key: value"; empty lines and lines that begin with '#' are ignored.
+ *
+ *   service: HEX          refuse any other genesis
+ *   address: ID HOST:PORT reach replica ID there, whatever genesis says
+ *   timeout: SECONDS      how long commands wait by default
+ */
+#ifndef ONUS_CLIENT_CONTEXT_H
+#define ONUS_CLIENT_CONTEXT_H
+
+#include <limits.h>
+
+#include "base/sign.h"
+#include "host/genesis_file.h"
+
+#define CONTEXT_CONFIG_SIZE_MAX (64u << 10)
+#define CONTEXT_TIMEOUT_MS_DEFAULT 30000u
+#define CONTEXT_TIMEOUT_S_MAX (7u * 24u * 3600u)
+
+struct context {
+    char directory[PATH_MAX - NAME_MAX - 1];
+    struct founding founding;
+    bool has_key;
+    struct secret_key secret;
+    struct public_key key;
+    uint32_t timeout_ms;
+};
+
+/*
+ * Load a context. directory: NULL for $ONUS_CONTEXT, else ~/.config/onus.
+ * Free it with context_free, also after a problem. Returns: 0 or -1.
+ */
+MUST_USE int context_load(struct context *context, const char *directory, struct problem *problem);
+void context_free(struct context *context);
+
+/* Load user.key, if that has not been done yet. Returns: 0 or -1. */
+MUST_USE int context_load_key(struct context *context, struct problem *problem);
+
+/* Where its receipts are. path: PATH_MAX characters. */
+void context_receipts_path(const struct context *context, char *path);
+
+#endif

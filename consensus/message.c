@@ -1,0 +1,106 @@
+/*
+ * message: see message.h. What a link's owner may say in somebody else's name: nothing.
+ */
+#include "consensus/message.h"
+
+static enum codec_result decode_pre_prepare(struct peer_message *message,
+                                            const struct configuration *configuration,
+                                            struct span payload) {
+    struct pre_prepare_message *const out = &message->pre_prepare.message;
+    enum codec_result result = pre_prepare_message_decode(out, &message->arena, payload);
+    if (result == CODEC_OK) {
+        result =
+            pre_prepare_decode(&message->pre_prepare.body, &message->arena, out->statement.body);
+    }
+    if (result != CODEC_OK) {
+        return result;
+    }
+    if (configuration_primary(configuration, message->pre_prepare.body.view) != message->from) {
+        return CODEC_MISMATCH;
+    }
+    message->signed_statement = true;
+    message->check = (struct sign_check){
+        .key = configuration->replicas[message->from].key,
+        .signature = out->statement.signature,
+        .body = out->statement.body,
+        .label = LABEL_PRE_PREPARE,
+    };
+    return CODEC_OK;
+}
+
+static enum codec_result decode_prepare(struct peer_message *message,
+                                        const struct configuration *configuration,
+                                        struct span payload) {
+    struct signed_body *const statement = &message->prepare.statement;
+    enum codec_result result =
+        signed_decode(statement, &message->arena, payload, STATEMENT_SIZE_MAX);
+    if (result == CODEC_OK) {
+        result = prepare_decode(&message->prepare.body, &message->arena, statement->body);
+    }
+    if (result != CODEC_OK) {
+        return result;
+    }
+    if (message->prepare.body.replica != message->from) {
+        return CODEC_MISMATCH;
+    }
+    message->signed_statement = true;
+    message->check = (struct sign_check){
+        .key = configuration->replicas[message->from].key,
+        .signature = statement->signature,
+        .body = statement->body,
+        .label = LABEL_PREPARE,
+    };
+    return CODEC_OK;
+}
+
+static enum codec_result decode_commit(struct peer_message *message, struct span payload) {
+    enum codec_result const result =
+        commit_message_decode(&message->commit, &message->arena, payload);
+    if (result != CODEC_OK) {
+        return result;
+    }
+    return message->commit.replica == message->from ? CODEC_OK : CODEC_MISMATCH;
+}
+
+enum codec_result peer_message_decode(struct peer_message *message,
+                                      const struct configuration *configuration, uint32_t from,
+                                      uint8_t kind, struct span payload) {
+    message->kind = (enum message_kind)kind;
+    message->from = from;
+    message->signed_statement = false;
+    /* Decoded structures are a few times larger than their bytes, whatever those are. */
+    arena_init(&message->arena, 8 * payload.size + (64u << 10));
+    struct arena *const arena = &message->arena;
+    switch (message->kind) {
+    case MESSAGE_PRE_PREPARE:
+        return decode_pre_prepare(message, configuration, payload);
+    case MESSAGE_PREPARE:
+        return decode_prepare(message, configuration, payload);
+    case MESSAGE_COMMIT:
+        return decode_commit(message, payload);
+    case MESSAGE_STATUS:
+        return status_message_decode(&message->status, arena, payload);
+    case MESSAGE_FETCH_REQUESTS:
+        return fetch_requests_message_decode(&message->fetch_requests, arena, payload);
+    case MESSAGE_REQUESTS:
+        return requests_message_decode(&message->requests, arena, payload);
+    case MESSAGE_FETCH_RANGE:
+        return fetch_range_message_decode(&message->fetch_range_first_entry, arena, payload);
+    case MESSAGE_RANGE:
+        return range_message_decode(&message->range, arena, payload);
+    case MESSAGE_REQUEST:
+    case MESSAGE_STATUS_QUERY:
+    case MESSAGE_RECEIPT_QUERY:
+    case MESSAGE_REPLY:
+    case MESSAGE_RESULT:
+    case MESSAGE_REJECT:
+    case MESSAGE_STATUS_REPLY:
+    case MESSAGE_RECEIPT_REPLY:
+        break;
+    }
+    return CODEC_RANGE;
+}
+
+void peer_message_free(struct peer_message *message) {
+    arena_free(&message->arena);
+}

@@ -1,0 +1,60 @@
+/*
+ * pool: requests that were checked and wait to be executed (protocol §5 step 1).
+ *
+ * Bounded by count and bytes, and by author, so that one author cannot take it all. The order of
+ * arrival is the order in which a primary proposes. An entry is queued, or taken by a batch that
+ * is not committed yet; entries are found by the digest that covers the signature, since a
+ * pre-prepare names them so and all must hold the same bytes.
+ */
+#ifndef ONUS_CONSENSUS_POOL_H
+#define ONUS_CONSENSUS_POOL_H
+
+#include "ledger/codec.h"
+#include "ledger/configuration.h"
+
+struct pool;
+
+struct pool_entry {
+    struct digest digest;
+    struct digest id;
+    uint64_t origin; /* who wants the reply; 0: nobody */
+    uint64_t min_index;
+    uint64_t taken_seq; /* the batch that took it; 0: queued */
+    uint32_t call_count;
+    uint32_t author; /* place in the configuration's authors */
+    struct span bytes;
+
+    /* private */
+    struct pool_entry *bucket_next;
+    struct pool_entry *queue_previous;
+    struct pool_entry *queue_next;
+};
+
+MUST_USE struct pool *pool_new(const struct configuration *configuration, uint32_t requests_max,
+                               size_t size_max);
+void pool_free(struct pool *pool);
+
+uint32_t pool_count(const struct pool *pool);
+/* Entries that no batch has taken. */
+uint32_t pool_queued(const struct pool *pool);
+/* Would a request of this author and size be taken now? */
+bool pool_has_room(const struct pool *pool, const struct public_key *author, size_t size);
+
+/*
+ * Add a request; its bytes are copied. `wanted`: a batch waits for it, so limits do not apply.
+ * Returns: the entry, new or already there; NULL when full, or out of memory.
+ */
+struct pool_entry *pool_add(struct pool *pool, const struct request *request, uint64_t origin,
+                            bool wanted);
+struct pool_entry *pool_find(const struct pool *pool, const struct digest *digest);
+
+/* The queue in order of arrival. */
+struct pool_entry *pool_first(const struct pool *pool);
+struct pool_entry *pool_after(const struct pool_entry *entry);
+
+void pool_take(struct pool *pool, struct pool_entry *entry, uint64_t seq);
+/* Undo pool_take: back to the front of the queue. */
+void pool_put_back(struct pool *pool, struct pool_entry *entry);
+void pool_remove(struct pool *pool, struct pool_entry *entry);
+
+#endif

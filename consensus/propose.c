@@ -1,0 +1,218 @@
+/*
+ * propose: the primary's turn (protocol §5 step 2, §4 evidence).
+ *
+ * It proposes at once while the pipeline has room; batches grow by themselves under load, since
+ * requests queue while the pipeline is full. An idle primary proposes one empty batch, so that the
+ * evidence for its last transactions reaches the ledger.
+ */
+#include "base/check.h"
+#include "consensus/state.h"
+
+/* Q signers of a committed batch: the primary, then backups by id. One bitmap for both parts. */
+static uint64_t choose_signers(const struct replica *replica, const struct slot *slot) {
+    uint32_t const primary = configuration_primary(replica->configuration, slot->body.view);
+    uint64_t const able = slot->prepared_by & slot->nonces_good;
+    uint64_t signers = UINT64_C(1) << primary;
+    uint32_t count = 1;
+    for (uint32_t r = 0; r < replica->configuration->replica_count; r++) {
+        if (count < replica->configuration->quorum && r != primary && (able >> r & 1) != 0) {
+            signers |= UINT64_C(1) << r;
+            count++;
+        }
+    }
+    CHECK(count == replica->configuration->quorum);
+    return signers;
+}
+
+struct evidence_parts {
+    struct signature signatures[REPLICAS_MAX];
+    struct nonce nonces[REPLICAS_MAX];
+};
+
+static void gather(const struct replica *replica, const struct slot *slot, uint64_t signers,
+                   struct evidence_parts *parts, struct batch_evidence *out) {
+    uint32_t const primary = configuration_primary(replica->configuration, slot->body.view);
+    *out = (struct batch_evidence){
+        .seq = slot->seq, .signatures = parts->signatures, .nonces = parts->nonces};
+    for (uint32_t r = 0; r < replica->configuration->replica_count; r++) {
+        if ((signers >> r & 1) == 0) {
+            continue;
+        }
+        parts->nonces[out->nonce_count++] = slot->nonces[r];
+        if (r != primary) {
+            parts->signatures[out->signature_count++] = slot->votes[r].signature;
+        }
+    }
+}
+
+/*
+ * Can this replica itself evidence the batch? After a restart, or after learning from the ledger
+ * that a batch committed, it may not hold all its parts.
+ */
+static bool can_evidence(const struct replica *replica, const struct slot *slot) {
+    uint32_t const primary = configuration_primary(replica->configuration, slot->body.view);
+    uint64_t const able = slot->prepared_by & slot->nonces_good;
+    return (slot->nonces_good >> primary & 1) != 0 &&
+           (uint32_t)__builtin_popcountll(able) + 1 >= replica->configuration->quorum;
+}
+
+/* Write the evidence for all newly committed batches into the effects' arena. */
+static struct span build_evidence(struct replica *replica, struct pre_prepare *body) {
+    uint64_t const from = checker_position(replica->checker)->evidence_upto;
+    struct evidence evidence;
+    evidence.batch_count = 0;
+    body->evidence_upto = from;
+    body->evidence_count = 0;
+    struct evidence_parts *const parts =
+        arena_alloc(&replica->effects->arena, EVIDENCE_BATCHES_MAX * sizeof *parts);
+    if (parts == NULL) {
+        replica->failed = true;
+        return (struct span){0};
+    }
+    for (uint64_t seq = from + 1;
+         seq <= replica->committed_seq && evidence.batch_count < EVIDENCE_BATCHES_MAX; seq++) {
+        struct slot *const slot = slot_find(replica, seq);
+        if (slot == NULL || !can_evidence(replica, slot)) {
+            break;
+        }
+        uint32_t const at = evidence.batch_count++;
+        uint64_t const signers = choose_signers(replica, slot);
+        gather(replica, slot, signers, &parts[at], &evidence.batches[at]);
+        body->evidence_signers[at] = signers;
+        body->evidence_count = evidence.batch_count;
+        body->evidence_upto = seq;
+    }
+    if (evidence.batch_count == 0) {
+        return (struct span){0};
+    }
+    buffer_clear(&replica->encode);
+    if (!evidence_encode(&replica->encode, &evidence)) {
+        replica->failed = true;
+    }
+    return effect_keep(replica, buffer_span(&replica->encode));
+}
+
+/* Take requests from the queue while the batch has room; drop those that can never execute. */
+static uint32_t fill_batch(struct replica *replica, struct slot *slot, struct digest *digests) {
+    const struct parameters *const parameters = &replica->configuration->parameters;
+    uint32_t count = 0;
+    struct pool_entry *entry = pool_first(replica->pool);
+    while (entry != NULL && !replica->failed) {
+        struct pool_entry *const next = pool_after(entry);
+        if (checker_batch_tx_count(replica->checker) + entry->call_count >
+                parameters->batch_calls_max ||
+            (count != 0 &&
+             slot->entries.size + entry->bytes.size > parameters->batch_size_soft_max)) {
+            break;
+        }
+        uint64_t const first = checker_next_index(replica->checker);
+        bool const expired = first + entry->call_count - 1 >= entry->min_index &&
+                             first + entry->call_count - 1 - entry->min_index >= parameters->window;
+        if (expired || window_find(checker_window(replica->checker), &entry->id, NULL)) {
+            if (expired && entry->origin != 0) {
+                reply_reject(replica, entry->origin, &entry->id, REJECT_EXPIRED);
+            }
+            pool_remove(replica->pool, entry);
+        } else if (first >= entry->min_index) {
+            pool_take(replica->pool, entry, slot->seq);
+            if (!batch_take_request(replica, slot, entry)) {
+                return count;
+            }
+            digests[count++] = entry->digest;
+        }
+        entry = next;
+    }
+    return count;
+}
+
+/* Complete, sign and seal the pre-prepare for the batch that was filled. */
+static bool sign_batch(struct replica *replica, struct slot *slot, struct pre_prepare *body,
+                       struct pre_prepare_message *message) {
+    checker_batch_fill(replica->checker, body, message->evidence);
+    struct nonce nonce;
+    slot->body = *body;
+    if (!slot_own_nonce(replica, slot, &nonce)) {
+        return false;
+    }
+    body->nonce_hash = nonce_commit(&replica->configuration->service, body->config, replica->self,
+                                    body->view, body->seq, &nonce);
+    buffer_clear(&replica->encode);
+    if (!pre_prepare_encode(&replica->encode, body)) {
+        return false;
+    }
+    message->statement.body = effect_keep(replica, buffer_span(&replica->encode));
+    message->statement.signature =
+        sign_labelled(&replica->signing_key, &replica->key, LABEL_PRE_PREPARE,
+                      &replica->configuration->service, message->statement.body);
+    return !replica->failed;
+}
+
+static void finish_proposal(struct replica *replica, struct slot *slot, struct pre_prepare *body,
+                            struct pre_prepare_message *message) {
+    if (!sign_batch(replica, slot, body, message) ||
+        !slot_store_statement(replica, slot, message)) {
+        replica->failed = true;
+        return;
+    }
+    enum rule const rule = batch_seal_statement(replica, slot, &sign_sink_trust);
+    CHECK(rule == RULE_NONE || checker_failed(replica->checker));
+    batch_sealed(replica, slot);
+    effect_append_slot(replica, slot);
+    slot->voted = true;
+    effect_send_all(replica, MESSAGE_PRE_PREPARE, buffer_span(&slot->statement), slot->position);
+    learn_from_evidence(replica);
+}
+
+static bool pipeline_has_room(const struct replica *replica) {
+    uint64_t const seq = replica->executed_seq + 1;
+    uint32_t const pipeline = replica->configuration->parameters.pipeline;
+    return seq <= replica->committed_seq + pipeline && slot_is_open(replica, seq) &&
+           replica->range_token == 0 && checker_checkpoint_known(replica->checker);
+}
+
+/* Transactions that committed, none waiting, and some time gone by: evidence them now. */
+static bool idle_evidence_due(const struct replica *replica) {
+    const struct ledger_position *const now = checker_position(replica->checker);
+    if (replica->committed_seq != replica->executed_seq || now->evidence_upto == now->seq ||
+        replica->now_ms < replica->progress_ms + EVIDENCE_IDLE_MS) {
+        return false;
+    }
+    const struct ledger_position *const evidenced =
+        checker_position_at(replica->checker, now->evidence_upto);
+    return evidenced != NULL && evidenced->next_index < now->next_index;
+}
+
+bool try_propose(struct replica *replica) {
+    if (!is_primary(replica) || !is_voting(replica) || !pipeline_has_room(replica) ||
+        (pool_queued(replica->pool) == 0 && !idle_evidence_due(replica))) {
+        return false;
+    }
+    struct slot *const slot = slot_claim(replica, replica->executed_seq + 1);
+    struct digest *const digests =
+        arena_alloc(&replica->effects->arena, BATCH_CALLS_MAX * sizeof *digests);
+    if (digests == NULL || slot->stage != SLOT_EMPTY) {
+        replica->failed |= digests == NULL;
+        return false;
+    }
+    uint64_t const mark = engine_mark(replica->engine);
+    struct pre_prepare body = {.time_ms = replica->wall_ms};
+    struct pre_prepare_message message = {.request_digests = digests};
+    message.evidence = build_evidence(replica, &body);
+    /* The rule of the ledger: evidence follows within the pipeline's depth (§4). */
+    bool const evidence_suffices =
+        body.evidence_upto + replica->configuration->parameters.pipeline >= slot->seq;
+    if (replica->failed || !evidence_suffices) {
+        return false;
+    }
+    batch_open(replica, slot);
+    message.request_count = fill_batch(replica, slot, digests);
+    if (replica->failed) {
+        return false;
+    }
+    if (message.request_count == 0 && !idle_evidence_due(replica)) {
+        batch_cancel(replica, slot, mark);
+        return false;
+    }
+    finish_proposal(replica, slot, &body, &message);
+    return true;
+}

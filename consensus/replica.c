@@ -1,0 +1,398 @@
+/*
+ * replica: construction, recovery, and the step that everything goes through. See replica.h.
+ */
+#include "consensus/replica.h"
+
+#include <stdlib.h>
+
+#include "base/check.h"
+#include "consensus/state.h"
+
+/* One request with the outcomes of all its calls, decoded. */
+#define SCRATCH_BUDGET (2 * (size_t)ENTRY_SIZE_MAX)
+
+bool is_primary(const struct replica *replica) {
+    return configuration_primary(replica->configuration,
+                                 checker_position(replica->checker)->view) == replica->self;
+}
+
+bool is_voting(const struct replica *replica) {
+    return replica->guard == GUARD_NONE;
+}
+
+struct replica *replica_new(const struct replica_options *options) {
+    struct replica *const replica = calloc(1, sizeof *replica);
+    if (replica == NULL) {
+        return NULL;
+    }
+    replica->configuration = options->configuration;
+    replica->self = options->self;
+    replica->signing_key = options->signing_key;
+    replica->key = options->configuration->replicas[options->self].key;
+    memcpy(replica->nonce_secret, options->nonce_secret, sizeof replica->nonce_secret);
+    replica->checker = options->checker;
+    replica->engine = options->engine;
+    execution_init(&replica->execution);
+    replay_init(&replica->replay);
+    arena_init(&replica->scratch, SCRATCH_BUDGET);
+    buffer_init(&replica->encode, FRAME_SIZE_MAX);
+    replica->slots = calloc(SLOTS_MAX, sizeof *replica->slots);
+    replica->pool = pool_new(options->configuration, options->limits.pool_requests_max,
+                             options->limits.pool_size_max);
+    if (replica->slots == NULL || replica->pool == NULL) {
+        replica_free(replica);
+        return NULL;
+    }
+    const struct ledger_position *const position = checker_position(replica->checker);
+    replica->executed_seq = position->seq;
+    replica->committed_seq = position->seq;
+    replica->evidenced_seq = position->seq;
+    replica->revealed_seq = position->seq;
+    replica->loaded_seq = position->seq;
+    replica->base_mark = engine_mark(replica->engine);
+    return replica;
+}
+
+void replica_free(struct replica *replica) {
+    if (replica == NULL) {
+        return;
+    }
+    for (unsigned i = 0; replica->slots != NULL && i < SLOTS_MAX; i++) {
+        slot_free(&replica->slots[i]);
+    }
+    free(replica->slots);
+    pool_free(replica->pool);
+    execution_free(&replica->execution);
+    replay_free(&replica->replay);
+    arena_free(&replica->scratch);
+    buffer_free(&replica->encode);
+    sign_key_wipe(&replica->signing_key);
+    explicit_bzero(replica->nonce_secret, sizeof replica->nonce_secret);
+    free(replica);
+}
+
+/* ---- recovery ---- */
+
+/* A backup that appended a batch may have voted for it: make the very same vote again. */
+static bool reload_vote(struct replica *replica, struct slot *slot) {
+    uint32_t const primary = configuration_primary(replica->configuration, slot->body.view);
+    slot->voted = true;
+    if (primary == replica->self) {
+        return true;
+    }
+    struct effects discarded;
+    effects_init(&discarded);
+    replica->effects = &discarded;
+    vote_for(replica, slot);
+    replica->effects = NULL;
+    effects_free(&discarded);
+    return !replica->failed;
+}
+
+enum rule replica_load_batch(struct replica *replica, const struct batch *batch) {
+    struct effects discarded;
+    effects_init(&discarded);
+    replica->effects = &discarded;
+    enum rule const rule = take_ledger_batch(replica, batch, &sign_sink_trust);
+    if (rule == RULE_NONE && !replica->failed) {
+        struct slot *const slot = slot_find(replica, replica->executed_seq);
+        CHECK(slot != NULL);
+        slot->stage = SLOT_EXECUTED;
+        replica->loaded_seq = replica->executed_seq;
+        learn_from_evidence(replica);
+    }
+    replica->effects = NULL;
+    effects_free(&discarded);
+    if (rule == RULE_NONE && !replica->failed) {
+        replica->failed = !reload_vote(replica, slot_find(replica, replica->executed_seq));
+    }
+    return rule;
+}
+
+static void reload_certificate(struct replica *replica, struct slot *slot,
+                               const struct journal_record *record) {
+    uint32_t at = 0;
+    for (uint32_t r = 0; r < replica->configuration->replica_count; r++) {
+        if ((record->signers >> r & 1) == 0 || at == record->signature_count) {
+            continue;
+        }
+        if (r != replica->self) {
+            slot->votes[r] = (struct vote){
+                .present = true,
+                .pre_prepare_digest = record->pre_prepare_digest,
+                .nonce_hash = record->nonce_hashes[at],
+                .signature = record->signatures[at],
+            };
+            slot->prepared_by |= UINT64_C(1) << r;
+        }
+        at++;
+    }
+    struct nonce nonce;
+    if (!slot_own_nonce(replica, slot, &nonce)) {
+        replica->failed = true;
+        return;
+    }
+    slot->nonces[replica->self] = nonce;
+    slot->nonces_come |= UINT64_C(1) << replica->self;
+    slot->nonces_good |= UINT64_C(1) << replica->self;
+    slot->revealed = true;
+}
+
+void replica_load_journal(struct replica *replica, const struct journal_record *record) {
+    const struct ledger_position *const now = checker_position(replica->checker);
+    if (record->seq > now->seq || record->ledger_seq > now->seq ||
+        record->ledger_entries > now->entries) {
+        replica_engage_guard(replica, GUARD_LEDGER_SHORT);
+        return;
+    }
+    if (record->seq <= replica->evidenced_seq) {
+        return;
+    }
+    struct slot *const slot = slot_find(replica, record->seq);
+    if (slot == NULL || !digest_equal(&slot->digest, &record->pre_prepare_digest)) {
+        replica_engage_guard(replica, GUARD_LEDGER_SHORT);
+        return;
+    }
+    reload_certificate(replica, slot, record);
+    if (record->seq > replica->revealed_seq) {
+        replica->revealed_seq = record->seq;
+    }
+}
+
+void replica_engage_guard(struct replica *replica, enum guard guard) {
+    if (replica->guard == GUARD_NONE) {
+        replica->guard = guard;
+    }
+}
+
+const char *guard_text(enum guard guard) {
+    switch (guard) {
+    case GUARD_NONE:
+        return "voting";
+    case GUARD_JOURNAL_MISSING:
+        return "the journal or the ledger is missing: nobody knows what this key signed before";
+    case GUARD_LEDGER_SHORT:
+        return "the ledger is shorter or older than the journal remembers";
+    case GUARD_SIGNED_ELSEWHERE:
+        return "a peer's ledger holds this key's signature for a batch that ours has lost";
+    }
+    UNREACHABLE();
+}
+
+/* ---- running ---- */
+
+static void dispatch_message(struct replica *replica, const struct peer_message *message) {
+    switch (message->kind) {
+    case MESSAGE_PRE_PREPARE:
+        on_pre_prepare(replica, message);
+        return;
+    case MESSAGE_PREPARE:
+        on_prepare(replica, message);
+        return;
+    case MESSAGE_COMMIT:
+        on_commit(replica, message);
+        return;
+    case MESSAGE_STATUS:
+        on_status(replica, message);
+        return;
+    case MESSAGE_FETCH_REQUESTS:
+        on_fetch_requests(replica, message);
+        return;
+    case MESSAGE_FETCH_RANGE:
+        on_fetch_range(replica, message);
+        return;
+    case MESSAGE_RANGE:
+        on_range(replica, message);
+        return;
+    case MESSAGE_REQUESTS: /* the driver hands over each request by itself, once verified */
+    case MESSAGE_REQUEST:
+    case MESSAGE_STATUS_QUERY:
+    case MESSAGE_RECEIPT_QUERY:
+    case MESSAGE_REPLY:
+    case MESSAGE_RESULT:
+    case MESSAGE_REJECT:
+    case MESSAGE_STATUS_REPLY:
+    case MESSAGE_RECEIPT_REPLY:
+        return;
+    }
+}
+
+static void on_verified(struct replica *replica, uint64_t token, bool all_hold) {
+    if (token != 0 && token == replica->range_token) {
+        on_range_verified(replica, all_hold);
+        return;
+    }
+    for (uint64_t seq = replica->executed_seq + 1; slot_is_open(replica, seq); seq++) {
+        struct slot *const slot = slot_find(replica, seq);
+        if (slot == NULL || slot->verify_token != token) {
+            continue;
+        }
+        slot->verify_token = 0;
+        slot->evidence_verified = all_hold;
+        if (!all_hold) {
+            slot->refused = true;
+            effect_note(replica, NOTE_PRE_PREPARE_REFUSED,
+                        configuration_primary(replica->configuration, slot->body.view), seq,
+                        RULE_EVIDENCE_SIGNATURE);
+        }
+        return;
+    }
+}
+
+static void on_checkpoint(struct replica *replica, const struct event *event) {
+    for (unsigned i = 0; i < CUTS_MAX; i++) {
+        struct cut *const cut = &replica->cuts[i];
+        if (!cut->used || !cut->started || cut->cut.header.seq != event->checkpoint.seq) {
+            continue;
+        }
+        struct digest digest;
+        cut->cut.header.state_count = event->checkpoint.state_count;
+        cut->cut.header.state_root = event->checkpoint.state_root;
+        buffer_clear(&replica->encode);
+        if (!checkpoint_cut_digest(&digest, &replica->encode, &replica->configuration->service,
+                                   &cut->cut)) {
+            replica->failed = true;
+            return;
+        }
+        checker_checkpoint_learn(replica->checker, cut->cut.header.seq, &digest);
+        engine_absorb(replica->engine, cut->cut.header.seq);
+        cut->used = false;
+        return;
+    }
+}
+
+static void dispatch(struct replica *replica, const struct event *event) {
+    switch (event->kind) {
+    case EVENT_TICK:
+        return;
+    case EVENT_PEER_UP:
+        replica->status_due_ms = replica->now_ms;
+        return;
+    case EVENT_MESSAGE:
+        dispatch_message(replica, event->message);
+        return;
+    case EVENT_REQUEST:
+        on_request(replica, event->request.origin, event->request.request);
+        return;
+    case EVENT_RECEIPT_QUERY:
+        on_receipt_query(replica, event->receipt_query.origin, &event->receipt_query.request_id);
+        return;
+    case EVENT_DURABLE:
+        CHECK(event->durable <= replica->disk_position);
+        replica->durable_position = event->durable;
+        return;
+    case EVENT_VERIFIED:
+        on_verified(replica, event->verified.token, event->verified.all_hold);
+        return;
+    case EVENT_CHECKPOINT:
+        on_checkpoint(replica, event);
+        return;
+    }
+}
+
+enum verdict replica_step(struct replica *replica, const struct event *event,
+                          struct effects *effects) {
+    effects->count = 0;
+    arena_reset(&effects->arena);
+    replica->effects = effects;
+    replica->now_ms = event->now_ms > replica->now_ms ? event->now_ms : replica->now_ms;
+    replica->wall_ms = event->wall_ms;
+    dispatch(replica, event);
+    bool moved = true;
+    while (moved && !replica->failed) {
+        moved = try_execute(replica);
+        moved |= try_propose(replica);
+        moved |= try_finish(replica);
+    }
+    catch_up_tick(replica);
+    if (replica->now_ms >= replica->status_due_ms) {
+        send_status(replica);
+    }
+    replica->effects = NULL;
+    bool const failed =
+        replica->failed || checker_failed(replica->checker) || engine_failed(replica->engine);
+    return failed ? VERDICT_FATAL : VERDICT_OK;
+}
+
+uint64_t replica_deadline(const struct replica *replica) {
+    const struct ledger_position *const now = checker_position(replica->checker);
+    uint64_t const idle = replica->progress_ms + EVIDENCE_IDLE_MS;
+    bool const may_idle = is_primary(replica) && now->evidence_upto != now->seq &&
+                          replica->committed_seq == replica->executed_seq && idle > replica->now_ms;
+    return may_idle && idle < replica->status_due_ms ? idle : replica->status_due_ms;
+}
+
+bool replica_wants_request(const struct replica *replica, const struct digest *request_digest) {
+    for (uint64_t seq = replica->executed_seq + 1; slot_is_open(replica, seq); seq++) {
+        const struct slot *const slot = &replica->slots[seq % SLOTS_MAX];
+        if (slot->seq != seq || slot->stage != SLOT_RECEIVED) {
+            continue;
+        }
+        for (uint32_t i = 0; i < slot->message.request_count; i++) {
+            if (digest_equal(&slot->message.request_digests[i], request_digest)) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+enum reject_reason replica_request_refusal(const struct replica *replica,
+                                           const struct request *request) {
+    const struct configuration *const configuration = replica->configuration;
+    if (window_find(checker_window(replica->checker), &request->id, NULL) ||
+        pool_find(replica->pool, &request->digest) != NULL) {
+        return (enum reject_reason)0;
+    }
+    if (!configuration_has_author(configuration, &request->author)) {
+        return REJECT_AUTHOR;
+    }
+    uint64_t const window = configuration->parameters.window;
+    uint64_t const last = checker_position(replica->checker)->next_index + request->call_count - 1;
+    if (request->min_index > last + window) {
+        return REJECT_TOO_EARLY;
+    }
+    if (last >= request->min_index && last - request->min_index >= window) {
+        return REJECT_EXPIRED;
+    }
+    return pool_has_room(replica->pool, &request->author, request->bytes.size)
+               ? (enum reject_reason)0
+               : REJECT_BUSY;
+}
+
+void replica_status(const struct replica *replica, struct replica_status *status) {
+    const struct ledger_position *const now = checker_position(replica->checker);
+    const struct ledger_position *const committed =
+        checker_position_at(replica->checker, replica->committed_seq);
+    CHECK(committed != NULL);
+    *status = (struct replica_status){
+        .config = replica->configuration->number,
+        .view = now->view,
+        .primary = configuration_primary(replica->configuration, now->view),
+        .executed_seq = replica->executed_seq,
+        .committed_seq = replica->committed_seq,
+        .evidenced_seq = replica->evidenced_seq,
+        .next_index = now->next_index,
+        .committed_index = committed->next_index,
+        .entries = now->entries,
+        .pool_requests = pool_count(replica->pool),
+        .guard = replica->guard,
+    };
+}
+
+void replica_check_invariants(const struct replica *replica) {
+    const struct ledger_position *const now = checker_position(replica->checker);
+    CHECK(replica->evidenced_seq <= replica->committed_seq);
+    CHECK(replica->committed_seq <= replica->executed_seq);
+    CHECK(replica->revealed_seq <= replica->executed_seq);
+    CHECK(now->seq == replica->executed_seq);
+    CHECK(replica->durable_position <= replica->disk_position);
+    for (uint64_t seq = replica->evidenced_seq + 1; seq <= replica->executed_seq; seq++) {
+        const struct slot *const slot = &replica->slots[seq % SLOTS_MAX];
+        CHECK(slot->seq == seq);
+        CHECK(slot->stage == SLOT_EXECUTED ||
+              (slot->stage == SLOT_TENTATIVE && replica->range_token != 0));
+        CHECK(!slot->revealed || slot->voted);
+        CHECK((slot->nonces_good & ~slot->nonces_come) == 0);
+    }
+}

@@ -1,0 +1,258 @@
+/*
+ * replica: the L-PBFT replica as a pure state machine (protocol §5).
+ *
+ * It is given events and answers with effects. It reads no clock, opens nothing, draws no
+ * randomness: the same events give the same effects, byte for byte. Whoever drives it (node/, a
+ * test, a simulator) carries out effects in order and reports back what came of them.
+ *
+ * A batch goes through: proposed (primary) or received (backup); executed early and appended;
+ * prepared (a pre-prepare and Q-1 prepares); revealed (this replica's nonce may leave, in order of
+ * sequence numbers); committed (Q nonces, the primary's among them); evidenced (a later batch of
+ * the ledger carries those). What is evidenced is settled: never rolled back.
+ *
+ * Durability: every append and every journal record takes the next disk position. A send names the
+ * position that must be durable before it may leave. As long as there are no view changes, every
+ * signed statement waits for the ledger through its batch, and every nonce also for the journal
+ * record with the prepared certificate (§5).
+ *
+ * Ownership: what an event points to lives until the step returns, what effects point to until the
+ * next step. To keep bytes, copy them.
+ */
+#ifndef ONUS_CONSENSUS_REPLICA_H
+#define ONUS_CONSENSUS_REPLICA_H
+
+#include "base/arena.h"
+#include "base/sign.h"
+#include "consensus/message.h"
+#include "execution/engine.h"
+#include "ledger/batch.h"
+#include "ledger/checker.h"
+#include "ledger/codec.h"
+#include "ledger/codec_journal.h"
+#include "ledger/wire.h"
+
+struct replica;
+
+struct replica_limits {
+    uint32_t pool_requests_max; /* requests waiting, of all authors */
+    size_t pool_size_max;       /* bytes of them */
+};
+
+struct replica_options {
+    const struct configuration *configuration; /* borrowed */
+    uint32_t self;                             /* this replica's id */
+    struct secret_key signing_key;
+    uint8_t nonce_secret[32];
+    struct checker *checker; /* borrowed; at genesis or loaded from a snapshot */
+    struct engine *engine;   /* borrowed; its base at the same place */
+    struct replica_limits limits;
+};
+
+/* NULL: out of memory. */
+MUST_USE struct replica *replica_new(const struct replica_options *options);
+void replica_free(struct replica *replica);
+
+/* ---- recovery: before the first step, in this order ---- */
+
+/* Replay the next whole batch of this replica's own ledger. Returns: the rule broken, if any. */
+MUST_USE enum rule replica_load_batch(struct replica *replica, const struct batch *batch);
+
+/*
+ * Load one record of the journal, oldest first, after all batches. A record beyond the ledger, or
+ * for another batch than the ledger's, engages the amnesia guard.
+ */
+void replica_load_journal(struct replica *replica, const struct journal_record *record);
+
+/* Why a replica does not vote. */
+enum guard {
+    GUARD_NONE = 0,
+    GUARD_JOURNAL_MISSING, /* nobody knows what this key signed before */
+    GUARD_LEDGER_SHORT,    /* the journal remembers more than the ledger holds */
+    GUARD_SIGNED_ELSEWHERE /* a peer's ledger holds this key's signature for what ours lacks */
+};
+
+/* Never vote with this key again (§5). It serves and follows. */
+void replica_engage_guard(struct replica *replica, enum guard guard);
+const char *guard_text(enum guard guard);
+
+/* ---- events ---- */
+
+enum event_kind {
+    EVENT_TICK,          /* time has passed */
+    EVENT_PEER_UP,       /* a link to a peer came up */
+    EVENT_MESSAGE,       /* from a peer; its signature, if it has one, holds */
+    EVENT_REQUEST,       /* from a client or fetched from a peer; decoded, its signature holds */
+    EVENT_RECEIPT_QUERY, /* a client asks for an executed request's receipt */
+    EVENT_DURABLE,       /* all disk positions up to this one are durable */
+    EVENT_VERIFIED,      /* the answer to EFFECT_VERIFY */
+    EVENT_CHECKPOINT     /* the answer to EFFECT_CHECKPOINT; the engine's base now holds it */
+};
+
+struct event {
+    enum event_kind kind;
+    uint64_t now_ms;  /* monotonic */
+    uint64_t wall_ms; /* since the epoch */
+    union {
+        uint32_t peer;
+        const struct peer_message *message;
+        struct {
+            uint64_t origin; /* who wants the reply; 0: nobody (fetched from a peer) */
+            const struct request *request;
+        } request;
+        struct {
+            uint64_t origin;
+            struct digest request_id;
+        } receipt_query;
+        uint64_t durable;
+        struct {
+            uint64_t token;
+            bool all_hold;
+        } verified;
+        struct {
+            uint64_t seq;
+            uint64_t state_count;
+            struct digest state_root;
+        } checkpoint;
+    };
+};
+
+/* ---- effects ---- */
+
+enum effect_kind {
+    EFFECT_APPEND,        /* an entry to the ledger: takes disk position `position` */
+    EFFECT_TRUNCATE,      /* the ledger to `entries` entries: takes disk position `position` */
+    EFFECT_JOURNAL,       /* a record to the journal: takes disk position `position` */
+    EFFECT_SEND,          /* a frame to a peer, once `after` is durable */
+    EFFECT_SEND_CLIENT,   /* a frame to a client, once `after` is durable */
+    EFFECT_SERVE_RANGE,   /* read entries from `entries` on, whole batches up to the last evidenced
+                             one, and send them to the peer as MESSAGE_RANGE */
+    EFFECT_SERVE_RECEIPT, /* make a receipt reply from the ledger on disk and send it */
+    EFFECT_VERIFY,        /* check signatures, answer with EVENT_VERIFIED */
+    EFFECT_CHECKPOINT,    /* bring the base to the cut, digest its state, EVENT_CHECKPOINT */
+    EFFECT_EVIDENCE,      /* two statements that convict their author: keep them */
+    EFFECT_NOTE           /* something an operator should read */
+};
+
+/* What an operator reads in the log. */
+enum note_kind {
+    NOTE_PRE_PREPARE_REFUSED, /* the primary proposed what breaks `rule` */
+    NOTE_RANGE_REFUSED,       /* a peer served entries that break `rule` */
+    NOTE_CAUGHT_UP,           /* a range was applied, up to `seq` */
+    NOTE_GUARD,               /* the amnesia guard was engaged */
+    NOTE_NONCE_REFUSED,       /* a nonce that does not match its commitment */
+    NOTE_CONFLICT             /* two statements of one replica for one batch */
+};
+
+struct effect {
+    enum effect_kind kind;
+    union {
+        struct {
+            uint64_t position;
+            struct entry entry;
+            bool batch_end; /* the batch is complete with this entry: a segment may close */
+        } append;
+        struct {
+            uint64_t position;
+            uint64_t entries;
+        } truncate;
+        struct {
+            uint64_t position;
+            struct journal_record record;
+        } journal;
+        struct {
+            uint64_t after;
+            uint32_t peer;
+            enum message_kind kind;
+            struct span payload;
+        } send;
+        struct {
+            uint64_t after;
+            uint64_t origin;
+            enum message_kind kind;
+            struct span payload;
+        } send_client;
+        struct {
+            uint32_t peer;
+            uint64_t first_entry;
+            uint64_t end_entry; /* one past the last entry that may be served */
+        } serve_range;
+        struct {
+            uint64_t origin;
+            struct digest request_id;
+            struct window_place place;
+        } serve_receipt;
+        struct {
+            uint64_t token;
+            uint32_t count;
+            const struct sign_check *checks; /* bodies live as long as the effects */
+        } verify;
+        const struct checkpoint_cut *checkpoint; /* state_count and state_root still open */
+        struct {
+            enum label label; /* LABEL_PRE_PREPARE or LABEL_PREPARE */
+            uint32_t replica;
+            struct signed_body first;
+            struct signed_body second;
+        } evidence;
+        struct {
+            enum note_kind kind;
+            enum rule rule;
+            uint32_t replica;
+            uint64_t seq;
+        } note;
+    };
+};
+
+/* The effects of one step, in the order in which they must be carried out. */
+struct effects {
+    struct effect *items;
+    uint32_t count;
+    uint32_t capacity;
+    struct arena arena; /* owns what items point to */
+};
+
+void effects_init(struct effects *effects);
+void effects_free(struct effects *effects);
+
+/* ---- running ---- */
+
+enum verdict {
+    VERDICT_OK,
+    VERDICT_FATAL /* memory or the store failed: end the process, restart from the disk */
+};
+
+MUST_USE enum verdict replica_step(struct replica *replica, const struct event *event,
+                                   struct effects *effects);
+
+/* When the next EVENT_TICK is due, in now_ms. */
+uint64_t replica_deadline(const struct replica *replica);
+
+/* Is this digest one of a request that a pre-prepare waits for? Others are not worth a check. */
+bool replica_wants_request(const struct replica *replica, const struct digest *request_digest);
+
+/*
+ * Would this request be taken now? Asked before its signature is paid for. Returns 0, or why not.
+ * REJECT_UNKNOWN never; a request already executed or waiting is taken (0): it gets its reply.
+ */
+enum reject_reason replica_request_refusal(const struct replica *replica,
+                                           const struct request *request);
+
+struct replica_status {
+    uint64_t config;
+    uint64_t view;
+    uint32_t primary;
+    uint64_t executed_seq;
+    uint64_t committed_seq;
+    uint64_t evidenced_seq;
+    uint64_t next_index;
+    uint64_t committed_index;
+    uint64_t entries;
+    uint64_t pool_requests;
+    enum guard guard;
+};
+
+void replica_status(const struct replica *replica, struct replica_status *status);
+
+/* Assert what must hold between steps. Cheap enough for every step of a simulation. */
+void replica_check_invariants(const struct replica *replica);
+
+#endif

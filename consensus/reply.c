@@ -1,0 +1,249 @@
+/*
+ * reply: what clients are told (protocol §5 steps 4 and 5).
+ *
+ * With its nonce a replica answers every client that has a request in the batch: one message a
+ * client, whatever the number of its requests. The primary, without which no batch moves anyway,
+ * adds results and Merkle paths; whoever retries gets them from every replica.
+ */
+#include <stdlib.h>
+
+#include "base/check.h"
+#include "consensus/state.h"
+
+static uint64_t send_client_after(const struct slot *slot) {
+    return slot->reveal_position;
+}
+
+static void send_client(struct replica *replica, uint64_t origin, enum message_kind kind,
+                        struct span payload, uint64_t after) {
+    struct effect *const effect = effect_add(replica, EFFECT_SEND_CLIENT);
+    if (effect != NULL) {
+        effect->send_client.origin = origin;
+        effect->send_client.kind = kind;
+        effect->send_client.payload = payload;
+        effect->send_client.after = after;
+    }
+}
+
+/* This replica's part of the certificate, encoded once for all clients of the batch. */
+static struct span encode_reply(struct replica *replica, const struct slot *slot) {
+    bool const primary =
+        configuration_primary(replica->configuration, slot->body.view) == replica->self;
+    struct reply_message const reply = {
+        .view = slot->body.view,
+        .seq = slot->seq,
+        .replica = replica->self,
+        .pre_prepare_digest = slot->digest,
+        .signature =
+            primary ? slot->message.statement.signature : slot->votes[replica->self].signature,
+        .nonce = slot->nonces[replica->self],
+    };
+    buffer_clear(&replica->encode);
+    if (!reply_message_encode(&replica->encode, &reply)) {
+        replica->failed = true;
+    }
+    return effect_keep(replica, buffer_span(&replica->encode));
+}
+
+/* Where each outcome of the slot lies. */
+static struct span *outcome_spans(struct replica *replica, const struct slot *slot) {
+    size_t const count = slot->outcome_sizes.size / sizeof(uint32_t);
+    struct span *const spans = arena_alloc(&replica->effects->arena, (count + 1) * sizeof *spans);
+    size_t offset = 0;
+    for (size_t i = 0; spans != NULL && i < count; i++) {
+        uint32_t size = 0;
+        memcpy(&size, slot->outcome_sizes.data + i * sizeof size, sizeof size);
+        spans[i] = span_of(slot->outcomes.data + offset, size);
+        offset += size;
+    }
+    return spans;
+}
+
+static bool describe_result(struct replica *replica, const struct slot *slot,
+                            const struct slot_request *request, const struct span *outcomes,
+                            struct request_result *result) {
+    struct digest *const flanks =
+        arena_alloc(&replica->effects->arena, MERKLE_RANGE_PROOF_MAX * sizeof *flanks);
+    if (flanks == NULL) {
+        return false;
+    }
+    *result = (struct request_result){
+        .request_id = request->id,
+        .first_index = request->first_index,
+        .leaf = request->leaf,
+        .outcome_count = request->call_count,
+        .outcomes = &outcomes[request->leaf],
+        .flanks = flanks,
+    };
+    result->flank_count = tree_range_proof(&slot->tree, flanks, request->leaf, request->call_count);
+    return true;
+}
+
+/* A result message must fit a frame: several are sent when outcomes are large. */
+#define RESULT_SIZE_SOFT_MAX (FRAME_SIZE_MAX / 16)
+
+static void send_results(struct replica *replica, const struct slot *slot, uint64_t origin,
+                         struct request_result *results, uint32_t count) {
+    struct result_message const message = {
+        .pre_prepare = slot->message.statement, .count = count, .results = results};
+    buffer_clear(&replica->encode);
+    if (count == 0) {
+        return;
+    }
+    if (!result_message_encode(&replica->encode, &message)) {
+        replica->failed = true;
+        return;
+    }
+    send_client(replica, origin, MESSAGE_RESULT,
+                effect_keep(replica, buffer_span(&replica->encode)), send_client_after(slot));
+}
+
+static void reply_one_client(struct replica *replica, struct slot *slot, uint64_t origin,
+                             struct span reply, const struct span *outcomes,
+                             struct request_result *results) {
+    uint32_t count = 0;
+    size_t size = 0;
+    send_client(replica, origin, MESSAGE_REPLY, reply, send_client_after(slot));
+    for (uint32_t i = 0; outcomes != NULL && i < slot_request_count(slot); i++) {
+        const struct slot_request *const request = slot_request_at(slot, i);
+        if (request->origin != origin) {
+            continue;
+        }
+        if (!describe_result(replica, slot, request, outcomes, &results[count])) {
+            replica->failed = true;
+            return;
+        }
+        for (uint32_t k = 0; k < request->call_count; k++) {
+            size += outcomes[request->leaf + k].size + 64;
+        }
+        count++;
+        if (size > RESULT_SIZE_SOFT_MAX) {
+            send_results(replica, slot, origin, results, count);
+            count = 0;
+            size = 0;
+        }
+    }
+    send_results(replica, slot, origin, results, count);
+}
+
+static int origin_compare(const void *a, const void *b) {
+    uint64_t left = 0;
+    uint64_t right = 0;
+    memcpy(&left, a, sizeof left);
+    memcpy(&right, b, sizeof right);
+    return (left > right) - (left < right);
+}
+
+void reply_batch(struct replica *replica, struct slot *slot, bool with_result) {
+    uint32_t const count = slot_request_count(slot);
+    if (count == 0 || !slot->revealed) {
+        return;
+    }
+    struct arena *const arena = &replica->effects->arena;
+    uint64_t *const origins = arena_alloc(arena, count * sizeof *origins);
+    struct request_result *const results = arena_alloc(arena, count * sizeof *results);
+    struct span *const outcomes = with_result ? outcome_spans(replica, slot) : NULL;
+    if (origins == NULL || results == NULL || (with_result && outcomes == NULL)) {
+        replica->failed = true;
+        return;
+    }
+    uint32_t origin_count = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t const candidate = slot_request_at(slot, i)->origin;
+        if (candidate != 0) {
+            origins[origin_count++] = candidate;
+        }
+    }
+    if (origin_count == 0) {
+        return;
+    }
+    qsort(origins, origin_count, sizeof *origins, origin_compare);
+    struct span const reply = encode_reply(replica, slot);
+    for (uint32_t i = 0; i < origin_count; i++) {
+        if (i == 0 || origins[i] != origins[i - 1]) {
+            reply_one_client(replica, slot, origins[i], reply, outcomes, results);
+        }
+    }
+}
+
+/* One client asks again for one request: give it all that this replica can say, and no more. */
+static void reply_again(struct replica *replica, struct slot *slot,
+                        const struct slot_request *request) {
+    if (!slot->revealed) {
+        return; /* the batch will be answered when it is */
+    }
+    const struct span *const outcomes = outcome_spans(replica, slot);
+    struct request_result result;
+    if (outcomes == NULL || !describe_result(replica, slot, request, outcomes, &result)) {
+        replica->failed = true;
+        return;
+    }
+    send_client(replica, request->origin, MESSAGE_REPLY, encode_reply(replica, slot),
+                send_client_after(slot));
+    send_results(replica, slot, request->origin, &result, 1);
+}
+
+void reply_reject(struct replica *replica, uint64_t origin, const struct digest *request_id,
+                  enum reject_reason reason) {
+    struct reject_message const reject = {
+        .request_id = *request_id,
+        .reason = reason,
+        .next_index = checker_position(replica->checker)->next_index,
+    };
+    buffer_clear(&replica->encode);
+    if (!reject_message_encode(&replica->encode, &reject)) {
+        replica->failed = true;
+        return;
+    }
+    send_client(replica, origin, MESSAGE_REJECT,
+                effect_keep(replica, buffer_span(&replica->encode)), 0);
+}
+
+void reply_executed(struct replica *replica, uint64_t origin, const struct digest *request_id,
+                    const struct window_place *place) {
+    if (origin == 0) {
+        return;
+    }
+    if (place->seq <= replica->evidenced_seq) {
+        struct effect *const effect = effect_add(replica, EFFECT_SERVE_RECEIPT);
+        if (effect != NULL) {
+            effect->serve_receipt.origin = origin;
+            effect->serve_receipt.request_id = *request_id;
+            effect->serve_receipt.place = *place;
+        }
+        return;
+    }
+    struct slot *const slot = slot_find(replica, place->seq);
+    for (uint32_t i = 0; slot != NULL && i < slot_request_count(slot); i++) {
+        struct slot_request *const request = slot_request_at(slot, i);
+        if (digest_equal(&request->id, request_id)) {
+            request->origin = origin;
+            reply_again(replica, slot, request);
+            return;
+        }
+    }
+}
+
+void on_request(struct replica *replica, uint64_t origin, const struct request *request) {
+    struct window_place place;
+    if (window_find(checker_window(replica->checker), &request->id, &place)) {
+        reply_executed(replica, origin, &request->id, &place);
+        return;
+    }
+    bool taken = pool_add(replica->pool, request, origin, false) != NULL;
+    if (!taken && replica_wants_request(replica, &request->digest)) {
+        taken = pool_add(replica->pool, request, origin, true) != NULL;
+    }
+    if (!taken && origin != 0) {
+        reply_reject(replica, origin, &request->id, REJECT_BUSY);
+    }
+}
+
+void on_receipt_query(struct replica *replica, uint64_t origin, const struct digest *request_id) {
+    struct window_place place;
+    if (window_find(checker_window(replica->checker), request_id, &place)) {
+        reply_executed(replica, origin, request_id, &place);
+    } else {
+        reply_reject(replica, origin, request_id, REJECT_UNKNOWN);
+    }
+}

@@ -1,0 +1,154 @@
+/*
+ * status: who is how far, what to say again, and what to fetch (protocol §5, §7).
+ *
+ * On a timer every replica tells the others how far it is. One that sees a peer stuck behind it
+ * repeats what it said about the next batches; one that is itself far behind asks a peer for a
+ * range of the ledger. Status is unsigned and believed only that far.
+ */
+#include "base/check.h"
+#include "consensus/state.h"
+
+/* The highest committed batch that any peer claims. */
+static uint64_t highest_claim(const struct replica *replica) {
+    uint64_t highest = 0;
+    for (uint32_t r = 0; r < replica->configuration->replica_count; r++) {
+        const struct peer *const peer = &replica->peers[r];
+        if (peer->known && peer->status.committed_seq > highest) {
+            highest = peer->status.committed_seq;
+        }
+    }
+    return highest;
+}
+
+static bool is_stuck(const struct replica *replica) {
+    bool const has_work = replica->executed_seq > replica->committed_seq ||
+                          replica->revealed_seq < replica->committed_seq ||
+                          highest_claim(replica) > replica->committed_seq;
+    return has_work && replica->now_ms >= replica->progress_ms + STUCK_AFTER_MS;
+}
+
+void send_status(struct replica *replica) {
+    const struct ledger_position *const committed =
+        checker_position_at(replica->checker, replica->committed_seq);
+    CHECK(committed != NULL);
+    struct status_message const status = {
+        .config = replica->configuration->number,
+        .view = checker_position(replica->checker)->view,
+        .executed_seq = replica->executed_seq,
+        .committed_seq = replica->committed_seq,
+        .evidenced_seq = replica->evidenced_seq,
+        .evidenced_entries = committed->entries,
+        .wants_answer = is_stuck(replica),
+    };
+    buffer_clear(&replica->encode);
+    if (!status_message_encode(&replica->encode, &status)) {
+        replica->failed = true;
+        return;
+    }
+    effect_send_all(replica, MESSAGE_STATUS, effect_keep(replica, buffer_span(&replica->encode)),
+                    0);
+    replica->status_due_ms = replica->now_ms + STATUS_INTERVAL_MS;
+}
+
+/* Repeat what this replica said about the next batches of a peer that is stuck. */
+static void help(struct replica *replica, uint32_t peer, const struct status_message *status) {
+    uint64_t const first = status->committed_seq + 1;
+    uint64_t const ahead = 2 * (uint64_t)replica->configuration->parameters.pipeline;
+    for (uint64_t seq = first; seq < first + ahead && seq <= replica->executed_seq; seq++) {
+        struct slot *const slot = slot_find(replica, seq);
+        if (slot != NULL) {
+            resend_slot(replica, slot, peer);
+        }
+    }
+}
+
+void on_status(struct replica *replica, const struct peer_message *message) {
+    struct peer *const peer = &replica->peers[message->from];
+    peer->known = true;
+    peer->status = message->status;
+    if (message->status.wants_answer && message->status.config == replica->configuration->number) {
+        help(replica, message->from, &message->status);
+    }
+}
+
+/* ---- requests that a peer lacks ---- */
+
+void on_fetch_requests(struct replica *replica, const struct peer_message *message) {
+    const struct fetch_requests_message *const fetch = &message->fetch_requests;
+    struct span *const requests =
+        arena_alloc(&replica->effects->arena, WIRE_REQUESTS_MAX * sizeof *requests);
+    struct requests_message answer = {.requests = requests};
+    size_t size = 0;
+    for (uint32_t i = 0; requests != NULL && i < fetch->digest_count; i++) {
+        const struct pool_entry *const entry = pool_find(replica->pool, &fetch->digests[i]);
+        if (entry != NULL && size + entry->bytes.size < FRAME_SIZE_MAX / 2) {
+            requests[answer.count++] = entry->bytes;
+            size += entry->bytes.size + 16;
+        }
+    }
+    if (answer.count == 0) {
+        return;
+    }
+    buffer_clear(&replica->encode);
+    if (!requests_message_encode(&replica->encode, &answer)) {
+        replica->failed = true;
+        return;
+    }
+    effect_send(replica, message->from, MESSAGE_REQUESTS,
+                effect_keep(replica, buffer_span(&replica->encode)), 0);
+}
+
+/* ---- ranges ---- */
+
+void on_fetch_range(struct replica *replica, const struct peer_message *message) {
+    const struct ledger_position *const committed =
+        checker_position_at(replica->checker, replica->committed_seq);
+    CHECK(committed != NULL);
+    struct effect *const effect = effect_add(replica, EFFECT_SERVE_RANGE);
+    if (effect != NULL) {
+        effect->serve_range.peer = message->from;
+        effect->serve_range.first_entry = message->fetch_range_first_entry;
+        effect->serve_range.end_entry = committed->entries;
+    }
+}
+
+/* The next peer after the last one asked that claims to be ahead of this replica. */
+static bool choose_peer(const struct replica *replica, uint32_t *chosen) {
+    uint32_t const count = replica->configuration->replica_count;
+    for (uint32_t i = 1; i <= count; i++) {
+        uint32_t const r = (replica->range_peer + i) % count;
+        const struct peer *const peer = &replica->peers[r];
+        if (r != replica->self && peer->known &&
+            peer->status.committed_seq > replica->executed_seq) {
+            *chosen = r;
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Ask for a range when messages alone will not close the gap, or have not for a while. */
+void catch_up_tick(struct replica *replica) {
+    uint64_t const highest = highest_claim(replica);
+    uint64_t const pipeline = replica->configuration->parameters.pipeline;
+    bool const far_behind = highest > replica->executed_seq + 2 * pipeline;
+    bool const waited = highest > replica->executed_seq &&
+                        replica->now_ms >= replica->progress_ms + 2 * STUCK_AFTER_MS;
+    bool const asking = replica->range_asked && replica->now_ms < replica->range_deadline_ms;
+    uint32_t peer = 0;
+    if (replica->range_token != 0 || asking || (!far_behind && !waited) ||
+        !checker_checkpoint_known(replica->checker) || !choose_peer(replica, &peer)) {
+        return;
+    }
+    replica->range_asked = true;
+    replica->range_peer = peer;
+    replica->range_deadline_ms = replica->now_ms + RANGE_RETRY_MS;
+    buffer_clear(&replica->encode);
+    if (!fetch_range_message_encode(&replica->encode,
+                                    checker_position(replica->checker)->entries)) {
+        replica->failed = true;
+        return;
+    }
+    effect_send(replica, peer, MESSAGE_FETCH_RANGE,
+                effect_keep(replica, buffer_span(&replica->encode)), 0);
+}

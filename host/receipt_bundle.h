@@ -1,0 +1,59 @@
+/*
+ * receipt_bundle: the receipts of all calls of one request, kept together.
+ *
+ * The calls of a request execute side by side in one batch, so their receipts share the request,
+ * the certificate and most of their paths. A client keeps the shared form, which is several times
+ * smaller, and makes single receipts from it when somebody asks for one (protocol §8).
+ *
+ * Pure. Nothing here judges signatures: that is receipts/receipt.h.
+ */
+#ifndef ONUS_HOST_RECEIPT_BUNDLE_H
+#define ONUS_HOST_RECEIPT_BUNDLE_H
+
+#include "base/problem.h"
+#include "ledger/wire.h"
+
+/*
+ * Does the result place the request in the batch that the pre-prepare describes? Checks counts,
+ * indices, the request's window of W indices, and that the leaves lead to the batch root. If so,
+ * the receipt of every call has valid paths.
+ * Returns: false when it does not, or memory is exhausted.
+ */
+MUST_USE bool receipt_bundle_holds(const struct digest *service, const struct request *request,
+                                   const struct request_result *result,
+                                   const struct pre_prepare *pre_prepare, uint64_t window);
+
+struct receipt_bundle {
+    struct span request; /* encoded */
+    struct request_result result;
+    struct span certificate; /* encoded */
+};
+
+/* One receipt, encoded; the span lives during the call. Return anything but 0 to stop. */
+typedef int (*receipt_visitor)(void *context, const struct digest *request_id, uint32_t position,
+                               struct span receipt);
+
+/* Which calls: `count` of them from `first` on; count UINT32_MAX: all that follow. */
+struct receipt_range {
+    uint32_t first;
+    uint32_t count;
+};
+
+/*
+ * Make receipts.
+ * Returns: 0; what the visitor returned; -1 with a problem when the bundle's parts do not belong
+ * together (EXIT_CORRUPT), there is no such call, or memory is exhausted.
+ */
+MUST_USE int receipt_bundle_visit(const struct digest *service, const struct receipt_bundle *bundle,
+                                  struct receipt_range range, receipt_visitor visitor,
+                                  void *context, struct problem *problem);
+
+/* The bundle as it is stored, without request id and certificate; see receipt_bundle.c. */
+MUST_USE bool receipt_bundle_encode(struct buffer *out, const struct receipt_bundle *bundle);
+/* Certificate and request id stay empty. Spans point into arena or bytes. False: damaged. */
+MUST_USE bool receipt_bundle_decode(struct receipt_bundle *out, struct arena *arena,
+                                    struct span bytes);
+
+#define RECEIPT_BUNDLE_SIZE_MAX (ENTRY_SIZE_MAX + MERKLE_RANGE_PROOF_MAX * DIGEST_SIZE + 64u)
+
+#endif

@@ -1,0 +1,707 @@
+/*
+ * checker: see checker.h.
+ *
+ * Invariants: `now` is the position after the last sealed batch; marks[s % MARKS] is the position
+ * after batch s for every s in [mark_first, now.seq]; pending[s % MARKS] describes every batch in
+ * (now.evidence_upto, now.seq] and as far back as a rollback may need; the window holds exactly
+ * the requests of sealed batches, plus those of the batch in progress.
+ */
+#include "ledger/checker.h"
+
+#include <stdlib.h>
+
+#include "base/check.h"
+#include "ledger/derive.h"
+
+#define CHECKPOINTS_KNOWN_MAX 4u
+
+struct checkpoint_known {
+    uint64_t seq;
+    struct digest digest;
+    bool known;
+};
+
+struct checker {
+    const struct configuration *configuration;
+    struct window *window;
+    struct ledger_position now;
+    struct ledger_position marks[CHECKER_MARKS_MAX];
+    struct pending_batch pending[CHECKER_MARKS_MAX];
+    uint64_t mark_first;
+    uint64_t settled_seq;
+    struct checkpoint_known checkpoints[CHECKPOINTS_KNOWN_MAX];
+    uint64_t loaded_window_seq;
+    struct digest loaded_window_root;
+
+    /* the batch in progress */
+    bool in_batch;
+    enum rule request_rule; /* the first rule that a request of the batch broke */
+    uint64_t batch_first_index;
+    uint64_t batch_tx_count;
+    struct tree batch_tree;
+
+    bool failed;
+};
+
+struct checker *checker_new(const struct configuration *configuration) {
+    struct checker *const checker = calloc(1, sizeof *checker);
+    if (checker == NULL) {
+        return NULL;
+    }
+    checker->configuration = configuration;
+    tree_init(&checker->batch_tree);
+    checker->window = window_new(&configuration->service, configuration->parameters.window);
+    if (checker->window == NULL) {
+        checker_free(checker);
+        return NULL;
+    }
+    return checker;
+}
+
+void checker_free(struct checker *checker) {
+    if (checker == NULL) {
+        return;
+    }
+    window_free(checker->window);
+    tree_free(&checker->batch_tree);
+    free(checker);
+}
+
+const struct ledger_position *checker_position(const struct checker *checker) {
+    return &checker->now;
+}
+
+const struct window *checker_window(const struct checker *checker) {
+    return checker->window;
+}
+
+const struct configuration *checker_configuration(const struct checker *checker) {
+    return checker->configuration;
+}
+
+bool checker_failed(const struct checker *checker) {
+    return checker->failed;
+}
+
+static void mark_now(struct checker *checker) {
+    checker->marks[checker->now.seq % CHECKER_MARKS_MAX] = checker->now;
+    if (checker->now.seq - checker->mark_first >= CHECKER_MARKS_MAX) {
+        checker->mark_first = checker->now.seq - CHECKER_MARKS_MAX + 1;
+    }
+}
+
+/* ---- where a ledger starts ---- */
+
+void checker_start(struct checker *checker, struct span genesis) {
+    struct ledger_position *const now = &checker->now;
+    *now = (struct ledger_position){.entries = 1, .next_index = 1};
+    frontier_init(&now->frontier);
+    struct digest const leaf = ledger_leaf(ENTRY_GENESIS, genesis);
+    frontier_append(&now->frontier, &leaf);
+    mark_now(checker);
+
+    struct checkpoint_cut cut;
+    checker_cut(checker, &cut);
+    cut.header.state_root = merkle_empty_root();
+    struct buffer encoded;
+    buffer_init(&encoded, STATEMENT_SIZE_MAX);
+    struct digest digest;
+    if (checkpoint_cut_digest(&digest, &encoded, &checker->configuration->service, &cut)) {
+        checker_checkpoint_learn(checker, 0, &digest);
+        now->checkpoint_digest = digest;
+        mark_now(checker);
+    } else {
+        checker->failed = true;
+    }
+    buffer_free(&encoded);
+}
+
+static bool header_loads(struct checker *checker, const struct checkpoint_header *header,
+                         const struct checker_snapshot *snapshot) {
+    struct ledger_position *const now = &checker->now;
+    *now = (struct ledger_position){
+        .entries = header->entries,
+        .view = header->view,
+        .view_start = header->view_start,
+        .seq = header->seq,
+        .next_index = header->next_index,
+        .evidence_upto = header->evidence_upto,
+        .gov_index = header->gov_index,
+        .time_ms = header->time_ms,
+        .checkpoint_seq = header->checkpoint_seq,
+        .checkpoint_digest = header->checkpoint_digest,
+    };
+    if (header->config != checker->configuration->number || header->next_index == 0 ||
+        header->entries < header->ledger_leaves || header->evidence_upto > header->seq ||
+        header->pending_count != header->seq - header->evidence_upto ||
+        !frontier_load(&now->frontier, header->ledger_leaves, snapshot->frontier)) {
+        return false;
+    }
+    struct digest const root = frontier_root(&now->frontier);
+    if (!digest_equal(&root, &header->ledger_root)) {
+        return false;
+    }
+    for (uint32_t i = 0; i < header->pending_count; i++) {
+        const struct pending_batch *const pending = &header->pending[i];
+        if (pending->seq != header->evidence_upto + 1 + i) {
+            return false;
+        }
+        checker->pending[pending->seq % CHECKER_MARKS_MAX] = *pending;
+    }
+    return true;
+}
+
+bool checker_load(struct checker *checker, const struct checker_snapshot *snapshot,
+                  struct arena *arena, bool rebuild_window) {
+    struct checkpoint_header header;
+    if (checkpoint_header_decode(&header, arena, snapshot->header) != CODEC_OK ||
+        !header_loads(checker, &header, snapshot)) {
+        return false;
+    }
+    checker->mark_first = header.seq;
+    checker->settled_seq = header.seq;
+    mark_now(checker);
+    struct digest const own =
+        hash_labelled(LABEL_CHECKPOINT, &checker->configuration->service, snapshot->header);
+    checker_checkpoint_learn(checker, header.checkpoint_seq, &header.checkpoint_digest);
+    checker_checkpoint_learn(checker, header.seq, &own);
+    checker->loaded_window_seq = header.seq;
+    checker->loaded_window_root = header.window_root;
+    if (rebuild_window) {
+        return true;
+    }
+    for (uint32_t i = 0; i < snapshot->window_count; i++) {
+        struct window_batch batch;
+        if (window_batch_decode(&batch, arena, snapshot->window[i]) != CODEC_OK ||
+            !checker_load_window(checker, &batch)) {
+            return false;
+        }
+    }
+    return checker_window_holds(checker);
+}
+
+bool checker_load_window(struct checker *checker, const struct window_batch *batch) {
+    uint64_t end_index = batch->first_index;
+    for (uint32_t i = 0; i < batch->request_count; i++) {
+        end_index += batch->call_counts[i];
+    }
+    /* What is no longer in the window is not in its root either, and must not be believed. */
+    bool const is_live =
+        end_index + checker->configuration->parameters.window > checker->now.next_index;
+    return is_live && batch->seq <= checker->now.seq && window_load(checker->window, batch);
+}
+
+bool checker_window_holds(const struct checker *checker) {
+    uint64_t first_entry = 0;
+    struct digest const root = window_root(checker->window, checker->loaded_window_seq,
+                                           checker->now.next_index, &first_entry);
+    return digest_equal(&root, &checker->loaded_window_root);
+}
+
+/* ---- requests of a batch ---- */
+
+void checker_batch_begin(struct checker *checker) {
+    checker_batch_begin_stated(checker, checker->now.next_index);
+}
+
+void checker_batch_begin_stated(struct checker *checker, uint64_t first_index) {
+    CHECK(!checker->in_batch);
+    checker->in_batch = true;
+    checker->batch_first_index = first_index;
+    checker->request_rule = RULE_NONE;
+    checker->batch_tx_count = 0;
+    tree_clear(&checker->batch_tree);
+}
+
+uint64_t checker_next_index(const struct checker *checker) {
+    return checker->in_batch ? checker->batch_first_index + checker->batch_tx_count
+                             : checker->now.next_index;
+}
+
+uint32_t checker_batch_tx_count(const struct checker *checker) {
+    return (uint32_t)checker->batch_tx_count;
+}
+
+enum rule checker_request_admissible(const struct checker *checker, const struct request *request) {
+    uint64_t const first = checker_next_index(checker);
+    uint64_t const last = first + request->call_count - 1;
+    if (!configuration_has_author(checker->configuration, &request->author)) {
+        return RULE_REQUEST_AUTHOR;
+    }
+    if (first < request->min_index ||
+        last - request->min_index >= checker->configuration->parameters.window) {
+        return RULE_REQUEST_WINDOW;
+    }
+    if (window_find(checker->window, &request->id, NULL)) {
+        return RULE_REQUEST_DUPLICATE;
+    }
+    return RULE_NONE;
+}
+
+void checker_batch_add(struct checker *checker, const struct request *request,
+                       const struct digest *outcomes, const struct sign_sink *sink) {
+    CHECK(checker->in_batch);
+    enum rule rule = checker_request_admissible(checker, request);
+    struct sign_check const signature = {
+        .key = request->author,
+        .signature = request->signature,
+        .body = request->header,
+        .label = LABEL_REQUEST,
+    };
+    if (rule == RULE_NONE && !sink->check(sink->context, &signature, RULE_REQUEST_SIGNATURE)) {
+        rule = RULE_REQUEST_SIGNATURE;
+    }
+    if (checker->request_rule == RULE_NONE) {
+        checker->request_rule = rule;
+    }
+    uint64_t const first = checker_next_index(checker);
+    for (uint32_t i = 0; i < request->call_count; i++) {
+        struct digest const leaf = batch_leaf(&request->digest, i, first + i, &outcomes[i]);
+        checker->failed |= !tree_append(&checker->batch_tree, &leaf);
+    }
+    checker->batch_tx_count += request->call_count;
+    if (!window_find(checker->window, &request->id, NULL)) {
+        checker->failed |= !window_add(checker->window, &request->id, request->call_count);
+    }
+}
+
+void checker_batch_abandon(struct checker *checker) {
+    CHECK(checker->in_batch);
+    window_abandon(checker->window);
+    checker->in_batch = false;
+    checker->batch_tx_count = 0;
+}
+
+void checker_batch_tree_take(struct checker *checker, struct tree *tree) {
+    CHECK(!checker->in_batch);
+    struct tree const taken = checker->batch_tree;
+    checker->batch_tree = *tree;
+    *tree = taken;
+}
+
+/* ---- the pre-prepare of a batch ---- */
+
+uint64_t checker_checkpoint_for(const struct checker *checker, uint64_t seq) {
+    uint64_t const interval = checker->configuration->parameters.checkpoint_interval;
+    uint64_t const passed = seq / interval;
+    return passed < 2 ? 0 : (passed - 1) * interval;
+}
+
+static const struct digest *checkpoint_find(const struct checker *checker, uint64_t seq) {
+    for (unsigned i = 0; i < CHECKPOINTS_KNOWN_MAX; i++) {
+        if (checker->checkpoints[i].known && checker->checkpoints[i].seq == seq) {
+            return &checker->checkpoints[i].digest;
+        }
+    }
+    return NULL;
+}
+
+bool checker_checkpoint_known(const struct checker *checker) {
+    return checkpoint_find(checker, checker_checkpoint_for(checker, checker->now.seq + 1)) != NULL;
+}
+
+void checker_checkpoint_learn(struct checker *checker, uint64_t seq, const struct digest *digest) {
+    if (checkpoint_find(checker, seq) != NULL) {
+        return;
+    }
+    memmove(&checker->checkpoints[1], &checker->checkpoints[0],
+            sizeof checker->checkpoints - sizeof checker->checkpoints[0]);
+    checker->checkpoints[0] =
+        (struct checkpoint_known){.seq = seq, .digest = *digest, .known = true};
+}
+
+/* M as it is just before the pre-prepare entry: the ledger so far, and the evidence entry. */
+static struct frontier frontier_before(const struct checker *checker, struct span evidence) {
+    struct frontier frontier = checker->now.frontier;
+    if (evidence.size != 0) {
+        struct digest const leaf = ledger_leaf(ENTRY_EVIDENCE, evidence);
+        frontier_append(&frontier, &leaf);
+    }
+    return frontier;
+}
+
+void checker_batch_fill(const struct checker *checker, struct pre_prepare *pre_prepare,
+                        struct span evidence) {
+    CHECK(checker->in_batch);
+    const struct ledger_position *const now = &checker->now;
+    struct frontier const before = frontier_before(checker, evidence);
+    uint64_t const seq = now->seq + 1;
+    const struct digest *const checkpoint =
+        checkpoint_find(checker, checker_checkpoint_for(checker, seq));
+    CHECK(checkpoint != NULL);
+    pre_prepare->config = checker->configuration->number;
+    pre_prepare->view = now->view;
+    pre_prepare->seq = seq;
+    pre_prepare->view_start = now->view_start;
+    pre_prepare->ledger_root = frontier_root(&before);
+    pre_prepare->ledger_leaves = before.leaf_count;
+    pre_prepare->batch_root = tree_root(&checker->batch_tree);
+    pre_prepare->first_index = checker->batch_first_index;
+    pre_prepare->tx_count = (uint32_t)checker->batch_tx_count;
+    pre_prepare->kind = BATCH_NORMAL;
+    pre_prepare->gov_index = now->gov_index;
+    pre_prepare->checkpoint_seq = checker_checkpoint_for(checker, seq);
+    pre_prepare->checkpoint_digest = *checkpoint;
+    if (pre_prepare->time_ms < now->time_ms) {
+        pre_prepare->time_ms = now->time_ms;
+    }
+}
+
+/* Is what lies here what was signed? */
+static enum rule judge_binding(const struct checker *checker, const struct batch_seal *seal,
+                               const struct frontier *before, const struct sign_sink *sink) {
+    const struct configuration *const configuration = checker->configuration;
+    const struct pre_prepare *const body = seal->pre_prepare;
+    struct sign_check const signature = {
+        .key = configuration->replicas[configuration_primary(configuration, body->view)].key,
+        .signature = seal->statement.signature,
+        .body = seal->statement.body,
+        .label = LABEL_PRE_PREPARE,
+    };
+    if (!sink->check(sink->context, &signature, RULE_SIGNATURE)) {
+        return RULE_SIGNATURE;
+    }
+    struct digest const ledger_root = frontier_root(before);
+    if (body->ledger_leaves != before->leaf_count ||
+        !digest_equal(&ledger_root, &body->ledger_root)) {
+        return RULE_LEDGER_ROOT;
+    }
+    struct digest const batch_root = tree_root(&checker->batch_tree);
+    return digest_equal(&batch_root, &body->batch_root) ? RULE_NONE : RULE_BATCH_ROOT;
+}
+
+/* Does the batch stand in its place? */
+static enum rule judge_place(const struct checker *checker, const struct pre_prepare *body) {
+    const struct ledger_position *const now = &checker->now;
+    const struct parameters *const parameters = &checker->configuration->parameters;
+    if (body->config != checker->configuration->number) {
+        return RULE_CONFIGURATION;
+    }
+    if (body->view != now->view) {
+        return RULE_VIEW;
+    }
+    if (body->seq != now->seq + 1) {
+        return RULE_SEQUENCE;
+    }
+    if (body->view_start != now->view_start) {
+        return RULE_VIEW_START;
+    }
+    if (body->first_index != now->next_index) {
+        return RULE_FIRST_INDEX;
+    }
+    if (body->tx_count != checker->batch_tx_count || body->tx_count > parameters->batch_calls_max) {
+        return RULE_TX_COUNT;
+    }
+    if (body->kind != BATCH_NORMAL) {
+        return RULE_BATCH_KIND;
+    }
+    if (body->gov_index != now->gov_index) {
+        return RULE_GOVERNANCE_INDEX;
+    }
+    return body->time_ms < now->time_ms ? RULE_TIME : RULE_NONE;
+}
+
+/* Is the checkpoint named the right one, with the digest that replay gives? */
+static enum rule judge_checkpoint(const struct checker *checker, const struct pre_prepare *body) {
+    uint64_t const seq = checker_checkpoint_for(checker, checker->now.seq + 1);
+    const struct digest *const digest = checkpoint_find(checker, seq);
+    CHECK(digest != NULL);
+    if (body->checkpoint_seq != seq) {
+        return RULE_CHECKPOINT_SEQUENCE;
+    }
+    return digest_equal(digest, &body->checkpoint_digest) ? RULE_NONE : RULE_CHECKPOINT_DIGEST;
+}
+
+/* Does one signer's nonce, and its prepare rebuilt from it, hold (§4, §8)? */
+static enum rule judge_signer(const struct checker *checker, const struct pending_batch *pending,
+                              uint32_t replica, const struct nonce *nonce,
+                              const struct signature *signature, const struct sign_sink *sink) {
+    const struct configuration *const configuration = checker->configuration;
+    struct prepared_batch const batch = {
+        .config = configuration->number,
+        .view = pending->view,
+        .seq = pending->seq,
+        .digest = pending->pre_prepare_digest,
+    };
+    struct prepare prepare;
+    prepare_rebuild(&prepare, &configuration->service, &batch, replica, nonce);
+    if (signature == NULL) {
+        return digest_equal(&prepare.nonce_hash, &pending->nonce_hash) ? RULE_NONE
+                                                                       : RULE_EVIDENCE_NONCE;
+    }
+    struct buffer body;
+    buffer_init(&body, STATEMENT_SIZE_MAX);
+    enum rule rule = RULE_EVIDENCE_SIGNATURE;
+    if (prepare_encode(&body, &prepare)) {
+        struct sign_check const check = {
+            .key = configuration->replicas[replica].key,
+            .signature = *signature,
+            .body = buffer_span(&body),
+            .label = LABEL_PREPARE,
+        };
+        if (sink->check(sink->context, &check, RULE_EVIDENCE_SIGNATURE)) {
+            rule = RULE_NONE;
+        }
+    }
+    buffer_free(&body);
+    return rule;
+}
+
+/* Does the evidence for one batch hold: Q signers, their nonces and signatures (§4)? */
+static enum rule judge_batch_evidence(const struct checker *checker,
+                                      const struct pending_batch *pending, uint64_t signers,
+                                      const struct batch_evidence *evidence,
+                                      const struct sign_sink *sink) {
+    const struct configuration *const configuration = checker->configuration;
+    uint32_t const primary = configuration_primary(configuration, pending->view);
+    if (!configuration_is_quorum(configuration, signers) || (signers >> primary & 1) == 0) {
+        return RULE_EVIDENCE_SIGNERS;
+    }
+    if (evidence->seq != pending->seq || evidence->nonce_count != configuration->quorum ||
+        evidence->signature_count != configuration->quorum - 1) {
+        return RULE_EVIDENCE_CONTENT;
+    }
+    const struct nonce *nonce = evidence->nonces;
+    const struct signature *signature = evidence->signatures;
+    for (uint32_t replica = 0; replica < configuration->replica_count; replica++) {
+        if ((signers >> replica & 1) == 0) {
+            continue;
+        }
+        bool const is_primary = replica == primary;
+        enum rule const rule =
+            judge_signer(checker, pending, replica, nonce, is_primary ? NULL : signature, sink);
+        if (rule != RULE_NONE) {
+            return rule;
+        }
+        nonce++;
+        signature += is_primary ? 0 : 1;
+    }
+    return RULE_NONE;
+}
+
+static enum rule judge_evidence(const struct checker *checker, const struct batch_seal *seal,
+                                const struct sign_sink *sink) {
+    const struct ledger_position *const now = &checker->now;
+    const struct pre_prepare *const body = seal->pre_prepare;
+    uint64_t const seq = now->seq + 1;
+    uint32_t const pipeline = checker->configuration->parameters.pipeline;
+    if (body->evidence_upto < now->evidence_upto || body->evidence_upto >= seq ||
+        body->evidence_upto + pipeline < seq ||
+        body->evidence_count != body->evidence_upto - now->evidence_upto) {
+        return RULE_EVIDENCE_RANGE;
+    }
+    uint32_t const given = seal->evidence == NULL ? 0 : seal->evidence->batch_count;
+    if (given != body->evidence_count) {
+        return RULE_EVIDENCE_CONTENT;
+    }
+    if (given == 0 && body->tx_count == 0) {
+        return RULE_BATCH_EMPTY;
+    }
+    for (uint32_t i = 0; i < given; i++) {
+        const struct pending_batch *const pending =
+            &checker->pending[(now->evidence_upto + 1 + i) % CHECKER_MARKS_MAX];
+        CHECK(pending->seq == now->evidence_upto + 1 + i);
+        enum rule const rule = judge_batch_evidence(checker, pending, body->evidence_signers[i],
+                                                    &seal->evidence->batches[i], sink);
+        if (rule != RULE_NONE) {
+            return rule;
+        }
+    }
+    return RULE_NONE;
+}
+
+static enum rule judge(const struct checker *checker, const struct batch_seal *seal,
+                       const struct frontier *before, const struct sign_sink *sink) {
+    enum rule rule = judge_binding(checker, seal, before, sink);
+    if (rule == RULE_NONE) {
+        rule = judge_place(checker, seal->pre_prepare);
+    }
+    if (rule == RULE_NONE) {
+        rule = checker->request_rule;
+    }
+    if (rule == RULE_NONE) {
+        rule = judge_checkpoint(checker, seal->pre_prepare);
+    }
+    if (rule == RULE_NONE) {
+        rule = judge_evidence(checker, seal, sink);
+    }
+    return rule;
+}
+
+static void advance(struct checker *checker, const struct batch_seal *seal,
+                    const struct frontier *before) {
+    const struct pre_prepare *const body = seal->pre_prepare;
+    struct ledger_position *const now = &checker->now;
+    struct digest const leaf = ledger_leaf(ENTRY_PRE_PREPARE, seal->entry_payload);
+    now->frontier = *before;
+    frontier_append(&now->frontier, &leaf);
+    now->seq = body->seq;
+    now->next_index += body->tx_count;
+    now->evidence_upto = body->evidence_upto;
+    now->time_ms = body->time_ms;
+    now->checkpoint_seq = body->checkpoint_seq;
+    now->checkpoint_digest = body->checkpoint_digest;
+    checker->pending[now->seq % CHECKER_MARKS_MAX] = (struct pending_batch){
+        .seq = now->seq,
+        .view = body->view,
+        .pre_prepare_digest = hash_statement(LABEL_PRE_PREPARE, &checker->configuration->service,
+                                             seal->statement.body, &seal->statement.signature),
+        .nonce_hash = body->nonce_hash,
+    };
+}
+
+enum rule checker_batch_seal(struct checker *checker, const struct batch_seal *seal,
+                             const struct sign_sink *sink) {
+    CHECK(checker->in_batch);
+    struct frontier const before = frontier_before(checker, seal->evidence_payload);
+    enum rule const rule = judge(checker, seal, &before, sink);
+    if (rule != RULE_NONE) {
+        checker_batch_abandon(checker);
+        return rule;
+    }
+    uint64_t const pre_prepare_entry =
+        checker->now.entries + (seal->evidence_payload.size == 0 ? 0 : 1);
+    checker->failed |= !window_commit(checker->window, seal->pre_prepare->seq,
+                                      checker->now.next_index, pre_prepare_entry);
+    advance(checker, seal, &before);
+    checker->now.entries = pre_prepare_entry + 1 + seal->request_count;
+    checker->in_batch = false;
+    checker->batch_tx_count = 0;
+    mark_now(checker);
+    return RULE_NONE;
+}
+
+struct digest checker_pre_prepare_digest(const struct checker *checker, uint64_t seq) {
+    const struct pending_batch *const pending = &checker->pending[seq % CHECKER_MARKS_MAX];
+    CHECK(seq != 0 && pending->seq == seq);
+    return pending->pre_prepare_digest;
+}
+
+/* ---- history ---- */
+
+const struct ledger_position *checker_position_at(const struct checker *checker, uint64_t seq) {
+    if (seq < checker->mark_first || seq > checker->now.seq) {
+        return NULL;
+    }
+    return &checker->marks[seq % CHECKER_MARKS_MAX];
+}
+
+void checker_rollback(struct checker *checker, uint64_t seq) {
+    CHECK(!checker->in_batch);
+    CHECK(seq >= checker->settled_seq);
+    const struct ledger_position *const mark = checker_position_at(checker, seq);
+    CHECK(mark != NULL);
+    checker->now = *mark;
+    window_rollback(checker->window, seq);
+}
+
+void checker_settle(struct checker *checker, uint64_t seq) {
+    CHECK(seq <= checker->now.seq);
+    if (seq <= checker->settled_seq) {
+        return;
+    }
+    checker->settled_seq = seq;
+    /* Judged at the settled batch: what comes after it may still be rolled back. */
+    const struct ledger_position *const settled = checker_position_at(checker, seq);
+    if (settled != NULL && !checker->in_batch) {
+        window_expire(checker->window, settled->next_index, seq);
+    }
+}
+
+/* ---- checkpoints ---- */
+
+void checker_cut(const struct checker *checker, struct checkpoint_cut *cut) {
+    CHECK(!checker->in_batch);
+    const struct ledger_position *const now = &checker->now;
+    *cut = (struct checkpoint_cut){.frontier = now->frontier};
+    struct checkpoint_header *const header = &cut->header;
+    *header = (struct checkpoint_header){
+        .config = checker->configuration->number,
+        .view = now->view,
+        .seq = now->seq,
+        .view_start = now->view_start,
+        .next_index = now->next_index,
+        .ledger_leaves = now->frontier.leaf_count,
+        .ledger_root = frontier_root(&now->frontier),
+        .evidence_upto = now->evidence_upto,
+        .gov_index = now->gov_index,
+        .time_ms = now->time_ms,
+        .checkpoint_seq = now->checkpoint_seq,
+        .checkpoint_digest = now->checkpoint_digest,
+        .window_root = window_root(checker->window, now->seq, now->next_index, &cut->window_entry),
+        .entries = now->entries,
+    };
+    for (uint64_t seq = now->evidence_upto + 1; seq <= now->seq; seq++) {
+        CHECK(header->pending_count < EVIDENCE_BATCHES_MAX);
+        header->pending[header->pending_count++] = checker->pending[seq % CHECKER_MARKS_MAX];
+    }
+}
+
+bool checkpoint_cut_digest(struct digest *digest, struct buffer *encoded,
+                           const struct digest *service, const struct checkpoint_cut *cut) {
+    size_t const start = encoded->size;
+    if (!checkpoint_header_encode(encoded, &cut->header)) {
+        return false;
+    }
+    *digest = hash_labelled(LABEL_CHECKPOINT, service,
+                            span_of(encoded->data + start, encoded->size - start));
+    return true;
+}
+
+/* The window's encodings, one after the other, with their sizes. */
+struct window_list {
+    struct buffer bytes;
+    struct buffer sizes; /* of size_t */
+    uint32_t count;
+};
+
+static bool window_collect(void *context, struct span encoded) {
+    struct window_list *const list = context;
+    list->count++;
+    return buffer_append(&list->bytes, encoded) &&
+           buffer_append(&list->sizes, span_of(&encoded.size, sizeof encoded.size));
+}
+
+static bool snapshot_encode(struct buffer *out, struct checker_snapshot *snapshot,
+                            const struct window_list *list) {
+    struct span *const spans = calloc(list->count + 1, sizeof *spans);
+    if (spans == NULL) {
+        return false;
+    }
+    size_t offset = 0;
+    for (uint32_t i = 0; i < list->count; i++) {
+        size_t size = 0;
+        memcpy(&size, list->sizes.data + i * sizeof size, sizeof size);
+        spans[i] = span_of(list->bytes.data + offset, size);
+        offset += size;
+    }
+    snapshot->window_count = list->count;
+    snapshot->window = spans;
+    bool const done = checker_snapshot_encode(out, snapshot);
+    free(spans);
+    return done;
+}
+
+bool checkpoint_cut_snapshot(struct buffer *out, const struct checkpoint_cut *cut,
+                             const struct window *window) {
+    struct buffer header;
+    struct window_list list = {0};
+    buffer_init(&header, STATEMENT_SIZE_MAX * 4);
+    buffer_init(&list.bytes, SNAPSHOT_SIZE_MAX);
+    buffer_init(&list.sizes, SNAPSHOT_SIZE_MAX);
+    bool const collected =
+        checkpoint_header_encode(&header, &cut->header) &&
+        (window == NULL ||
+         window_visit(window, cut->header.seq, cut->header.next_index, window_collect, &list));
+    struct checker_snapshot snapshot = {
+        .header = buffer_span(&header),
+        .frontier = span_of(cut->frontier.peaks,
+                            frontier_peak_count(cut->frontier.leaf_count) * DIGEST_SIZE),
+        .window_entry = cut->window_entry,
+    };
+    bool const done = collected && snapshot_encode(out, &snapshot, &list);
+    buffer_free(&header);
+    buffer_free(&list.bytes);
+    buffer_free(&list.sizes);
+    return done;
+}

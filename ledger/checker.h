@@ -1,0 +1,178 @@
+/*
+ * checker: what makes a ledger well formed, written once (protocol §4, §10 step 3).
+ *
+ * A primary asks it what to propose, a backup before it prepares, a replica that catches up before
+ * it keeps what it fetched, the auditor before it blames. It is fed one batch at a time and
+ * answers with the first rule broken; what is not signed for is reported before what convicts.
+ *
+ * Life of a batch: begin, add each request with its outcomes' digests, then seal with the evidence
+ * and pre-prepare; or abandon. Sealed batches can be rolled back until they are settled.
+ *
+ * The checker judges everything but execution: outcomes are the caller's (execution/replay.h), and
+ * so are checkpoint digests, which it is told as they become known.
+ */
+#ifndef ONUS_LEDGER_CHECKER_H
+#define ONUS_LEDGER_CHECKER_H
+
+#include "base/sign.h"
+#include "ledger/codec.h"
+#include "ledger/configuration.h"
+#include "ledger/rule.h"
+#include "ledger/window.h"
+#include "merkle/frontier.h"
+#include "merkle/tree.h"
+
+/* Sealed batches that may be rolled back at any time: how far evidence and pipeline may lag. */
+#define CHECKER_MARKS_MAX 128u
+static_assert(CHECKER_MARKS_MAX >= 4 * PIPELINE_MAX, "a range, a pipeline and their evidence");
+
+/* Where the ledger stands between two batches. Plain memory. */
+struct ledger_position {
+    uint64_t entries; /* entries of every kind, genesis included */
+    struct frontier frontier;
+    uint64_t view;
+    uint64_t view_start;
+    uint64_t seq;        /* last batch; 0: genesis alone */
+    uint64_t next_index; /* of the next transaction; genesis is governance transaction 0 */
+    uint64_t evidence_upto;
+    uint64_t gov_index;
+    uint64_t time_ms;
+    uint64_t checkpoint_seq; /* what the last batch carried */
+    struct digest checkpoint_digest;
+};
+
+struct checker;
+
+/*
+ * A signature that a batch's validity hangs on. The body lives only during the call. The sink
+ * answers false when it already knows that the signature does not hold; one that defers the
+ * question answers true, and undoes the batch if it turns out otherwise.
+ */
+struct sign_sink {
+    void *context;
+    bool (*check)(void *context, const struct sign_check *check, enum rule rule);
+};
+
+/* configuration is borrowed and must outlive the checker. NULL: out of memory. */
+MUST_USE struct checker *checker_new(const struct configuration *configuration);
+void checker_free(struct checker *checker);
+
+/* Start at genesis: entry 0 of the ledger, exactly the bytes whose digest is the service id. */
+void checker_start(struct checker *checker, struct span genesis);
+/*
+ * Start after a checkpoint. Returns: false when the snapshot contradicts itself (a frontier that
+ * does not hash to the header's root, a window that does not, counts that do not fit). Whether
+ * the header is the one that was signed is the caller's question. A snapshot without window is
+ * accepted with `rebuild_window`: the caller then loads it with checker_load_window.
+ */
+MUST_USE bool checker_load(struct checker *checker, const struct checker_snapshot *snapshot,
+                           struct arena *arena, bool rebuild_window);
+MUST_USE bool checker_load_window(struct checker *checker, const struct window_batch *batch);
+/* Does the loaded window hash to what the loaded header says? */
+MUST_USE bool checker_window_holds(const struct checker *checker);
+
+const struct ledger_position *checker_position(const struct checker *checker);
+const struct window *checker_window(const struct checker *checker);
+const struct configuration *checker_configuration(const struct checker *checker);
+/* Did memory run out? Then the process must end. */
+bool checker_failed(const struct checker *checker);
+
+/* ---- one batch ---- */
+
+void checker_batch_begin(struct checker *checker);
+/*
+ * Begin a batch whose pre-prepare states another first index than the next one, perhaps: its
+ * leaves of G are made with the index stated, so that RULE_FIRST_INDEX is found, and convicts.
+ */
+void checker_batch_begin_stated(struct checker *checker, uint64_t first_index);
+
+/* May this request be executed next? What a primary asks before it takes one into a batch. */
+enum rule checker_request_admissible(const struct checker *checker, const struct request *request);
+
+/*
+ * Add the next request and the digests of its outcomes, one a call. A broken rule is kept for
+ * checker_batch_seal, which answers what is unsigned first.
+ */
+void checker_batch_add(struct checker *checker, const struct request *request,
+                       const struct digest *outcomes, const struct sign_sink *sink);
+/* Index of the next transaction, counting those of the batch in progress. */
+uint64_t checker_next_index(const struct checker *checker);
+/* Transactions in the batch in progress. */
+uint32_t checker_batch_tx_count(const struct checker *checker);
+
+/*
+ * Fill in everything of the pre-prepare that follows from the ledger and the batch in progress:
+ * all but the nonce hash. evidence_upto, evidence_count and evidence_signers are taken as given,
+ * time_ms is raised to the time of the batch before. evidence: the encoded entry, or empty.
+ */
+void checker_batch_fill(const struct checker *checker, struct pre_prepare *pre_prepare,
+                        struct span evidence);
+
+/* Can the batch be sealed yet, or is the digest of the checkpoint it must carry not known? */
+bool checker_checkpoint_known(const struct checker *checker);
+
+/* Decoded evidence and pre-prepare of the batch in progress. evidence is NULL when empty. */
+struct batch_seal {
+    struct span evidence_payload;
+    const struct evidence *evidence;
+    struct span entry_payload; /* of the pre-prepare entry: an encoded Signed */
+    struct signed_body statement;
+    const struct pre_prepare *pre_prepare;
+    uint32_t request_count; /* request entries that follow */
+};
+
+/*
+ * Check everything and, if no rule is broken, append the batch. Otherwise it is abandoned and the
+ * position is unchanged. The batch tree G stays readable until the next begin.
+ */
+enum rule checker_batch_seal(struct checker *checker, const struct batch_seal *seal,
+                             const struct sign_sink *sink);
+void checker_batch_abandon(struct checker *checker);
+
+/* The tree G of the last sealed batch, swapped against the caller's (cleared) tree. */
+void checker_batch_tree_take(struct checker *checker, struct tree *tree);
+
+/* Digest of the statement sealed for `seq` (LABEL_PRE_PREPARE), which must be within the marks. */
+struct digest checker_pre_prepare_digest(const struct checker *checker, uint64_t seq);
+
+/* ---- history ---- */
+
+/* Go back to just after batch `seq`, which must be within the marks and not below settled. */
+void checker_rollback(struct checker *checker, uint64_t seq);
+/* Batches up to seq will never be rolled back. */
+void checker_settle(struct checker *checker, uint64_t seq);
+/* The position just after batch `seq`, if it is still remembered. */
+const struct ledger_position *checker_position_at(const struct checker *checker, uint64_t seq);
+
+/* ---- checkpoints ---- */
+
+/* Which checkpoint batch `seq` must carry: the last but one multiple of C (§7). */
+uint64_t checker_checkpoint_for(const struct checker *checker, uint64_t seq);
+/*
+ * What is remembered of the ledger at a checkpoint while its state is digested elsewhere: the
+ * header but for state_count and state_root, and what a snapshot adds. Plain memory.
+ */
+struct checkpoint_cut {
+    struct checkpoint_header header;
+    struct frontier frontier;
+    uint64_t window_entry;
+};
+
+/* Take the cut just after the last sealed batch. */
+void checker_cut(const struct checker *checker, struct checkpoint_cut *cut);
+/*
+ * The digest d_C of a cut whose state_count and state_root have been filled in.
+ * Out: encoded: the header's bytes are appended. Returns: false when out of memory.
+ */
+MUST_USE bool checkpoint_cut_digest(struct digest *digest, struct buffer *encoded,
+                                    const struct digest *service, const struct checkpoint_cut *cut);
+/*
+ * The snapshot of a cut whose state is filled in, encoded. window: put it in, for which the checker
+ * must still stand where the cut was taken; NULL: say only where to rebuild it from.
+ * Returns: false when out of memory.
+ */
+MUST_USE bool checkpoint_cut_snapshot(struct buffer *out, const struct checkpoint_cut *cut,
+                                      const struct window *window);
+/* Tell the digest of checkpoint `seq`, so that batches can carry it. */
+void checker_checkpoint_learn(struct checker *checker, uint64_t seq, const struct digest *digest);
+#endif

@@ -1,0 +1,58 @@
+/*
+ * disk_thread: the one thread that writes the ledger and the journal (protocol §5, "Durable before
+ * a nonce"; group commit).
+ *
+ * Commands are queued by the loop, each with its disk position, and carried out in order. The
+ * thread takes all that wait at once, writes them with as few writes as it can, syncs each file
+ * once, and then reports the last position as durable. A record of the journal is written only
+ * after the ledger it speaks of is durable: a crash in between leaves a longer ledger, never a
+ * journal that remembers more than the ledger holds.
+ *
+ * A sync that fails ends the process with a line that says so: nobody knows what the file holds
+ * then (§5). A full disk does not: the thread tries again every DISK_RETRY_MS, nothing becomes
+ * durable meanwhile, and so nothing is signed.
+ */
+#ifndef ONUS_NODE_DISK_THREAD_H
+#define ONUS_NODE_DISK_THREAD_H
+
+#include <uv.h>
+
+#include "ledger/segment.h"
+#include "node/journal.h"
+
+struct disk_thread;
+
+struct disk_thread_options {
+    uv_loop_t *loop;
+    struct segment_writer *ledger; /* both are the thread's from now on, until it is stopped */
+    struct journal *journal;       /* NULL: there is none, and no record will ever come */
+    void (*on_durable)(void *context, uint64_t position); /* on the loop */
+    void *context;
+};
+
+/* Start it. Returns: NULL with a problem. */
+MUST_USE struct disk_thread *disk_thread_start(const struct disk_thread_options *options,
+                                               struct problem *problem);
+/* Carry out what is queued (but do not wait for a full disk), then end the thread and free it. */
+void disk_thread_stop(struct disk_thread *thread);
+
+/*
+ * Queue a command; bytes are copied. Positions ascend. Nothing happens before disk_thread_flush.
+ * Returns: false when memory is exhausted.
+ */
+MUST_USE bool disk_thread_append(struct disk_thread *thread, uint64_t position,
+                                 const struct entry *entry, bool batch_end);
+MUST_USE bool disk_thread_truncate(struct disk_thread *thread, uint64_t position, uint64_t entries);
+MUST_USE bool disk_thread_journal(struct disk_thread *thread, uint64_t position,
+                                  struct span encoded);
+/* Wake the thread if anything was queued since the last flush. */
+void disk_thread_flush(struct disk_thread *thread);
+
+/* Bytes that wait to become durable. */
+size_t disk_thread_backlog(const struct disk_thread *thread);
+/* Is it waiting for space on the disk? */
+bool disk_thread_is_full(const struct disk_thread *thread);
+/* Bytes of the ledger's files. */
+uint64_t disk_thread_ledger_size(const struct disk_thread *thread);
+
+#endif

@@ -1,0 +1,134 @@
+/*
+ * certificate: see certificate.h. Every input is hostile. The prepares are not in a certificate:
+ * each is rebuilt from the pre-prepare's digest and its author's nonce, and its signature checked.
+ */
+#include "receipts/certificate.h"
+
+#include "base/check.h"
+#include "base/sign.h"
+#include "ledger/derive.h"
+
+const char *receipt_check_text(enum receipt_check check) {
+    switch (check) {
+    case RECEIPT_VALID:
+        return "everything holds";
+    case RECEIPT_ENCODING:
+        return "it is not a receipt, or damaged";
+    case RECEIPT_CERTIFICATE_ENCODING:
+        return "the certificate is damaged";
+    case RECEIPT_CONFIGURATION:
+        return "it is of another configuration";
+    case RECEIPT_SIGNERS:
+        return "the signers are not a quorum with the primary";
+    case RECEIPT_PRIMARY_SIGNATURE:
+        return "the primary's signature does not hold";
+    case RECEIPT_COMMITMENT:
+        return "the primary's nonce is not the one it committed to";
+    case RECEIPT_PREPARE_SIGNATURE:
+        return "the signature of a backup does not hold";
+    case RECEIPT_AUTHOR:
+        return "the request's author is no user or member";
+    case RECEIPT_REQUEST_SIGNATURE:
+        return "the request's signature does not hold";
+    case RECEIPT_CALL_PATH:
+        return "the call is not part of the request";
+    case RECEIPT_INDEX:
+        return "the index does not lie in the batch";
+    case RECEIPT_WINDOW:
+        return "the index lies outside the request's window";
+    case RECEIPT_BATCH_PATH:
+        return "the transaction with this outcome is not part of the batch";
+    case RECEIPT_CHECK_COUNT:
+        break;
+    }
+    UNREACHABLE();
+}
+
+/* Does the signature of a backup hold under the prepare that its nonce makes? */
+static bool backup_holds(const struct configuration *configuration,
+                         const struct prepared_batch *batch, uint32_t replica,
+                         const struct nonce *nonce, const struct signature *signature) {
+    struct prepare prepare;
+    prepare_rebuild(&prepare, &configuration->service, batch, replica, nonce);
+    struct buffer body;
+    buffer_init(&body, STATEMENT_SIZE_MAX);
+    bool holds = false;
+    if (prepare_encode(&body, &prepare)) {
+        struct sign_check const check = {
+            .key = configuration->replicas[replica].key,
+            .signature = *signature,
+            .body = buffer_span(&body),
+            .label = LABEL_PREPARE,
+        };
+        holds = sign_verify_universal(&configuration->service, &check);
+    }
+    buffer_free(&body);
+    return holds;
+}
+
+static bool primary_signed(const struct configuration *configuration, uint32_t primary,
+                           const struct certificate *certificate) {
+    struct sign_check const check = {
+        .key = configuration->replicas[primary].key,
+        .signature = certificate->pre_prepare_signature,
+        .body = certificate->pre_prepare,
+        .label = LABEL_PRE_PREPARE,
+    };
+    return sign_verify_universal(&configuration->service, &check);
+}
+
+/* Nonces and signatures, both by ascending replica; the primary has no signature here. */
+static enum receipt_check signers_hold(const struct verified_batch *batch, uint32_t primary,
+                                       const struct configuration *configuration,
+                                       const struct certificate *certificate) {
+    const struct pre_prepare *const body = &batch->pre_prepare;
+    struct prepared_batch const prepared = {
+        .config = body->config,
+        .view = body->view,
+        .seq = body->seq,
+        .digest = batch->digest,
+    };
+    const struct nonce *nonce = certificate->nonces;
+    const struct signature *signature = certificate->signatures;
+    for (uint32_t replica = 0; replica < configuration->replica_count; replica++) {
+        if ((certificate->signers >> replica & 1) == 0) {
+            continue;
+        }
+        if (replica == primary) {
+            struct digest const commitment = nonce_commit(&configuration->service, body->config,
+                                                          primary, body->view, body->seq, nonce);
+            if (!digest_equal(&commitment, &body->nonce_hash)) {
+                return RECEIPT_COMMITMENT;
+            }
+        } else if (!backup_holds(configuration, &prepared, replica, nonce, signature++)) {
+            return RECEIPT_PREPARE_SIGNATURE;
+        }
+        nonce++;
+    }
+    return RECEIPT_VALID;
+}
+
+enum receipt_check certificate_verify(struct verified_batch *out, struct arena *arena,
+                                      const struct configuration *configuration,
+                                      const struct certificate *certificate) {
+    if (pre_prepare_decode(&out->pre_prepare, arena, certificate->pre_prepare) != CODEC_OK) {
+        return RECEIPT_CERTIFICATE_ENCODING;
+    }
+    if (out->pre_prepare.config != configuration->number) {
+        return RECEIPT_CONFIGURATION;
+    }
+    uint32_t const primary = configuration_primary(configuration, out->pre_prepare.view);
+    if (!configuration_is_quorum(configuration, certificate->signers) ||
+        (certificate->signers >> primary & 1) == 0 ||
+        certificate->nonce_count != configuration->quorum ||
+        certificate->signature_count != configuration->quorum - 1) {
+        return RECEIPT_SIGNERS;
+    }
+    if (!primary_signed(configuration, primary, certificate)) {
+        return RECEIPT_PRIMARY_SIGNATURE;
+    }
+    out->signers = certificate->signers;
+    out->digest = hash_statement(LABEL_PRE_PREPARE, &configuration->service,
+                                 certificate->pre_prepare, &certificate->pre_prepare_signature);
+    return signers_hold(out, primary, configuration, certificate);
+}

@@ -1,0 +1,109 @@
+/*
+ * forge: writes ledgers as a coalition of replicas can: whoever holds the keys executes batches,
+ * signs as primary and backups, and hands out receipts, honestly or with a lie.
+ *
+ * Up to its first lie a forged ledger is a correct one: forging runs the real checker and the real
+ * execution beside it, and aborts when they disagree. Everything about the ledger's shape is
+ * computed here a second time, so that tests hold the checker against it.
+ */
+#ifndef ONUS_TESTS_FORGE_FORGE_H
+#define ONUS_TESTS_FORGE_FORGE_H
+
+#include "execution/replay.h"
+#include "ledger/batch.h"
+#include "ledger/checker.h"
+#include "ledger/disk.h"
+#include "tests/forge/consortium.h"
+
+#define FORGE_EVIDENCE_NONE UINT64_MAX
+
+/* A batch as it stands in the forged ledger. */
+struct forge_batch {
+    uint64_t first_entry;
+    uint32_t entry_count;
+    struct pre_prepare body;
+    struct digest digest;
+    struct buffer statement; /* the body's bytes */
+    struct signature signature;
+    uint64_t signers;         /* who signed, and will be evidenced */
+    struct buffer signatures; /* of the backups among them, by ascending replica */
+    struct buffer nonces;     /* of all of them */
+};
+
+struct forge_entry {
+    enum entry_kind kind;
+    size_t offset;
+    size_t size;
+};
+
+struct forge {
+    const struct consortium *consortium;
+    struct checker *checker;
+    struct engine *engine;
+    struct replay replay;
+    bool lied; /* checker and engine stand where the lies began */
+
+    struct buffer bytes;       /* payloads of all entries */
+    struct buffer entries;     /* of struct forge_entry */
+    struct buffer batches;     /* of struct forge_batch; batch s at s - 1 */
+    struct buffer checkpoints; /* of struct digest: of checkpoint k * C at k */
+
+    uint64_t signers; /* bitmap: who signs the next batches; a quorum with replica 0 */
+    struct frontier frontier;
+    uint64_t next_index;
+    uint64_t evidence_upto;
+    uint64_t time_ms;
+};
+
+/* Start after genesis. Signers: the first Q replicas. */
+void forge_init(struct forge *forge, const struct consortium *consortium);
+void forge_free(struct forge *forge);
+
+/* What goes into a batch, and which rule it is to break. */
+struct forge_order {
+    uint32_t request_count;
+    const struct span *requests; /* encoded */
+    uint64_t time_ms;            /* 0: one more than before */
+    uint64_t evidence_lag;       /* batches to leave without evidence; 0: one, the batch itself */
+    /*
+     * RULE_NONE, or the rule to break. For RULE_TX_COUNT, RULE_BATCH_EMPTY and those about
+     * requests the order itself must be the lie, and this says so.
+     */
+    enum rule lie;
+};
+
+void forge_append(struct forge *forge, const struct forge_order *order);
+
+/*
+ * Append a batch of another ledger, with its signature, after checking and executing it; and what
+ * it evidences. Returns: the first rule that it breaks.
+ */
+enum rule forge_import(struct forge *forge, const struct batch *batch);
+/* Take over only the evidence that a batch of another ledger has for batches that are here. */
+void forge_import_evidence(struct forge *forge, const struct batch *batch);
+/* Sign again, with the keys held, every batch that has no signers. */
+void forge_complete(struct forge *forge);
+
+uint64_t forge_seq(const struct forge *forge);
+struct forge_batch *forge_batch_at(const struct forge *forge, uint64_t seq);
+uint64_t forge_entry_count(const struct forge *forge);
+struct entry forge_entry_at(const struct forge *forge, uint64_t index);
+/* Read batch `seq` from the entries. batch: cleared first. Aborts when it is malformed. */
+void forge_read(const struct forge *forge, uint64_t seq, struct batch *batch);
+
+/* Append the encoded certificate of a batch. */
+void forge_certificate(const struct forge *forge, uint64_t seq, struct buffer *out);
+
+struct forge_place {
+    uint64_t seq;
+    uint32_t request;  /* of the batch */
+    uint32_t position; /* of the call in it */
+};
+/* Append the encoded receipt for one call. */
+void forge_receipt(const struct forge *forge, const struct forge_place *place, struct buffer *out);
+
+/* Append the whole ledger to a disk's empty directory, and make it durable. */
+MUST_USE int forge_write(const struct forge *forge, const struct disk *disk,
+                         struct problem *problem);
+
+#endif
