@@ -37,7 +37,11 @@ void sign_key_from_seed(struct secret_key *secret, struct public_key *key,
 }
 
 void sign_key_wipe(struct secret_key *secret) {
-    sodium_memzero(secret, sizeof *secret);
+    secret_wipe(secret, sizeof *secret);
+}
+
+void secret_wipe(void *bytes, size_t size) {
+    sodium_memzero(bytes, size);
 }
 
 bool public_key_valid(const struct public_key *key) {

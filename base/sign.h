@@ -29,6 +29,8 @@ MUST_USE bool sign_init(void);
 void sign_key_from_seed(struct secret_key *secret, struct public_key *key,
                         const uint8_t seed[static 32]);
 void sign_key_wipe(struct secret_key *secret);
+/* Overwrite secret bytes so that the compiler cannot leave it out. */
+void secret_wipe(void *bytes, size_t size);
 
 /* Is this an encoded point of the prime-order group, not of small order (§2)? */
 MUST_USE bool public_key_valid(const struct public_key *key);

@@ -13,7 +13,7 @@
 #include "ledger/configuration.h"
 #include "ledger/wire.h"
 
-#define TRANSPORT_REASON_SIZE 256u
+#define TRANSPORT_REASON_SIZE PROBLEM_TEXT_SIZE
 
 struct transport;
 

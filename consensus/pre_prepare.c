@@ -29,6 +29,8 @@ void on_pre_prepare(struct replica *replica, const struct peer_message *message)
         if (!slot_store_statement(replica, slot, received)) {
             replica->failed = true;
         }
+        /* Its requests are most likely on their way from the clients: give them a moment. */
+        slot->fetch_after_ms = replica->now_ms + FETCH_AFTER_MS;
         return;
     }
     struct digest const digest =

@@ -67,7 +67,7 @@ void replica_free(struct replica *replica) {
     arena_free(&replica->scratch);
     buffer_free(&replica->encode);
     sign_key_wipe(&replica->signing_key);
-    explicit_bzero(replica->nonce_secret, sizeof replica->nonce_secret);
+    secret_wipe(replica->nonce_secret, sizeof replica->nonce_secret);
     free(replica);
 }
 
@@ -239,28 +239,6 @@ static void on_verified(struct replica *replica, uint64_t token, bool all_hold) 
     }
 }
 
-static void on_checkpoint(struct replica *replica, const struct event *event) {
-    for (unsigned i = 0; i < CUTS_MAX; i++) {
-        struct cut *const cut = &replica->cuts[i];
-        if (!cut->used || !cut->started || cut->cut.header.seq != event->checkpoint.seq) {
-            continue;
-        }
-        struct digest digest;
-        cut->cut.header.state_count = event->checkpoint.state_count;
-        cut->cut.header.state_root = event->checkpoint.state_root;
-        buffer_clear(&replica->encode);
-        if (!checkpoint_cut_digest(&digest, &replica->encode, &replica->configuration->service,
-                                   &cut->cut)) {
-            replica->failed = true;
-            return;
-        }
-        checker_checkpoint_learn(replica->checker, cut->cut.header.seq, &digest);
-        engine_absorb(replica->engine, cut->cut.header.seq);
-        cut->used = false;
-        return;
-    }
-}
-
 static void dispatch(struct replica *replica, const struct event *event) {
     switch (event->kind) {
     case EVENT_TICK:
@@ -285,7 +263,8 @@ static void dispatch(struct replica *replica, const struct event *event) {
         on_verified(replica, event->verified.token, event->verified.all_hold);
         return;
     case EVENT_CHECKPOINT:
-        on_checkpoint(replica, event);
+        learn_checkpoint(replica, event->checkpoint.seq, event->checkpoint.state_count,
+                         &event->checkpoint.state_root);
         return;
     }
 }
@@ -319,7 +298,21 @@ uint64_t replica_deadline(const struct replica *replica) {
     uint64_t const idle = replica->progress_ms + EVIDENCE_IDLE_MS;
     bool const may_idle = is_primary(replica) && now->evidence_upto != now->seq &&
                           replica->committed_seq == replica->executed_seq && idle > replica->now_ms;
-    return may_idle && idle < replica->status_due_ms ? idle : replica->status_due_ms;
+    uint64_t deadline = replica->status_due_ms;
+    if (may_idle && idle < deadline) {
+        deadline = idle;
+    }
+    const struct slot *const next = &replica->slots[(replica->executed_seq + 1) % SLOTS_MAX];
+    if (next->seq == replica->executed_seq + 1 && next->stage == SLOT_RECEIVED &&
+        next->fetch_after_ms > replica->now_ms && next->fetch_after_ms < deadline) {
+        deadline = next->fetch_after_ms;
+    }
+    return deadline;
+}
+
+bool replica_has_request(const struct replica *replica, const struct request *request) {
+    return window_find(checker_window(replica->checker), &request->id, NULL) ||
+           pool_find(replica->pool, &request->digest) != NULL;
 }
 
 bool replica_wants_request(const struct replica *replica, const struct digest *request_digest) {
@@ -340,8 +333,7 @@ bool replica_wants_request(const struct replica *replica, const struct digest *r
 enum reject_reason replica_request_refusal(const struct replica *replica,
                                            const struct request *request) {
     const struct configuration *const configuration = replica->configuration;
-    if (window_find(checker_window(replica->checker), &request->id, NULL) ||
-        pool_find(replica->pool, &request->digest) != NULL) {
+    if (replica_has_request(replica, request)) {
         return (enum reject_reason)0;
     }
     if (!configuration_has_author(configuration, &request->author)) {

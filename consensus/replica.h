@@ -58,6 +58,15 @@ void replica_free(struct replica *replica);
 MUST_USE enum rule replica_load_batch(struct replica *replica, const struct batch *batch);
 
 /*
+ * A ledger's tail may reach over checkpoints that the store has not seen. After each batch: the
+ * settled cut that must be stored and digested now, or NULL. Answer it with
+ * replica_load_checkpoint once the base holds it; no batch may be loaded before.
+ */
+const struct checkpoint_cut *replica_load_cut(struct replica *replica);
+void replica_load_checkpoint(struct replica *replica, uint64_t seq, uint64_t state_count,
+                             const struct digest *state_root);
+
+/*
  * Load one record of the journal, oldest first, after all batches. A record beyond the ledger, or
  * for another batch than the ledger's, engages the amnesia guard.
  */
@@ -228,6 +237,12 @@ uint64_t replica_deadline(const struct replica *replica);
 
 /* Is this digest one of a request that a pre-prepare waits for? Others are not worth a check. */
 bool replica_wants_request(const struct replica *replica, const struct digest *request_digest);
+
+/*
+ * Is this request, byte for byte, waiting already, or was it executed? Then handing it over needs
+ * no check of its signature: it only says who wants the reply.
+ */
+bool replica_has_request(const struct replica *replica, const struct request *request);
 
 /*
  * Would this request be taken now? Asked before its signature is paid for. Returns 0, or why not.

@@ -17,6 +17,7 @@
 
 #define STATUS_INTERVAL_MS 200u /* how often peers hear how far this replica is */
 #define STUCK_AFTER_MS 400u     /* no progress for so long: ask for what is missing */
+#define FETCH_AFTER_MS 20u      /* requests of a pre-prepare come from clients; then ask for them */
 #define FETCH_RETRY_MS 200u     /* ask again for requests of a pre-prepare */
 #define RANGE_RETRY_MS 2000u    /* ask another peer for a range */
 #define EVIDENCE_IDLE_MS 30u    /* an idle primary evidences its last batches after this */
@@ -240,6 +241,11 @@ void slot_recount(struct replica *replica, struct slot *slot);
 void slot_check_nonce(struct replica *replica, struct slot *slot, uint32_t from);
 /* This replica's nonce for the slot's batch (§3). */
 bool slot_own_nonce(const struct replica *replica, const struct slot *slot, struct nonce *nonce);
+
+/* Emit EFFECT_CHECKPOINT for the next settled cut, if none is under way. */
+void start_checkpoint(struct replica *replica);
+void learn_checkpoint(struct replica *replica, uint64_t seq, uint64_t state_count,
+                      const struct digest *state_root);
 
 /* Answer the clients of a batch whose nonce was just revealed. */
 void reply_batch(struct replica *replica, struct slot *slot, bool with_result);

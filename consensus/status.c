@@ -20,10 +20,21 @@ static uint64_t highest_claim(const struct replica *replica) {
     return highest;
 }
 
+/* Does any peer claim to have executed more? */
+static bool peer_is_ahead(const struct replica *replica) {
+    for (uint32_t r = 0; r < replica->configuration->replica_count; r++) {
+        const struct peer *const peer = &replica->peers[r];
+        if (peer->known && peer->status.executed_seq > replica->executed_seq) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool is_stuck(const struct replica *replica) {
     bool const has_work = replica->executed_seq > replica->committed_seq ||
                           replica->revealed_seq < replica->committed_seq ||
-                          highest_claim(replica) > replica->committed_seq;
+                          highest_claim(replica) > replica->committed_seq || peer_is_ahead(replica);
     return has_work && replica->now_ms >= replica->progress_ms + STUCK_AFTER_MS;
 }
 
@@ -73,6 +84,38 @@ void on_status(struct replica *replica, const struct peer_message *message) {
 
 /* ---- requests that a peer lacks ---- */
 
+/* A request of a batch that this replica executed: its bytes are in the batch's entries. */
+static struct span request_of_slot(struct replica *replica, uint64_t seq,
+                                   const struct digest *digest) {
+    struct slot *const slot = slot_find(replica, seq);
+    if (slot == NULL || slot->stage != SLOT_EXECUTED) {
+        return (struct span){0};
+    }
+    size_t offset = 0;
+    for (uint32_t i = 0; i < slot_request_count(slot); i++) {
+        uint32_t size = 0;
+        memcpy(&size, slot->entry_sizes.data + i * sizeof size, sizeof size);
+        if (digest_equal(&slot->message.request_digests[i], digest)) {
+            struct request_entry entry;
+            arena_reset(&replica->scratch);
+            if (request_entry_decode(&entry, &replica->scratch,
+                                     span_of(slot->entries.data + offset, size)) != CODEC_OK) {
+                replica->failed = true;
+                return (struct span){0};
+            }
+            return effect_keep(replica, entry.request);
+        }
+        offset += size;
+    }
+    return (struct span){0};
+}
+
+static struct span request_bytes(struct replica *replica, uint64_t seq,
+                                 const struct digest *digest) {
+    const struct pool_entry *const entry = pool_find(replica->pool, digest);
+    return entry != NULL ? entry->bytes : request_of_slot(replica, seq, digest);
+}
+
 void on_fetch_requests(struct replica *replica, const struct peer_message *message) {
     const struct fetch_requests_message *const fetch = &message->fetch_requests;
     struct span *const requests =
@@ -80,10 +123,10 @@ void on_fetch_requests(struct replica *replica, const struct peer_message *messa
     struct requests_message answer = {.requests = requests};
     size_t size = 0;
     for (uint32_t i = 0; requests != NULL && i < fetch->digest_count; i++) {
-        const struct pool_entry *const entry = pool_find(replica->pool, &fetch->digests[i]);
-        if (entry != NULL && size + entry->bytes.size < FRAME_SIZE_MAX / 2) {
-            requests[answer.count++] = entry->bytes;
-            size += entry->bytes.size + 16;
+        struct span const bytes = request_bytes(replica, fetch->seq, &fetch->digests[i]);
+        if (bytes.size != 0 && size + bytes.size < FRAME_SIZE_MAX / 2) {
+            requests[answer.count++] = bytes;
+            size += bytes.size + 16;
         }
     }
     if (answer.count == 0) {

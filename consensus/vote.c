@@ -310,28 +310,6 @@ static void settle(struct replica *replica) {
     }
 }
 
-/* Start digesting checkpoints whose batch is settled, the oldest first, one at a time. */
-static void start_checkpoint(struct replica *replica) {
-    struct cut *oldest = NULL;
-    for (unsigned i = 0; i < CUTS_MAX; i++) {
-        struct cut *const cut = &replica->cuts[i];
-        if (cut->used && cut->started) {
-            return;
-        }
-        if (cut->used && (oldest == NULL || cut->cut.header.seq < oldest->cut.header.seq)) {
-            oldest = cut;
-        }
-    }
-    if (oldest == NULL || oldest->cut.header.seq > replica->evidenced_seq) {
-        return;
-    }
-    struct effect *const effect = effect_add(replica, EFFECT_CHECKPOINT);
-    if (effect != NULL) {
-        oldest->started = true;
-        effect->checkpoint = &oldest->cut;
-    }
-}
-
 static void commit_slot(struct replica *replica, struct slot *slot) {
     for (uint32_t i = 0; i < slot->message.request_count; i++) {
         struct pool_entry *const entry =

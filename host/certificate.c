@@ -61,7 +61,8 @@ static void format_subject(char out[static COMMON_NAME_SIZE_MAX + 4], const char
     memcpy(out, "CN=", 3);
     size_t size = 0;
     for (; name[size] != '\0' && size < COMMON_NAME_SIZE_MAX; size++) {
-        out[3 + size] = strchr(plain, name[size]) != NULL ? name[size] : '-';
+        bool const keep = strchr(plain, name[size]) != NULL;
+        out[3 + size] = (char)(keep ? name[size] : '-');
     }
     out[3 + size] = '\0';
 }

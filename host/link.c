@@ -157,6 +157,7 @@ struct link *link_create(struct link_group *group, const struct link_options *op
     link->peer = tls_context_dials(options->tls) ? options->peer : TLS_PEER_ANONYMOUS;
     memcpy(link->address, "?", 2);
     uv_loop_t *const loop = group->options.loop;
+    uv_update_time(loop); /* or a loop that was long away would find the time already over */
     /* Without flags, these only fill in the handles. */
     CHECK(uv_tcp_init(loop, &link->tcp) == 0);
     CHECK(uv_timer_init(loop, &link->timer) == 0);

@@ -36,10 +36,12 @@ static void do_not_wait(uv_idle_t *idle) {
 
 /*
  * What gets scheduled from here on has its turn in the next round, which then comes at once: an
- * owner that fills a link as fast as it drains must not keep the loop from everybody else.
+ * owner that fills a link as fast as it drains must not keep the loop from everybody else. Nor
+ * does the loop wait when an owner was called: whoever runs it turn by turn wants to know.
  */
 static void run_scheduled(uv_prepare_t *prepare) {
     struct link_group *const group = prepare->data;
+    group->called_back = false;
     relieve_starved(group);
     for (size_t count = group->scheduled_count; count > 0; count--) {
         struct link *const link = TAILQ_FIRST(&group->scheduled);
@@ -49,7 +51,7 @@ static void run_scheduled(uv_prepare_t *prepare) {
         link_unschedule(link);
         link_run(link);
     }
-    if (TAILQ_EMPTY(&group->scheduled)) {
+    if (TAILQ_EMPTY(&group->scheduled) && !group->called_back) {
         (void)uv_idle_stop(&group->idle); /* always 0 */
     } else if (!group->closing) {
         CHECK(uv_idle_start(&group->idle, do_not_wait) == 0);

@@ -84,7 +84,8 @@ struct link_group {
     uint32_t connections;
     uint64_t refused_count;
     size_t memory;
-    bool starved; /* some link is */
+    bool starved;     /* some link is */
+    bool called_back; /* an owner heard something: it may wait for that in uv_run */
     bool closing;
     unsigned pending;     /* handles that libuv still holds */
     uv_prepare_t prepare; /* before the loop waits: run what is scheduled */
@@ -128,10 +129,7 @@ __attribute__((format(printf, 2, 3))) void link_take_down(struct link *link, con
 
 /* Do what was put off: deliver stored input, read again, encrypt and send. */
 void link_run(struct link *link);
-/* Decrypt and deliver what just arrived. */
-void link_receive(struct link *link, struct span cipher);
-/* Hand ciphertext to the system, as much as it takes, and the rest when it takes it. */
-void link_write(struct link *link, struct span cipher);
+/* Hand the handshake's ciphertext, in `unsent`, to the system. */
 void link_write_unsent(struct link *link);
 void link_read_start(struct link *link);
 void link_read_stop(struct link *link);

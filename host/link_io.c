@@ -79,6 +79,7 @@ static bool deliver_frames(struct link *link) {
         }
         link->input_start += frame_size;
         link->last_frame_ms = uv_now(link->group->options.loop);
+        link->group->called_back = true;
         link->options.handlers.on_frame(
             link, link->options.user, kind,
             span_of(frame + FRAME_HEADER_SIZE, frame_size - FRAME_HEADER_SIZE));
@@ -156,7 +157,7 @@ static void decrypt(struct link *link) {
     }
 }
 
-void link_receive(struct link *link, struct span cipher) {
+static void link_receive(struct link *link, struct span cipher) {
     tls_session_set_input(link->session, cipher);
     decrypt(link);
     size_t const left = tls_session_input_left(link->session);
@@ -272,8 +273,8 @@ static void write_later(struct link *link) {
 }
 
 /* Returns: bytes the system took, or -1 when the link went down. */
-static ssize_t write_now(struct link *link, struct span cipher) {
-    uv_buf_t const buffer = uv_buf_init((char *)(uintptr_t)cipher.data, (unsigned)cipher.size);
+static ssize_t write_now(struct link *link, const struct buffer *cipher) {
+    uv_buf_t const buffer = uv_buf_init((char *)cipher->data, (unsigned)cipher->size);
     int const size = uv_try_write((uv_stream_t *)&link->tcp, &buffer, 1);
     if (size < 0 && size != UV_EAGAIN) {
         link_take_down(link, "write: %s", uv_strerror(size));
@@ -282,13 +283,14 @@ static ssize_t write_now(struct link *link, struct span cipher) {
     return size < 0 ? 0 : size;
 }
 
-void link_write(struct link *link, struct span cipher) {
+/* Hand ciphertext to the system, as much as it takes, and the rest when it takes it. */
+static void link_write(struct link *link, const struct buffer *cipher) {
     CHECK(!link->writing && link->unsent.size == 0);
     ssize_t const size = write_now(link, cipher);
-    if (size < 0 || (size_t)size == cipher.size) {
+    if (size < 0 || (size_t)size == cipher->size) {
         return;
     }
-    if (!buffer_append(&link->unsent, span_of(cipher.data + size, cipher.size - (size_t)size))) {
+    if (!buffer_append(&link->unsent, span_of(cipher->data + size, cipher->size - (size_t)size))) {
         link_take_down(link, "out of memory");
         return;
     }
@@ -301,7 +303,7 @@ void link_write_unsent(struct link *link) {
     if (link->unsent.size == 0) {
         return;
     }
-    ssize_t const size = write_now(link, buffer_span(&link->unsent));
+    ssize_t const size = write_now(link, &link->unsent);
     if (size < 0) {
         return;
     }
@@ -396,7 +398,7 @@ static void flush_once(struct link *link) {
         return;
     }
     link->output_start += size;
-    link_write(link, buffer_span(cipher));
+    link_write(link, cipher);
 }
 
 static void reset_output(struct link *link) {
@@ -425,7 +427,7 @@ static void say_goodbye(struct link *link) {
             link_take_down(link, "%s", tls_session_reason(link->session));
             return;
         }
-        link_write(link, buffer_span(cipher));
+        link_write(link, cipher);
     }
     if (link->state == LINK_STATE_FINISHING && !link->writing && !link->shut_down) {
         link->shut_down = true;
@@ -440,6 +442,7 @@ static void tell_drained(struct link *link) {
     if (link->was_busy && !link->starved && link->state == LINK_STATE_UP &&
         link_backlog(link) <= link->options.output_size_max / 2) {
         link->was_busy = false;
+        link->group->called_back = true;
         if (link->options.handlers.on_drained != NULL) {
             link->options.handlers.on_drained(link, link->options.user);
         }

@@ -12,6 +12,7 @@
 
 #include "base/problem.h"
 #include "ledger/wire.h"
+#include "merkle/tree.h"
 
 /*
  * Does the result place the request in the batch that the pre-prepare describes? Checks counts,

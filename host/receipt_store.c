@@ -263,12 +263,24 @@ static int remove_pending(const struct receipt_store *store, MDB_txn *txn, uint6
     return error == MDB_NOTFOUND ? 0 : error;
 }
 
+static int put_note(const struct receipt_store *store, MDB_txn *txn,
+                    const struct receipt_change *change) {
+    MDB_val key = to_val(change->key);
+    if (change->note.size == 0) {
+        int const error = mdb_del(txn, store->notes, &key, NULL);
+        return error == MDB_NOTFOUND ? 0 : error;
+    }
+    MDB_val value = to_val(change->note);
+    return mdb_put(txn, store->notes, &key, &value, 0);
+}
+
 static int put_pending(const struct receipt_store *store, MDB_txn *txn,
                        const struct receipt_change *change) {
     struct number_key encoded;
     MDB_val key = number_val(&encoded, change->number);
     MDB_val value = to_val(change->bytes);
-    return mdb_put(txn, store->pending, &key, &value, MDB_APPEND);
+    int const error = mdb_put(txn, store->pending, &key, &value, MDB_APPEND);
+    return error == 0 && change->key.size != 0 ? put_note(store, txn, change) : error;
 }
 
 static int put_certificate(const struct receipt_store *store, MDB_txn *txn,
@@ -308,17 +320,6 @@ static int put_receipts(const struct receipt_store *store, MDB_txn *txn,
         error = 0;
     }
     return error == 0 ? remove_pending(store, txn, change->number) : error;
-}
-
-static int put_note(const struct receipt_store *store, MDB_txn *txn,
-                    const struct receipt_change *change) {
-    MDB_val key = to_val(change->key);
-    if (change->bytes.size == 0) {
-        int const error = mdb_del(txn, store->notes, &key, NULL);
-        return error == MDB_NOTFOUND ? 0 : error;
-    }
-    MDB_val value = to_val(change->bytes);
-    return mdb_put(txn, store->notes, &key, &value, 0);
 }
 
 static int apply(const struct receipt_store *store, MDB_txn *txn,

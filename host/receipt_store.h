@@ -43,7 +43,7 @@ MUST_USE struct receipt_store *receipt_store_open(const char *directory,
 void receipt_store_close(struct receipt_store *store);
 
 enum receipt_change_kind {
-    RECEIPT_CHANGE_PENDING,  /* write a request down; out: number */
+    RECEIPT_CHANGE_PENDING,  /* write a request down, with a note if key is set; out: number */
     RECEIPT_CHANGE_RECEIPTS, /* it was executed: keep the bundle, no longer pending */
     RECEIPT_CHANGE_DISCARD,  /* it will never be executed: no longer pending */
     RECEIPT_CHANGE_NOTE      /* set a note; an empty value removes it */
@@ -51,13 +51,14 @@ enum receipt_change_kind {
 
 struct receipt_change {
     enum receipt_change_kind kind;
-    uint64_t number;                 /* PENDING: out; RECEIPTS, DISCARD: in */
-    const struct digest *request_id; /* RECEIPTS */
-    struct span bytes;               /* PENDING: request; RECEIPTS: encoded bundle; NOTE: value */
+    uint64_t number;                         /* PENDING: out; RECEIPTS, DISCARD: in */
+    struct span bytes;                       /* PENDING: request; RECEIPTS: encoded bundle */
+    const struct digest *request_id;         /* RECEIPTS */
     const struct digest *certificate_digest; /* RECEIPTS: SHA-256 of the certificate */
     struct span certificate;                 /* RECEIPTS */
     uint64_t last_index;                     /* RECEIPTS: of its last call */
-    struct span key;                         /* NOTE */
+    struct span key;                         /* NOTE, PENDING: of the note */
+    struct span note;                        /* NOTE, PENDING */
 };
 
 /* Commit all changes, durably. Returns: 0 or -1; after -1 none of them has happened. */

@@ -80,7 +80,7 @@ static void restrict_protocol(mbedtls_ssl_config *config) {
     mbedtls_ssl_conf_rng(config, certificate_random, NULL);
 }
 
-static int configure(struct tls_context *context, const struct certificate *certificate) {
+static int configure(struct tls_context *context, struct certificate *certificate) {
     bool const dials = role_dials(context->role);
     mbedtls_ssl_config *const config = &context->config;
     int error =
@@ -102,12 +102,7 @@ static int configure(struct tls_context *context, const struct certificate *cert
         mbedtls_ssl_conf_authmode(config, MBEDTLS_SSL_VERIFY_NONE);
     }
     if (certificate != NULL) {
-        /*
-         * mbedTLS takes them without const, to keep in its own list; it does not write to them
-         * (certificate.c has seen to the one exception).
-         */
-        struct certificate *const own = (struct certificate *)(uintptr_t)certificate;
-        error = mbedtls_ssl_conf_own_cert(config, &own->chain, &own->key);
+        error = mbedtls_ssl_conf_own_cert(config, &certificate->chain, &certificate->key);
     }
     return error;
 }

@@ -31,9 +31,9 @@ struct tls_session;
 
 struct tls_context_options {
     enum tls_role role;
-    const struct certificate *certificate; /* our own; NULL for TLS_CLIENT_DIAL */
-    const struct digest *pins; /* of replica 0, 1, … (copied); unused: CLIENT_ACCEPT */
-    uint32_t pin_count;        /* at most REPLICAS_MAX */
+    struct certificate *certificate; /* our own, only read; NULL for TLS_CLIENT_DIAL */
+    const struct digest *pins;       /* of replica 0, 1, … (copied); unused: CLIENT_ACCEPT */
+    uint32_t pin_count;              /* at most REPLICAS_MAX */
 };
 
 /* Returns: NULL with a problem when memory or mbedTLS fails. */

@@ -104,7 +104,7 @@ void checker_start(struct checker *checker, struct span genesis) {
     checker_cut(checker, &cut);
     cut.header.state_root = merkle_empty_root();
     struct buffer encoded;
-    buffer_init(&encoded, STATEMENT_SIZE_MAX);
+    buffer_init(&encoded, CHECKPOINT_HEADER_SIZE_MAX);
     struct digest digest;
     if (checkpoint_cut_digest(&digest, &encoded, &checker->configuration->service, &cut)) {
         checker_checkpoint_learn(checker, 0, &digest);
@@ -686,7 +686,7 @@ bool checkpoint_cut_snapshot(struct buffer *out, const struct checkpoint_cut *cu
                              const struct window *window) {
     struct buffer header;
     struct window_list list = {0};
-    buffer_init(&header, STATEMENT_SIZE_MAX * 4);
+    buffer_init(&header, CHECKPOINT_HEADER_SIZE_MAX);
     buffer_init(&list.bytes, SNAPSHOT_SIZE_MAX);
     buffer_init(&list.sizes, SNAPSHOT_SIZE_MAX);
     bool const collected =

@@ -74,7 +74,7 @@ Test(link_hostile, a_client_notices_another_server) {
     tls_context_free(other);
 }
 
-static void dial_as(const struct certificate *certificate) {
+static void dial_as(struct certificate *certificate) {
     struct tls_context *const dial = world_context(&world, TLS_PEER_DIAL, certificate);
     dial_in_vain(dial);
     tls_context_free(dial);
@@ -187,6 +187,7 @@ static void send_garbage(struct span bytes, const char *reason) {
 Test(link_hostile, garbage_is_dropped_at_once) {
     static const uint8_t bad_hello[] = "\x16\x03\x01\x00\x05\x01\xff\xff\xff\xff";
     static const uint8_t too_long[] = "\x16\x03\x01\xff\xff\x01";
+    static const uint8_t hello[] = {22, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3};
     static const uint8_t zeros[3000];
     uint8_t noise[8192];
     for (size_t i = 0; i < sizeof noise; i++) {
@@ -199,7 +200,7 @@ Test(link_hostile, garbage_is_dropped_at_once) {
     send_garbage(span_of(too_long, sizeof too_long - 1), "not TLS");
     send_garbage(span_of(bad_hello, sizeof bad_hello - 1), "TLS handshake");
     for (size_t i = 0; i < 64; i++) { /* a record of a hello made of noise */
-        memcpy(noise, "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 11);
+        memcpy(noise, hello, sizeof hello);
         noise[11 + i * 7] ^= (uint8_t)(i + 1);
         send_garbage(span_of(noise, 0x205), "TLS handshake");
     }

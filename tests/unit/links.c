@@ -80,7 +80,7 @@ struct link_options world_options(const struct tls_context *tls, struct end *end
 /* ---- the world ---- */
 
 struct tls_context *world_context(struct world *world, enum tls_role role,
-                                  const struct certificate *certificate) {
+                                  struct certificate *certificate) {
     struct problem problem = {0};
     struct tls_context_options const options = {
         .role = role, .certificate = certificate, .pins = world->pins, .pin_count = TEST_REPLICAS};

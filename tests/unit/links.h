@@ -73,7 +73,7 @@ void world_run_ms(struct world *world, uint64_t ms);
 
 /* A context for another certificate, pinning all replicas. */
 struct tls_context *world_context(struct world *world, enum tls_role role,
-                                  const struct certificate *certificate);
+                                  struct certificate *certificate);
 
 /* A self-signed certificate file over a new key of a curve, with these dates. */
 struct certificate *world_odd_certificate(mbedtls_ecp_group_id curve, const char *from,

@@ -1,0 +1,66 @@
+/*
+ * replayer: a ledger, batch by batch, through checker and execution, with its checkpoints
+ * (protocol §10 steps 3 and 5). The auditor follows whole ledgers with it, and the verifier of
+ * evidence a fragment: both come to the same rule. Memory does not grow with the ledger, only with
+ * the state.
+ */
+#ifndef ONUS_AUDIT_TOOL_REPLAYER_H
+#define ONUS_AUDIT_TOOL_REPLAYER_H
+
+#include "audit-tool/signatures.h"
+#include "execution/replay.h"
+
+/* Checkpoints that a fragment may have to begin at: the one carried, and one on either side. */
+#define REPLAYER_CUTS 3u
+
+/* A checkpoint that was passed. */
+struct replayer_cut {
+    bool used;
+    struct checkpoint_cut cut;
+    struct digest digest;   /* d_C */
+    struct buffer snapshot; /* an encoded checker_snapshot, window included */
+};
+
+struct replayer {
+    const struct configuration *configuration;
+    struct signatures *signatures; /* NULL: check at once */
+    struct checker *checker;
+    struct engine *engine;
+    struct replay replay;
+    struct replayer_cut cuts[REPLAYER_CUTS]; /* newest first */
+    bool keep_cuts;
+    bool failed;
+};
+
+/*
+ * configuration and signatures are borrowed. keep_cuts: remember what fragments begin with.
+ * Returns: false when memory is short.
+ */
+MUST_USE bool replayer_init(struct replayer *replayer, const struct configuration *configuration,
+                            struct signatures *signatures, bool keep_cuts);
+void replayer_free(struct replayer *replayer);
+
+/* Begin at genesis, or after a checkpoint. */
+void replayer_start(struct replayer *replayer, struct span genesis);
+/*
+ * Returns: false when snapshot and state contradict themselves or each other. Whether they are
+ * those that somebody signed is the caller's question.
+ */
+MUST_USE bool replayer_load(struct replayer *replayer, struct arena *arena, struct span snapshot,
+                            const struct state_item *state, uint32_t state_count);
+
+/* Is the checkpoint that the next batch must carry known? Always, from genesis on. */
+bool replayer_is_ready(const struct replayer *replayer);
+
+/*
+ * The next batch. On RULE_NONE it has been appended and settled; otherwise nothing has changed.
+ * Must be ready. After memory ran out, replayer_failed is true and the rule means nothing.
+ */
+MUST_USE enum rule replayer_step(struct replayer *replayer, const struct batch *batch);
+bool replayer_failed(const struct replayer *replayer);
+
+const struct ledger_position *replayer_position(const struct replayer *replayer);
+/* The checkpoint of this sequence number, or NULL when it is not, or no longer, kept. */
+const struct replayer_cut *replayer_cut_at(const struct replayer *replayer, uint64_t seq);
+
+#endif

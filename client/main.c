@@ -1,0 +1,163 @@
+/*
+ * onus: the client program. It finds the command in one table and runs it; each command has a file
+ * of its own, cmd_*.c.
+ */
+#include <locale.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "client/command.h"
+
+#define VERSION "0.1.0"
+
+const struct command commands[] = {
+    {"sandbox up", "[-n REPLICAS] [--dir DIR] [--base-port PORT] [--detach]",
+     "Make and start a consortium on this machine, one replica a member.", command_sandbox_up},
+    {"sandbox status", "[--dir DIR]", "Show the replicas of a sandbox.", command_sandbox_status},
+    {"sandbox down", "[--dir DIR]", "Stop the replicas of a sandbox; its files stay.",
+     command_sandbox_down},
+    {"key generate", "FILE", "Make a signing key in a new file; print the public key.",
+     command_key_generate},
+    {"key show", "FILE", "Print the public key of a key file.", command_key_show},
+    {"genesis prologue",
+     "--name NAME --out FILE [--pipeline P] [--checkpoint-interval C] [--window W] "
+     "[--batch-calls-max N]",
+     "First step of a founding: what all members endorse.", command_genesis_prologue},
+    {"genesis endorse",
+     "--prologue FILE --member-key FILE --member ID --replica ID --replica-key HEX "
+     "--tls-certificate FILE --peer-address ADDR --client-address ADDR --out FILE",
+     "Second step, by each member: answer for a replica.", command_genesis_endorse},
+    {"genesis create",
+     "--prologue FILE --member NAME=KEY… --endorsement FILE… [--user NAME=KEY…] --out FILE",
+     "Last step: put the genesis together; print the service id.", command_genesis_create},
+    {"genesis show", "FILE", "Print what a genesis file says.", command_genesis_show},
+    {"submit", "PROC [ARG…] [--receipt FILE] [--no-wait] | --atomic FILE|- [--receipt FILE]",
+     "Execute a transaction; print its id, index and reply, and keep the receipt.", command_submit},
+    {"load", "FILE|- [--bundle N]",
+     "Execute one JSON array [\"proc\",\"arg\",…] a line; receipts are kept.", command_load},
+    {"receipt get", "TXID [--receipt FILE]", "Print or write the receipt of a transaction.",
+     command_receipt_get},
+    {"receipt list", "", "List the receipts held, and what is still without one.",
+     command_receipt_list},
+    {"receipt show", "FILE", "Print what a receipt says, without verifying it.",
+     command_receipt_show},
+    {"receipt verify", "[--service ID] [--genesis FILE] FILE…",
+     "Verify receipts, or a directory of them, without a network.", command_receipt_verify},
+    {"status", "[--watch]", "Show every replica, those that do not answer too.", command_status},
+    {"bench", "[--clients N] [--duration S] [--workload smallbank|kv] [--bundle N]",
+     "Measure throughput and latency, and what cryptography allows at most.", command_bench},
+    {"completion", "bash|zsh|fish", "Print a completion script for a shell.", command_completion},
+    {NULL, NULL, NULL, NULL},
+};
+
+static void print_help(void) {
+    (void)puts("usage: onus [OPTION…] COMMAND [ARG…]\n");
+    for (const struct command *command = commands; command->name != NULL; command++) {
+        (void)printf("  onus %-17s %s\n", command->name, command->summary);
+    }
+    (void)puts("\noptions, before the command or after it:\n"
+               "  -C, --context DIR   the service and the keys; default $ONUS_CONTEXT, else "
+               "~/.config/onus\n"
+               "  -o, --output FORM   text or json\n"
+               "      --timeout S     how long to wait\n"
+               "  -q, --quiet         errors only\n"
+               "  -v, --verbose       say more\n"
+               "      --no-color      plain text on a terminal too\n"
+               "      --help          of a command: its arguments\n"
+               "      --version\n\n"
+               "exit codes: 0 ok, 1 error, 2 usage, 3 unreachable or degraded, 4 rejected or "
+               "refused,\n            5 receipt invalid, 11 corrupt");
+}
+
+/* How many words of argv the command's name takes; 0: it is another command. */
+static int words_matched(const char *name, int argc, char **argv) {
+    const char *const space = strchr(name, ' ');
+    size_t const first = space == NULL ? strlen(name) : (size_t)(space - name);
+    if (argc < 1 || strlen(argv[0]) != first || strncmp(argv[0], name, first) != 0) {
+        return 0;
+    }
+    if (space == NULL) {
+        return 1;
+    }
+    return argc >= 2 && strcmp(argv[1], space + 1) == 0 ? 2 : 0;
+}
+
+static int unknown_command(int argc, char **argv) {
+    bool group = false;
+    (void)fprintf(stderr, "onus: no such command: %s%s%s\n", argv[0], argc > 1 ? " " : "",
+                  argc > 1 ? argv[1] : "");
+    for (const struct command *command = commands; command->name != NULL; command++) {
+        size_t const size = strlen(argv[0]);
+        if (strncmp(command->name, argv[0], size) == 0 && command->name[size] == ' ') {
+            (void)fprintf(stderr, "usage: onus %s %s\n", command->name, command->usage);
+            group = true;
+        }
+    }
+    if (!group) {
+        (void)fprintf(stderr, "onus --help lists the commands\n");
+    }
+    return EXIT_USAGE;
+}
+
+static int dispatch(struct globals *globals, int argc, char **argv) {
+    for (const struct command *command = commands; command->name != NULL; command++) {
+        int const words = words_matched(command->name, argc, argv);
+        if (words != 0) {
+            optind = 0; /* getopt starts anew */
+            return command_finish(
+                command->run(command, globals, argc - words + 1, argv + words - 1));
+        }
+    }
+    return unknown_command(argc, argv);
+}
+
+/* Where the command's name stands, after the options before it; -1: help is asked for. */
+static int leading_options(int argc, char **argv) {
+    static const char *const with_value[] = {"-C", "-o", "--context", "--output", "--timeout"};
+    int words = 1;
+    while (words < argc && argv[words][0] == '-') {
+        if (strcmp(argv[words], "--help") == 0 || strcmp(argv[words], "-h") == 0) {
+            return -1;
+        }
+        int taken = 1;
+        for (size_t i = 0; i < sizeof with_value / sizeof with_value[0]; i++) {
+            taken = strcmp(argv[words], with_value[i]) == 0 ? 2 : taken;
+        }
+        words += taken;
+    }
+    return words < argc ? words : argc;
+}
+
+int main(int argc, char **argv) {
+    static const struct command before = {"", "[OPTION…] COMMAND [ARG…]",
+                                          "onus --help lists the commands.", NULL};
+    static const struct option options[] = {{"version", no_argument, NULL, OPTION_FIRST_OWN},
+                                            GLOBAL_OPTIONS};
+    struct globals globals = {.no_color = getenv("NO_COLOR") != NULL};
+    (void)setlocale(LC_CTYPE, "C.UTF-8");
+    /* A reader of our output that goes away is noticed where we write. */
+    (void)signal(SIGPIPE, SIG_IGN);
+    if (!sign_init()) {
+        (void)fprintf(stderr, "onus: libsodium fails its self-test; install the one of Debian\n");
+        return EXIT_ERROR;
+    }
+    int const leading = leading_options(argc, argv);
+    if (leading < 0 || (leading < argc && strcmp(argv[leading], "help") == 0)) {
+        print_help();
+        return command_finish(EXIT_OK);
+    }
+    int const option = command_option(&before, &globals, leading, argv, options);
+    if (option == OPTION_FIRST_OWN) {
+        (void)printf("onus %s\n", VERSION);
+        return command_finish(EXIT_OK);
+    }
+    if (COMMAND_ENDS(option)) {
+        return COMMAND_CODE(option);
+    }
+    if (leading == argc) {
+        print_help();
+        return command_finish(EXIT_USAGE);
+    }
+    return dispatch(&globals, argc - leading, argv + leading);
+}

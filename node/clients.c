@@ -1,0 +1,398 @@
+/*
+ * clients: links from clients, and the first look at what they want.
+ *
+ * A client's request is decoded here and asked about (replica_request_refusal) before its signature
+ * is paid for. What waits for a check is bounded for all clients together, for each author and for
+ * each link; a link over its bound is not read until it is below again, so that a client who sends
+ * faster than we check is slowed down rather than refused. Who sends what no client of ours sends
+ * is told so once and closed.
+ */
+#include <stdlib.h>
+
+#include "base/check.h"
+#include "node/node.h"
+
+/* Links that are going down keep their place for a moment. */
+#define SLOT_BITS 10u
+#define SLOTS_MAX (1u << SLOT_BITS)
+static_assert(SLOTS_MAX >= 2 * CONNECTIONS_CLIENTS_MAX, "a new link never lacks a place");
+
+struct client {
+    struct node *node;
+    struct link *link; /* NULL: the slot is free */
+    uint64_t origin;
+    uint32_t waiting;    /* requests in verification */
+    size_t waiting_size; /* bytes of them */
+    uint32_t strikes;
+    bool paused;
+    bool finishing;
+};
+
+struct clients {
+    struct link_group *group;
+    struct client slots[SLOTS_MAX];
+    uint64_t connections; /* so far */
+    uint32_t waiting;
+    size_t waiting_size;
+    uint32_t waiting_of_author[USERS_MAX + MEMBERS_MAX];
+    bool held;
+};
+
+static struct client *client_find(struct node *node, uint64_t origin) {
+    struct client *const client = &node->clients->slots[origin & (SLOTS_MAX - 1)];
+    return client->link != NULL && client->origin == origin ? client : NULL;
+}
+
+/* Say the last word. */
+static void finish(struct client *client, const char *reason) {
+    if (!client->finishing) {
+        client->finishing = true;
+        log_limited(&client->node->log_limiter, LOG_WARN, "closing a client's link",
+                    (struct log_field[]){log_text("client", link_address(client->link)),
+                                         log_text("reason", reason), log_end()});
+        link_finish(client->link, reason);
+    }
+}
+
+static void strike(struct client *client, const char *reason) {
+    client->strikes++;
+    if (client->strikes >= CLIENT_STRIKES_MAX) {
+        finish(client, reason);
+    }
+}
+
+void clients_send(struct node *node, uint64_t origin, enum message_kind kind, struct span payload) {
+    struct client *const client = client_find(node, origin);
+    if (client == NULL || client->finishing) {
+        return; /* it has gone, and will ask again */
+    }
+    switch (link_send(client->link, (uint8_t)kind, &payload, 1)) {
+    case LINK_OK:
+    case LINK_DOWN:
+        break;
+    case LINK_BUSY:
+        client->finishing = true;
+        link_close(client->link, "does not read its replies");
+        break;
+    }
+}
+
+void clients_reject(struct node *node, uint64_t origin, const struct digest *request_id,
+                    enum reject_reason reason) {
+    struct replica_status status;
+    replica_status(node->replica, &status);
+    struct reject_message const reject = {
+        .request_id = *request_id, .reason = reason, .next_index = status.next_index};
+    buffer_clear(&node->scratch);
+    if (reject_message_encode(&node->scratch, &reject)) {
+        clients_send(node, origin, MESSAGE_REJECT, buffer_span(&node->scratch));
+    }
+}
+
+/* ---- requests -------------------------------------------------------------------------------- */
+
+/* Place of a key in the configuration's sorted authors; the caller knows that it is there. */
+static uint32_t author_place(const struct configuration *configuration,
+                             const struct public_key *key) {
+    uint32_t low = 0;
+    uint32_t high = configuration->author_count;
+    while (low + 1 < high) {
+        uint32_t const middle = low + (high - low) / 2;
+        if (memcmp(configuration->authors[middle].bytes, key->bytes, PUBLIC_KEY_SIZE) <= 0) {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    return low;
+}
+
+static bool over_client_bound(const struct client *client) {
+    return client->waiting >= VERIFY_PER_CLIENT_MAX ||
+           client->waiting_size >= VERIFY_SIZE_PER_CLIENT_MAX;
+}
+
+static void pause_or_resume(struct client *client) {
+    bool const pause = over_client_bound(client) || client->node->clients->held;
+    bool const resume = !client->node->clients->held &&
+                        client->waiting <= VERIFY_PER_CLIENT_MAX / 2 &&
+                        client->waiting_size <= VERIFY_SIZE_PER_CLIENT_MAX / 2;
+    if (client->finishing) {
+        return;
+    }
+    if (!client->paused && pause) {
+        client->paused = true;
+        link_pause(client->link);
+    } else if (client->paused && resume) {
+        client->paused = false;
+        link_resume(client->link);
+    }
+}
+
+static void charge(struct client *client, const struct request *request, size_t size) {
+    struct clients *const clients = client->node->clients;
+    uint32_t const author = author_place(&client->node->identity.configuration, &request->author);
+    clients->waiting_of_author[author]++;
+    clients->waiting++;
+    clients->waiting_size += size;
+    client->waiting++;
+    client->waiting_size += size;
+    pause_or_resume(client);
+}
+
+static bool has_room(const struct node *node, const struct request *request) {
+    const struct clients *const clients = node->clients;
+    uint32_t const author = author_place(&node->identity.configuration, &request->author);
+    return clients->waiting < VERIFY_REQUESTS_MAX && clients->waiting_size < VERIFY_SIZE_MAX &&
+           clients->waiting_of_author[author] < VERIFY_PER_AUTHOR_MAX;
+}
+
+bool clients_checked(struct node *node, const struct verify_item *item) {
+    struct clients *const clients = node->clients;
+    struct client *const client = client_find(node, item->origin);
+    uint32_t const author = author_place(&node->identity.configuration, &item->request->author);
+    clients->waiting_of_author[author]--;
+    clients->waiting--;
+    clients->waiting_size -= item->size;
+    if (client == NULL) {
+        return item->holds;
+    }
+    client->waiting--;
+    client->waiting_size -= item->size;
+    pause_or_resume(client);
+    if (!item->holds) {
+        clients_reject(node, item->origin, &item->request->id, REJECT_SIGNATURE);
+        strike(client, "sent requests whose signatures do not hold");
+    }
+    return item->holds;
+}
+
+static void refuse(struct client *client, const struct request *request,
+                   enum reject_reason reason) {
+    clients_reject(client->node, client->origin, &request->id, reason);
+    if (reason == REJECT_AUTHOR) {
+        strike(client, "sent requests of authors that this service does not know");
+    }
+}
+
+static void on_request(struct client *client, struct span payload) {
+    struct node *const node = client->node;
+    struct digest const nobody = {{0}};
+    struct arena *const arena = workers_arena(node->workers, VERIFY_CLIENTS);
+    struct request *const request = arena == NULL ? NULL : arena_alloc(arena, sizeof *request);
+    struct span const bytes = request == NULL ? (struct span){0} : arena_copy(arena, payload);
+    if (request == NULL || (bytes.data == NULL && payload.size != 0)) {
+        clients_reject(node, client->origin, &nobody, REJECT_BUSY);
+        return;
+    }
+    if (request_decode(request, arena, &node->identity.configuration.service, bytes) != CODEC_OK) {
+        clients_reject(node, client->origin, &nobody, REJECT_MALFORMED);
+        finish(client, "sent a request that does not decode");
+        return;
+    }
+    enum reject_reason const refusal = replica_request_refusal(node->replica, request);
+    if (refusal != 0) {
+        refuse(client, request, refusal);
+        return;
+    }
+    /* Known requests are not refused above whoever signs: an unknown author has no place here. */
+    if (!configuration_has_author(&node->identity.configuration, &request->author)) {
+        refuse(client, request, REJECT_AUTHOR);
+        return;
+    }
+    if (!has_room(node, request)) {
+        refuse(client, request, REJECT_BUSY);
+        return;
+    }
+    struct verify_item const item = {
+        .kind = VERIFY_REQUEST,
+        .check = {.key = request->author,
+                  .signature = request->signature,
+                  .body = request->header,
+                  .label = LABEL_REQUEST},
+        .size = payload.size,
+        .origin = client->origin,
+        .request = request,
+    };
+    workers_add(node->workers, VERIFY_CLIENTS, &item);
+    charge(client, request, payload.size);
+    node_want_turn(node);
+}
+
+/* ---- queries --------------------------------------------------------------------------------- */
+
+/* What an operator should know first; static text or the node's own. */
+static const char *last_error(const struct node *node, const struct replica_status *status) {
+    if (status->guard != GUARD_NONE) {
+        return guard_text(status->guard);
+    }
+    if (disk_thread_is_full(node->disk)) {
+        return "the disk is full: free some space";
+    }
+    return node->checkpoint_error;
+}
+
+static void answer_status(struct client *client) {
+    struct node *const node = client->node;
+    struct replica_status status;
+    char error[STATUS_ERROR_SIZE_MAX];
+    replica_status(node->replica, &status);
+    const char *const text = last_error(node, &status);
+    size_t const size = strnlen(text, sizeof error);
+    for (size_t i = 0; i < size; i++) {
+        error[i] = (unsigned char)text[i] < 0x20 || text[i] == 0x7f ? '?' : text[i];
+    }
+    struct status_reply_message const reply = {
+        .service = node->identity.configuration.service,
+        .replica = node->config.replica,
+        .config = status.config,
+        .view = status.view,
+        .primary = status.primary,
+        .executed_seq = status.executed_seq,
+        .committed_seq = status.committed_seq,
+        .next_index = status.next_index,
+        .committed_index = status.committed_index,
+        .ledger_size = disk_thread_ledger_size(node->disk),
+        .voting = status.guard == GUARD_NONE && !disk_thread_is_full(node->disk),
+        .last_error = span_of(error, size),
+    };
+    buffer_clear(&node->scratch);
+    if (status_reply_message_encode(&node->scratch, &reply)) {
+        clients_send(node, client->origin, MESSAGE_STATUS_REPLY, buffer_span(&node->scratch));
+    }
+}
+
+static void on_receipt_query(struct client *client, struct span payload) {
+    struct event event = {.kind = EVENT_RECEIPT_QUERY};
+    struct arena arena;
+    arena_init(&arena, 4096);
+    event.receipt_query.origin = client->origin;
+    enum codec_result const result =
+        receipt_query_decode(&event.receipt_query.request_id, &arena, payload);
+    arena_free(&arena);
+    if (result != CODEC_OK) {
+        finish(client, "sent a receipt query that does not decode");
+        return;
+    }
+    node_step(client->node, &event);
+}
+
+static void on_status_query(struct client *client, struct span payload) {
+    struct arena arena;
+    arena_init(&arena, 4096);
+    enum codec_result const result = status_query_decode(&arena, payload);
+    arena_free(&arena);
+    if (result != CODEC_OK) {
+        finish(client, "sent a status query that does not decode");
+        return;
+    }
+    answer_status(client);
+}
+
+/* ---- links ----------------------------------------------------------------------------------- */
+
+static void on_frame(struct link *link, void *user, uint8_t kind, struct span payload) {
+    struct client *const client = user;
+    (void)link;
+    if (client->node->stopping || client->finishing) {
+        return;
+    }
+    if (kind == MESSAGE_REQUEST) {
+        on_request(client, payload);
+    } else if (kind == MESSAGE_STATUS_QUERY) {
+        on_status_query(client, payload);
+    } else {
+        on_receipt_query(client, payload);
+    }
+}
+
+static size_t frame_size_max(uint8_t kind) {
+    bool const known =
+        kind == MESSAGE_REQUEST || kind == MESSAGE_STATUS_QUERY || kind == MESSAGE_RECEIPT_QUERY;
+    return known ? message_size_max(kind) : 0;
+}
+
+static void on_up(struct link *link, void *user) {
+    struct node *const node = user;
+    struct clients *const clients = node->clients;
+    uint32_t slot = 0;
+    while (slot < SLOTS_MAX && clients->slots[slot].link != NULL) {
+        slot++;
+    }
+    if (slot == SLOTS_MAX) {
+        link_set_user(link, NULL);
+        link_close(link, "too many connections");
+        return;
+    }
+    clients->connections++;
+    clients->slots[slot] = (struct client){
+        .node = node, .link = link, .origin = clients->connections << SLOT_BITS | slot};
+    link_set_user(link, &clients->slots[slot]);
+    pause_or_resume(&clients->slots[slot]);
+}
+
+/* Until a link is up its user is the node, then its client, or nobody when there was no place. */
+static void on_down(struct link *link, void *user, const char *reason) {
+    struct node *node = user;
+    if (link_was_up(link)) {
+        struct client *const client = user;
+        if (client == NULL) {
+            return;
+        }
+        node = client->node;
+        client->link = NULL;
+    }
+    log_limited(&node->log_limiter, LOG_DEBUG, "a client's link is down",
+                (struct log_field[]){log_text("client", link_address(link)),
+                                     log_text("reason", reason), log_end()});
+}
+
+void clients_hold(struct node *node, bool hold) {
+    struct clients *const clients = node->clients;
+    if (clients->held == hold) {
+        return;
+    }
+    clients->held = hold;
+    for (uint32_t i = 0; i < SLOTS_MAX; i++) {
+        if (clients->slots[i].link != NULL) {
+            pause_or_resume(&clients->slots[i]);
+        }
+    }
+}
+
+int clients_open(struct node *node, struct problem *problem) {
+    struct link_group_options const group = {
+        .loop = &node->loop,
+        .connections_max = node->config.client_connections_max,
+        .memory_max = LINK_MEMORY_CLIENTS_MAX,
+    };
+    struct link_options const options = {
+        .tls = node->identity.tls_client,
+        .handlers = {.on_up = on_up,
+                     .on_frame = on_frame,
+                     .on_down = on_down,
+                     .frame_size_max = frame_size_max},
+        .user = node,
+    };
+    node->clients = calloc(1, sizeof *node->clients);
+    if (node->clients == NULL) {
+        return problem_set(problem, EXIT_ERROR, "set up links: out of memory");
+    }
+    node->clients->group = link_group_create(&group, problem);
+    if (node->clients->group == NULL) {
+        return -1;
+    }
+    return link_group_listen(node->clients->group, node->config.listen_client, &options, problem);
+}
+
+void clients_close(struct node *node) {
+    if (node->clients != NULL && node->clients->group != NULL) {
+        link_group_close(node->clients->group);
+        node->clients->group = NULL;
+    }
+}
+
+void clients_free(struct node *node) {
+    free(node->clients);
+    node->clients = NULL;
+}

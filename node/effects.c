@@ -1,0 +1,261 @@
+/*
+ * effects: one step of the replica, and what it asks for, in order.
+ *
+ * The bytes that effects point to live until the next step: whatever outlives this function's
+ * callees copies them.
+ */
+#include <stdlib.h>
+
+#include "base/check.h"
+#include "host/clock.h"
+#include "node/node.h"
+
+/* ---- sending --------------------------------------------------------------------------------- */
+
+static void deliver(struct node *node, const struct outbox_frame *frame) {
+    if (frame->to_client) {
+        clients_send(node, frame->target, frame->kind, frame->payload);
+    } else {
+        peers_send(node, (uint32_t)frame->target, frame->kind, frame->payload);
+    }
+}
+
+static void send_after(struct node *node, const struct outbox_frame *frame) {
+    if (frame->after <= node->durable) {
+        deliver(node, frame);
+    } else if (!outbox_push(&node->outbox, frame)) {
+        log_limited(&node->log_limiter, LOG_WARN, "the disk is behind; a message was dropped",
+                    (struct log_field[]){log_end()});
+    }
+}
+
+void node_durable(void *context, uint64_t position) {
+    struct node *const node = context;
+    struct event event = {.kind = EVENT_DURABLE, .durable = position};
+    struct outbox_frame frame;
+    node->durable = position;
+    while (outbox_pop(&node->outbox, &frame, position)) {
+        deliver(node, &frame);
+    }
+    checkpointer_durable(node);
+    node_step(node, &event);
+}
+
+/* ---- signatures ------------------------------------------------------------------------------ */
+
+static void list_answer(struct node *node, struct verify_list *list) {
+    struct event event = {.kind = EVENT_VERIFIED,
+                          .verified = {.token = list->token, .all_hold = list->all_hold}};
+    free(list);
+    node_step(node, &event);
+}
+
+static bool list_add(struct node *node, struct verify_list *list, const struct sign_check *check) {
+    struct arena *const arena = workers_arena(node->workers, VERIFY_PROTOCOL);
+    struct span const body = arena == NULL ? (struct span){0} : arena_copy(arena, check->body);
+    if (body.data == NULL) {
+        return false;
+    }
+    struct verify_item item = {.kind = VERIFY_LIST, .check = *check, .list = list};
+    item.check.body = body;
+    list->waiting++;
+    workers_add(node->workers, VERIFY_PROTOCOL, &item);
+    return true;
+}
+
+static void verify(struct node *node, uint64_t token, const struct sign_check *checks,
+                   uint32_t count) {
+    struct verify_list *const list = calloc(1, sizeof *list);
+    if (list == NULL) {
+        node_fail(node, "checking signatures", "out of memory");
+        return;
+    }
+    *list = (struct verify_list){.token = token, .all_hold = true};
+    for (uint32_t i = 0; i < count; i++) {
+        if (!list_add(node, list, &checks[i])) {
+            node_fail(node, "checking signatures", "out of memory");
+            return;
+        }
+    }
+    CHECK(list->waiting != 0); /* the replica asks about something */
+    node_want_turn(node);
+}
+
+static void message_checked(struct node *node, const struct verify_item *item) {
+    struct peer_message *const message = item->message;
+    struct event event = {.kind = EVENT_MESSAGE, .message = message};
+    if (item->holds) {
+        node_step(node, &event);
+    } else if (!node->stopping) {
+        log_limited(&node->log_limiter, LOG_WARN, "a peer's statement has a bad signature",
+                    (struct log_field[]){log_number("peer", message->from), log_end()});
+    }
+    peer_message_free(message);
+    free(message);
+}
+
+void node_checked(void *context, const struct verify_item *item) {
+    struct node *const node = context;
+    struct event event = {.kind = EVENT_REQUEST, .request = {.request = item->request}};
+    switch (item->kind) {
+    case VERIFY_MESSAGE:
+        peers_checked(node, item);
+        message_checked(node, item);
+        break;
+    case VERIFY_FETCHED:
+        peers_checked(node, item);
+        if (item->holds) {
+            node_step(node, &event);
+        }
+        break;
+    case VERIFY_REQUEST:
+        event.request.origin = item->origin;
+        if (!node->stopping && clients_checked(node, item)) {
+            node_step(node, &event);
+        }
+        break;
+    case VERIFY_LIST:
+        item->list->all_hold &= item->holds;
+        item->list->waiting--;
+        if (item->list->waiting == 0) {
+            list_answer(node, item->list);
+        }
+        break;
+    }
+}
+
+/* ---- notes ----------------------------------------------------------------------------------- */
+
+static void note_guard(struct node *node) {
+    struct replica_status status;
+    struct problem problem = {0};
+    replica_status(node->replica, &status);
+    if (status.guard == GUARD_NONE || node->guard_stored) {
+        return;
+    }
+    node->guard_stored = true;
+    log_event(LOG_ERROR, "this replica will not vote with this key again",
+              (struct log_field[]){log_text("reason", guard_text(status.guard)), log_end()});
+    if (guard_store(node, status.guard, &problem) != 0) {
+        node_fail(node, "writing the guard down", problem.text);
+    }
+}
+
+static void note(struct node *node, const struct effect *effect) {
+    struct log_field const fields[] = {log_number("peer", effect->note.replica),
+                                       log_number("seq", effect->note.seq),
+                                       log_text("rule", rule_name(effect->note.rule)), log_end()};
+    switch (effect->note.kind) {
+    case NOTE_PRE_PREPARE_REFUSED:
+        log_event(LOG_ERROR, "refused what the primary proposed", fields);
+        break;
+    case NOTE_RANGE_REFUSED:
+        log_event(LOG_ERROR, "refused a range of a peer's ledger", fields);
+        break;
+    case NOTE_CAUGHT_UP:
+        log_event(LOG_INFO, "took batches from a peer's ledger",
+                  (struct log_field[]){fields[0], fields[1], log_end()});
+        break;
+    case NOTE_GUARD:
+        note_guard(node);
+        break;
+    case NOTE_NONCE_REFUSED:
+        log_limited(&node->log_limiter, LOG_WARN, "a peer's nonce does not match its commitment",
+                    (struct log_field[]){fields[0], fields[1], log_end()});
+        break;
+    case NOTE_CONFLICT:
+        log_event(LOG_ERROR, "a peer signed two statements for one batch",
+                  (struct log_field[]){fields[0], fields[1], log_end()});
+        break;
+    }
+}
+
+/* ---- one step -------------------------------------------------------------------------------- */
+
+static bool journal(struct node *node, uint64_t position, const struct journal_record *record) {
+    buffer_clear(&node->scratch);
+    return journal_record_encode(&node->scratch, record) &&
+           disk_thread_journal(node->disk, position, buffer_span(&node->scratch));
+}
+
+static void out_of_memory(struct node *node) {
+    node_fail(node, "queueing for the disk", "out of memory");
+}
+
+static void carry_out(struct node *node, const struct effect *effect) {
+    struct outbox_frame frame;
+    bool queued = true;
+    switch (effect->kind) {
+    case EFFECT_APPEND:
+        node->disk_position = effect->append.position;
+        queued = disk_thread_append(node->disk, effect->append.position, &effect->append.entry,
+                                    effect->append.batch_end);
+        break;
+    case EFFECT_TRUNCATE:
+        node->disk_position = effect->truncate.position;
+        queued =
+            disk_thread_truncate(node->disk, effect->truncate.position, effect->truncate.entries);
+        break;
+    case EFFECT_JOURNAL:
+        node->disk_position = effect->journal.position;
+        queued = journal(node, effect->journal.position, &effect->journal.record);
+        break;
+    case EFFECT_SEND:
+        frame = (struct outbox_frame){.after = effect->send.after,
+                                      .target = effect->send.peer,
+                                      .kind = effect->send.kind,
+                                      .payload = effect->send.payload};
+        send_after(node, &frame);
+        break;
+    case EFFECT_SEND_CLIENT:
+        frame = (struct outbox_frame){.after = effect->send_client.after,
+                                      .to_client = true,
+                                      .target = effect->send_client.origin,
+                                      .kind = effect->send_client.kind,
+                                      .payload = effect->send_client.payload};
+        send_after(node, &frame);
+        break;
+    case EFFECT_SERVE_RANGE:
+        range_serve(node, effect->serve_range.peer, effect->serve_range.first_entry,
+                    effect->serve_range.end_entry);
+        break;
+    case EFFECT_SERVE_RECEIPT:
+        receipt_serve(node, effect->serve_receipt.origin, &effect->serve_receipt.request_id,
+                      &effect->serve_receipt.place);
+        break;
+    case EFFECT_VERIFY:
+        verify(node, effect->verify.token, effect->verify.checks, effect->verify.count);
+        break;
+    case EFFECT_CHECKPOINT:
+        checkpointer_take(node, effect->checkpoint);
+        break;
+    case EFFECT_EVIDENCE:
+        evidence_keep(node, effect->evidence.replica, &effect->evidence.first,
+                      &effect->evidence.second);
+        break;
+    case EFFECT_NOTE:
+        note(node, effect);
+        break;
+    }
+    if (!queued) {
+        out_of_memory(node);
+    }
+}
+
+void node_step(struct node *node, struct event *event) {
+    if (node->stopping) {
+        return;
+    }
+    event->now_ms = uv_now(&node->loop);
+    event->wall_ms = clock_wall_ms();
+    if (replica_step(node->replica, event, &node->effects) != VERDICT_OK) {
+        const struct problem *const problem = state_store_failure(node->store);
+        node_fail(node, "the replica cannot go on",
+                  problem->code == EXIT_OK ? "out of memory" : problem->text);
+        return;
+    }
+    for (uint32_t i = 0; i < node->effects.count && !node->stopping; i++) {
+        carry_out(node, &node->effects.items[i]);
+    }
+    node_want_turn(node);
+}

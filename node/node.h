@@ -1,0 +1,174 @@
+/*
+ * node: what onusd is made of, and what its files share. Everything here runs on the loop's thread.
+ *
+ *   main.c         the command line
+ *   setup.c        configuration, keys, genesis, ports: checked before any state is written
+ *   recovery.c     from the disk to a replica that stands where it stood
+ *   node.c         the running replica: turns of the loop, signals, the end
+ *   effects.c      one step of the replica, and what it asks for
+ *   peers.c        links to and from the other replicas
+ *   clients.c      links from clients
+ *   range_service.c, receipt_service.c, checkpointer.c     work for threads of their own
+ *
+ * The replica itself (consensus/replica.h) is a pure state machine: events go in through node_step
+ * and nowhere else, effects come out there.
+ */
+#ifndef ONUS_NODE_NODE_H
+#define ONUS_NODE_NODE_H
+
+#include <uv.h>
+
+#include "consensus/replica.h"
+#include "host/disk.h"
+#include "host/key_file.h"
+#include "host/link.h"
+#include "host/state_store.h"
+#include "node/background.h"
+#include "node/config.h"
+#include "node/disk_thread.h"
+#include "node/outbox.h"
+#include "node/workers.h"
+
+struct clients;
+struct peers;
+struct checkpointer;
+
+/* What setup.c has read and checked. */
+struct identity {
+    struct buffer genesis;
+    struct configuration configuration;
+    struct secret_key signing_key;
+    struct prf_secret nonce_secret;
+    struct certificate *certificate;
+    struct tls_context *tls_dial;   /* we call a peer */
+    struct tls_context *tls_peer;   /* a peer calls us */
+    struct tls_context *tls_client; /* a client calls us */
+};
+
+struct node {
+    struct node_config config;
+    struct identity identity;
+    uv_loop_t loop;
+    bool failed; /* ends with EXIT_ERROR */
+    bool stopping;
+
+    /* the disk */
+    struct host_disk data_disk;   /* the data directory: the journal */
+    struct host_disk ledger_disk; /* the ledger's segments */
+    struct journal journal;
+    bool has_journal;
+    struct segment_writer ledger;
+    struct disk_thread *disk;
+    uint64_t durable;       /* disk position */
+    uint64_t disk_position; /* the last one given to the disk's thread */
+    struct state_store *store;
+
+    /* the core */
+    struct checker *checker;
+    struct engine *engine;
+    struct replica *replica;
+    struct effects effects;
+    struct buffer scratch; /* for one encoding at a time */
+    bool guard_stored;
+
+    /* the world */
+    struct peers *peers;
+    struct clients *clients;
+    struct workers *workers;
+    struct outbox outbox;
+    struct background *reader; /* reads the ledger for others, keeps evidence */
+    struct checkpointer *checkpointer;
+    bool range_under_way[REPLICAS_MAX];
+    uint32_t receipt_jobs;
+    uv_check_t turn;
+    uv_idle_t turn_wanted;
+    uv_timer_t tick;
+    uint64_t tick_at_ms;
+    uv_signal_t signals[2];
+    char checkpoint_error[PROBLEM_TEXT_SIZE]; /* empty: the last checkpoint was written */
+    struct log_limiter log_limiter;
+};
+
+/* ---- setup.c ---- */
+
+/* Read and check everything that is named in the configuration; changes nothing. */
+MUST_USE int identity_load(struct identity *identity, const struct node_config *config,
+                           struct problem *problem);
+void identity_free(struct identity *identity);
+
+/* ---- recovery.c ---- */
+
+enum data_state { DATA_ABSENT, DATA_PRESENT };
+
+/* Does the data directory exist, and does what is in it belong to this replica and service? */
+MUST_USE int data_inspect(enum data_state *state, const struct node *node, struct problem *problem);
+/* onusd --init: make the data directory, which must be absent or empty. */
+MUST_USE int data_create(const struct node *node, struct problem *problem);
+/* Open the data directory and bring the replica to where it stood. */
+MUST_USE int node_recover(struct node *node, struct problem *problem);
+void node_recover_undo(struct node *node);
+/* Write down that this key must never vote again (§5), so that no restart forgets it. */
+MUST_USE int guard_store(const struct node *node, enum guard guard, struct problem *problem);
+
+/* ---- node.c ---- */
+
+/* Set up loop and links; the ports are bound from here on, but nobody is answered. */
+MUST_USE int node_open(struct node *node, struct problem *problem);
+/* Run until a signal or a failure. Returns: the exit code. */
+int node_run(struct node *node);
+void node_close(struct node *node);
+/* End the process in good order, with EXIT_ERROR: something failed that no retry mends. */
+void node_fail(struct node *node, const char *what, const char *why);
+/* Have the end of this turn looked after (workers, disk, clock) before the loop waits. */
+void node_want_turn(struct node *node);
+
+/* ---- effects.c ---- */
+
+/* One event for the replica; now_ms and wall_ms are filled in here. Carries out its effects. */
+void node_step(struct node *node, struct event *event);
+/* The disk is durable up to this position: let frames go, tell the replica. */
+void node_durable(void *context, uint64_t position);
+/* A signature check came back. */
+void node_checked(void *context, const struct verify_item *item);
+
+/* ---- peers.c ---- */
+
+MUST_USE int peers_open(struct node *node, struct problem *problem);
+/* Begin to call the others. */
+void peers_start(struct node *node);
+void peers_close(struct node *node);
+void peers_free(struct node *node);
+void peers_send(struct node *node, uint32_t peer, enum message_kind kind, struct span payload);
+/* A check that was charged to an incoming link is done. */
+void peers_checked(struct node *node, const struct verify_item *item);
+
+/* ---- clients.c ---- */
+
+MUST_USE int clients_open(struct node *node, struct problem *problem);
+void clients_close(struct node *node);
+void clients_free(struct node *node);
+void clients_send(struct node *node, uint64_t origin, enum message_kind kind, struct span payload);
+void clients_reject(struct node *node, uint64_t origin, const struct digest *request_id,
+                    enum reject_reason reason);
+/* The check of a client's request is done; no longer charged. Returns: whether it may go on. */
+MUST_USE bool clients_checked(struct node *node, const struct verify_item *item);
+/* While the disk is behind, clients are not heard. */
+void clients_hold(struct node *node, bool hold);
+
+/* ---- work on threads of their own ---- */
+
+void range_serve(struct node *node, uint32_t peer, uint64_t first_entry, uint64_t end_entry);
+void receipt_serve(struct node *node, uint64_t origin, const struct digest *request_id,
+                   const struct window_place *place);
+void evidence_keep(struct node *node, uint32_t replica, const struct signed_body *first,
+                   const struct signed_body *second);
+
+MUST_USE int checkpointer_open(struct node *node, struct problem *problem);
+/* Take the cut; it is written once all that lies before it is durable. */
+void checkpointer_take(struct node *node, const struct checkpoint_cut *cut);
+/* The disk got further. */
+void checkpointer_durable(struct node *node);
+void checkpointer_close(struct node *node);
+void checkpointer_free(struct node *node);
+
+#endif

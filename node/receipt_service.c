@@ -1,0 +1,184 @@
+/*
+ * receipt_service: the receipt of a request that was executed a while ago, from the ledger on the
+ * disk (protocol §8), read on the reader's thread.
+ *
+ * The batch gives the outcomes and the tree G; the evidence for it, which makes the certificate,
+ * stands with one of the batches after it.
+ */
+#include <stdlib.h>
+
+#include "base/check.h"
+#include "node/node.h"
+#include "receipts/from_ledger.h"
+
+#define ARENA_BUDGET (4 * (size_t)ENTRY_SIZE_MAX)
+
+struct receipt_job {
+    struct background_job job;
+    struct node *node;
+    uint64_t origin;
+    struct digest request_id;
+    struct window_place place;
+    struct buffer message; /* the encoded answer; empty: there is none */
+    struct problem problem;
+};
+
+/* What is read on the way. */
+struct search {
+    struct segment_reader reader;
+    struct batch batch;
+    struct batch later;
+    struct tree tree;
+    struct arena arena;
+};
+
+/* Feed entries until the batch is whole. Returns: false at the end, or when they are no batch. */
+static bool read_batch(struct search *search, struct batch *batch, struct problem *problem) {
+    enum rule rule = RULE_NONE;
+    batch_clear(batch);
+    for (;;) {
+        struct segment_record record;
+        if (segment_reader_next(&search->reader, &record, problem) != 1) {
+            return false;
+        }
+        struct entry const entry = {.kind = record.kind, .payload = record.payload};
+        switch (batch_add(batch, record.index, &entry, &rule)) {
+        case BATCH_MORE:
+            break;
+        case BATCH_WHOLE:
+            return true;
+        case BATCH_BROKEN:
+            return false;
+        }
+    }
+}
+
+/* The batch whose pre-prepare is entry `entry`: its evidence, if it has any, is the one before. */
+static bool read_batch_at(struct search *search, uint64_t entry, struct problem *problem) {
+    struct segment_record record;
+    if (segment_reader_seek(&search->reader, entry - 1, problem) != 1 ||
+        segment_reader_next(&search->reader, &record, problem) != 1) {
+        return false;
+    }
+    uint64_t const first = record.kind == ENTRY_EVIDENCE ? entry - 1 : entry;
+    return segment_reader_seek(&search->reader, first, problem) == 1 &&
+           read_batch(search, &search->batch, problem);
+}
+
+/* The certificate of the batch, encoded: from the first later batch that evidences it. */
+static bool find_certificate(struct search *search, struct buffer *out, struct problem *problem) {
+    uint64_t const seq = search->batch.pre_prepare.seq;
+    struct certificate certificate;
+    do {
+        if (!read_batch(search, &search->later, problem)) {
+            return false;
+        }
+    } while (search->later.pre_prepare.evidence_upto < seq);
+    return certificate_from_ledger(&certificate, &search->batch.seal.statement, seq,
+                                   &search->later) &&
+           certificate_encode(out, &certificate);
+}
+
+/* Find the request and fill in its result; flanks has room for MERKLE_RANGE_PROOF_MAX. */
+static bool find_result(struct search *search, struct request_result *result, struct digest *flanks,
+                        const struct receipt_job *job) {
+    const struct digest *const service = &job->node->identity.configuration.service;
+    uint64_t leaf = 0;
+    for (uint32_t i = 0; i < search->batch.request_count; i++) {
+        struct request_entry entry;
+        struct request request;
+        arena_reset(&search->arena);
+        if (request_entry_decode(&entry, &search->arena,
+                                 batch_request_payload(&search->batch, i)) != CODEC_OK ||
+            request_decode(&request, &search->arena, service, entry.request) != CODEC_OK) {
+            return false;
+        }
+        if (digest_equal(&request.id, &job->request_id)) {
+            *result = (struct request_result){.request_id = request.id,
+                                              .first_index = entry.first_index,
+                                              .leaf = leaf,
+                                              .outcome_count = entry.outcome_count,
+                                              .outcomes = entry.outcomes,
+                                              .flanks = flanks};
+            result->flank_count =
+                tree_range_proof(&search->tree, flanks, leaf, entry.outcome_count);
+            return true;
+        }
+        leaf += entry.outcome_count;
+    }
+    return false;
+}
+
+static void make_answer(struct search *search, struct receipt_job *job) {
+    struct digest flanks[MERKLE_RANGE_PROOF_MAX];
+    struct receipt_reply_message reply = {.request_id = job->request_id};
+    struct buffer certificate;
+    buffer_init(&certificate, COMMIT_CERTIFICATE_SIZE_MAX);
+    bool const made =
+        read_batch_at(search, job->place.entry, &job->problem) &&
+        find_certificate(search, &certificate, &job->problem) &&
+        batch_tree_from_ledger(&search->tree, &search->arena,
+                               &job->node->identity.configuration.service, &search->batch) &&
+        find_result(search, &reply.result, flanks, job);
+    reply.certificate = buffer_span(&certificate);
+    if (made && !receipt_reply_message_encode(&job->message, &reply)) {
+        buffer_clear(&job->message);
+    }
+    buffer_free(&certificate);
+}
+
+static void run(struct background_job *background_job) {
+    struct receipt_job *const job = (struct receipt_job *)background_job;
+    const struct node *const node = job->node;
+    struct search search;
+    segment_reader_init(&search.reader, &node->ledger_disk.disk,
+                        &node->identity.configuration.service, true);
+    batch_init(&search.batch);
+    batch_init(&search.later);
+    tree_init(&search.tree);
+    arena_init(&search.arena, ARENA_BUDGET);
+    make_answer(&search, job);
+    arena_free(&search.arena);
+    tree_free(&search.tree);
+    batch_free(&search.later);
+    batch_free(&search.batch);
+    segment_reader_free(&search.reader);
+}
+
+static void done(struct background_job *background_job) {
+    struct receipt_job *const job = (struct receipt_job *)background_job;
+    struct node *const node = job->node;
+    node->receipt_jobs--;
+    if (job->problem.code != EXIT_OK) {
+        log_limited(&node->log_limiter, LOG_ERROR, "cannot read the ledger for a receipt",
+                    (struct log_field[]){log_text("problem", job->problem.text), log_end()});
+    }
+    if (node->stopping) {
+        buffer_clear(&job->message);
+    } else if (job->message.size != 0) {
+        clients_send(node, job->origin, MESSAGE_RECEIPT_REPLY, buffer_span(&job->message));
+    } else {
+        clients_reject(node, job->origin, &job->request_id, REJECT_BUSY); /* not on the disk yet */
+    }
+    buffer_free(&job->message);
+    free(job);
+}
+
+void receipt_serve(struct node *node, uint64_t origin, const struct digest *request_id,
+                   const struct window_place *place) {
+    struct receipt_job *const job =
+        node->receipt_jobs < RECEIPT_JOBS_MAX ? calloc(1, sizeof *job) : NULL;
+    if (job == NULL) {
+        clients_reject(node, origin, request_id, REJECT_BUSY);
+        return;
+    }
+    CHECK(place->entry != 0); /* genesis comes before all batches */
+    *job = (struct receipt_job){.job = {.run = run, .done = done},
+                                .node = node,
+                                .origin = origin,
+                                .request_id = *request_id,
+                                .place = *place};
+    buffer_init(&job->message, FRAME_SIZE_MAX);
+    node->receipt_jobs++;
+    background_add(node->reader, &job->job);
+}
