@@ -135,6 +135,20 @@ static bool step_trusting(struct replayer *replayer, const struct batch *batch) 
     return rule == RULE_NONE && all_hold;
 }
 
+enum rule replayer_judge(struct replayer *replayer, const struct batch *batch) {
+    CHECK(replayer_is_ready(replayer));
+    uint64_t const seq_before = checker_position(replayer->checker)->seq;
+    uint64_t const mark = engine_mark(replayer->engine);
+    struct sign_sink const sink = signatures_sink_at_once(&replayer->configuration->service);
+    enum rule const rule =
+        replay_batch(&replayer->replay, replayer->checker, replayer->engine, batch, &sink);
+    if (rule == RULE_NONE) {
+        checker_rollback(replayer->checker, seq_before);
+        engine_rollback(replayer->engine, mark);
+    }
+    return rule;
+}
+
 enum rule replayer_step(struct replayer *replayer, const struct batch *batch) {
     CHECK(replayer_is_ready(replayer));
     if (replayer->signatures == NULL || !step_trusting(replayer, batch)) {

@@ -57,6 +57,8 @@ bool replayer_is_ready(const struct replayer *replayer);
  * Must be ready. After memory ran out, replayer_failed is true and the rule means nothing.
  */
 MUST_USE enum rule replayer_step(struct replayer *replayer, const struct batch *batch);
+/* The rule that a batch would break here, or RULE_NONE; nothing changes. Must be ready. */
+MUST_USE enum rule replayer_judge(struct replayer *replayer, const struct batch *batch);
 bool replayer_failed(const struct replayer *replayer);
 
 const struct ledger_position *replayer_position(const struct replayer *replayer);

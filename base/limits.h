@@ -133,6 +133,7 @@
 #define VERIFY_PER_CLIENT_MAX 256u     /* then its link is not read */
 #define VERIFY_SIZE_PER_CLIENT_MAX (4u << 20)
 #define VERIFY_PER_AUTHOR_MAX 2048u
+#define PEER_ECHO_INTERVAL_MS 10000u
 #define VERIFY_PER_PEER_MAX 1024u
 #define VERIFY_SIZE_PER_PEER_MAX (24u << 20)
 #define CLIENT_STRIKES_MAX 8u /* bad signatures, then the link is closed */
@@ -180,6 +181,7 @@ static_assert(JOURNAL_SIZE_SOFT_MAX >= 2u * JOURNAL_RECORDS_KEPT * REPLICAS_MAX 
 static_assert(DISK_QUEUE_SIZE_MAX >= 2u * FRAME_SIZE_MAX + DISK_QUEUE_SIZE_SOFT_MAX,
               "a range fits behind what clients may queue");
 static_assert(VERIFY_SIZE_PER_CLIENT_MAX >= 2u * REQUEST_SIZE_MAX, "a client can keep going");
+static_assert(LINK_IDLE_TIMEOUT_MS >= 3u * PEER_ECHO_INTERVAL_MS, "a live link is never idle");
 static_assert(VERIFY_SIZE_PER_PEER_MAX >= FRAME_SIZE_MAX, "a peer can send any frame");
 static_assert(KEY_SIZE_MAX <= 511, "LMDB's largest key");
 static_assert(BATCH_CALLS_MAX >= CALLS_MAX, "one request always fits into a batch");

@@ -12,6 +12,7 @@
 
 /* Options that every command takes, before its name or after it. */
 struct globals {
+    const char *program; /* argv[0] */
     const char *context; /* NULL: the default */
     bool json;
     bool quiet;

@@ -9,8 +9,6 @@
 
 #include "client/command.h"
 
-#define VERSION "0.1.0"
-
 const struct command commands[] = {
     {"sandbox up", "[-n REPLICAS] [--dir DIR] [--base-port PORT] [--detach]",
      "Make and start a consortium on this machine, one replica a member.", command_sandbox_up},
@@ -134,7 +132,7 @@ int main(int argc, char **argv) {
                                           "onus --help lists the commands.", NULL};
     static const struct option options[] = {{"version", no_argument, NULL, OPTION_FIRST_OWN},
                                             GLOBAL_OPTIONS};
-    struct globals globals = {.no_color = getenv("NO_COLOR") != NULL};
+    struct globals globals = {.program = argv[0], .no_color = getenv("NO_COLOR") != NULL};
     (void)setlocale(LC_CTYPE, "C.UTF-8");
     /* A reader of our output that goes away is noticed where we write. */
     (void)signal(SIGPIPE, SIG_IGN);
@@ -149,7 +147,7 @@ int main(int argc, char **argv) {
     }
     int const option = command_option(&before, &globals, leading, argv, options);
     if (option == OPTION_FIRST_OWN) {
-        (void)printf("onus %s\n", VERSION);
+        (void)puts("onus " ONUS_VERSION);
         return command_finish(EXIT_OK);
     }
     if (COMMAND_ENDS(option)) {

@@ -435,7 +435,9 @@ bool session_next_index(const struct session *session, uint32_t answers, uint64_
         if (!session->peers[r].has_status) {
             continue;
         }
-        uint64_t const index = session->peers[r].status.committed_index + 1;
+        const struct status_reply_message *const status = &session->peers[r].status;
+        uint64_t const committed = status->committed_index + 1;
+        uint64_t const index = committed < status->next_index ? committed : status->next_index;
         uint32_t at = count++;
         for (; at > 0 && indices[at - 1] < index; at--) {
             indices[at] = indices[at - 1];

@@ -75,17 +75,13 @@ void replica_free(struct replica *replica) {
 
 /* A backup that appended a batch may have voted for it: make the very same vote again. */
 static bool reload_vote(struct replica *replica, struct slot *slot) {
-    uint32_t const primary = configuration_primary(replica->configuration, slot->body.view);
-    slot->voted = true;
-    if (primary == replica->self) {
-        return true;
-    }
     struct effects discarded;
     effects_init(&discarded);
     replica->effects = &discarded;
     vote_for(replica, slot);
     replica->effects = NULL;
     effects_free(&discarded);
+    slot->voted = true;
     return !replica->failed;
 }
 
@@ -274,6 +270,7 @@ enum verdict replica_step(struct replica *replica, const struct event *event,
     effects->count = 0;
     arena_reset(&effects->arena);
     replica->effects = effects;
+    replica->step_position = replica->disk_position;
     replica->now_ms = event->now_ms > replica->now_ms ? event->now_ms : replica->now_ms;
     replica->wall_ms = event->wall_ms;
     dispatch(replica, event);
@@ -365,7 +362,7 @@ void replica_status(const struct replica *replica, struct replica_status *status
         .committed_seq = replica->committed_seq,
         .evidenced_seq = replica->evidenced_seq,
         .next_index = now->next_index,
-        .committed_index = committed->next_index,
+        .committed_index = committed->next_index - 1, /* genesis is transaction 0 */
         .entries = now->entries,
         .pool_requests = pool_count(replica->pool),
         .guard = replica->guard,

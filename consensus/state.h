@@ -120,6 +120,7 @@ struct replica {
     uint64_t base_mark;  /* engine mark at the base */
 
     uint64_t disk_position; /* last one given out */
+    uint64_t step_position; /* the same when the step began */
     uint64_t durable_position;
     uint64_t next_token;
 

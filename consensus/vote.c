@@ -104,7 +104,7 @@ void vote_for(struct replica *replica, struct slot *slot) {
         replica->failed = true;
         return;
     }
-    CHECK(!slot->voted || digest_equal(&vote->pre_prepare_digest, &slot->digest));
+    CHECK(!vote->present || digest_equal(&vote->pre_prepare_digest, &slot->digest));
     vote->present = true;
     vote->pre_prepare_digest = slot->digest;
     vote->nonce_hash = prepare.nonce_hash;
@@ -306,7 +306,10 @@ static void settle(struct replica *replica) {
     for (uint64_t seq = before + 1; seq <= replica->evidenced_seq; seq++) {
         struct slot *const slot = slot_find(replica, seq);
         CHECK(slot != NULL);
-        slot_shrink(slot);
+        /* Effects of this step point into what this step appended: let a later batch reuse it. */
+        if (slot->position <= replica->step_position) {
+            slot_shrink(slot);
+        }
     }
 }
 

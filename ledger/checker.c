@@ -32,6 +32,7 @@ struct checker {
     struct checkpoint_known checkpoints[CHECKPOINTS_KNOWN_MAX];
     uint64_t loaded_window_seq;
     struct digest loaded_window_root;
+    uint64_t loaded_window_entry;
 
     /* the batch in progress */
     bool in_batch;
@@ -167,6 +168,7 @@ bool checker_load(struct checker *checker, const struct checker_snapshot *snapsh
     checker_checkpoint_learn(checker, header.seq, &own);
     checker->loaded_window_seq = header.seq;
     checker->loaded_window_root = header.window_root;
+    checker->loaded_window_entry = snapshot->window_entry;
     if (rebuild_window) {
         return true;
     }
@@ -195,7 +197,8 @@ bool checker_window_holds(const struct checker *checker) {
     uint64_t first_entry = 0;
     struct digest const root = window_root(checker->window, checker->loaded_window_seq,
                                            checker->now.next_index, &first_entry);
-    return digest_equal(&root, &checker->loaded_window_root);
+    return digest_equal(&root, &checker->loaded_window_root) &&
+           first_entry == checker->loaded_window_entry;
 }
 
 /* ---- requests of a batch ---- */

@@ -27,7 +27,8 @@ struct checkpointer {
     uint32_t waiting_count;
     bool busy;
     struct checkpoint_cut cut; /* being written: the thread's while busy */
-    struct problem problem;
+    bool written;
+    struct problem problem; /* why not */
 };
 
 /* ---- on the thread --------------------------------------------------------------------------- */
@@ -43,9 +44,9 @@ static bool build_snapshot(void *context, struct buffer *out, const struct diges
 static void run(struct background_job *job) {
     struct checkpointer *const checkpointer = (struct checkpointer *)job;
     const struct node *const node = checkpointer->node;
-    /* The result is in the problem. */
-    (void)!state_store_write(node->store, node->engine, checkpointer->cut.header.seq,
-                             build_snapshot, checkpointer, &checkpointer->problem);
+    checkpointer->written =
+        state_store_write(node->store, node->engine, checkpointer->cut.header.seq, build_snapshot,
+                          checkpointer, &checkpointer->problem) == 0;
 }
 
 /* ---- on the loop ----------------------------------------------------------------------------- */
@@ -107,7 +108,7 @@ static void done(struct background_job *job) {
     struct node *const node = checkpointer->node;
     if (node->stopping) {
         checkpointer->busy = false;
-    } else if (checkpointer->problem.code == EXIT_OK) {
+    } else if (checkpointer->written) {
         finish(checkpointer);
     } else if (checkpointer->problem.code == EXIT_ERROR) {
         put_off(checkpointer);

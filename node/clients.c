@@ -131,7 +131,8 @@ static void pause_or_resume(struct client *client) {
 
 static void charge(struct client *client, const struct request *request, size_t size) {
     struct clients *const clients = client->node->clients;
-    uint32_t const author = author_place(&client->node->identity.configuration, &request->author);
+    uint32_t const author =
+        author_place(&client->node->identity.founding.configuration, &request->author);
     clients->waiting_of_author[author]++;
     clients->waiting++;
     clients->waiting_size += size;
@@ -142,7 +143,7 @@ static void charge(struct client *client, const struct request *request, size_t 
 
 static bool has_room(const struct node *node, const struct request *request) {
     const struct clients *const clients = node->clients;
-    uint32_t const author = author_place(&node->identity.configuration, &request->author);
+    uint32_t const author = author_place(&node->identity.founding.configuration, &request->author);
     return clients->waiting < VERIFY_REQUESTS_MAX && clients->waiting_size < VERIFY_SIZE_MAX &&
            clients->waiting_of_author[author] < VERIFY_PER_AUTHOR_MAX;
 }
@@ -150,7 +151,8 @@ static bool has_room(const struct node *node, const struct request *request) {
 bool clients_checked(struct node *node, const struct verify_item *item) {
     struct clients *const clients = node->clients;
     struct client *const client = client_find(node, item->origin);
-    uint32_t const author = author_place(&node->identity.configuration, &item->request->author);
+    uint32_t const author =
+        author_place(&node->identity.founding.configuration, &item->request->author);
     clients->waiting_of_author[author]--;
     clients->waiting--;
     clients->waiting_size -= item->size;
@@ -185,7 +187,8 @@ static void on_request(struct client *client, struct span payload) {
         clients_reject(node, client->origin, &nobody, REJECT_BUSY);
         return;
     }
-    if (request_decode(request, arena, &node->identity.configuration.service, bytes) != CODEC_OK) {
+    if (request_decode(request, arena, &node->identity.founding.configuration.service, bytes) !=
+        CODEC_OK) {
         clients_reject(node, client->origin, &nobody, REJECT_MALFORMED);
         finish(client, "sent a request that does not decode");
         return;
@@ -196,7 +199,7 @@ static void on_request(struct client *client, struct span payload) {
         return;
     }
     /* Known requests are not refused above whoever signs: an unknown author has no place here. */
-    if (!configuration_has_author(&node->identity.configuration, &request->author)) {
+    if (!configuration_has_author(&node->identity.founding.configuration, &request->author)) {
         refuse(client, request, REJECT_AUTHOR);
         return;
     }
@@ -243,7 +246,7 @@ static void answer_status(struct client *client) {
         error[i] = (unsigned char)text[i] < 0x20 || text[i] == 0x7f ? '?' : text[i];
     }
     struct status_reply_message const reply = {
-        .service = node->identity.configuration.service,
+        .service = node->identity.founding.configuration.service,
         .replica = node->config.replica,
         .config = status.config,
         .view = status.view,

@@ -10,26 +10,31 @@
 #include "host/file.h"
 #include "node/node.h"
 
+/* The first bytes of an evidence file (docs/formats.md §1). */
+#define EVIDENCE_FILE_MAGIC "onus-evidence-v1\n"
+
 struct evidence_job {
     struct background_job job;
     struct node *node;
     uint32_t replica;
     struct buffer proof;
     char path[PATH_SIZE_MAX + 64];
+    bool kept;
     struct problem problem;
 };
 
 static void run(struct background_job *background_job) {
     struct evidence_job *const job = (struct evidence_job *)background_job;
     /* The same pair may be found again: what is there already is as good. */
-    (void)!file_write(job->path, buffer_span(&job->proof), 0644, FILE_REPLACE, &job->problem);
+    job->kept =
+        file_write(job->path, buffer_span(&job->proof), 0644, FILE_REPLACE, &job->problem) == 0;
 }
 
 static void done(struct background_job *background_job) {
     struct evidence_job *const job = (struct evidence_job *)background_job;
     const char *const member =
-        configuration_member_of(&job->node->identity.configuration, job->replica);
-    bool const kept = job->problem.code == EXIT_OK;
+        configuration_member_of(&job->node->identity.founding.configuration, job->replica);
+    bool const kept = job->kept;
     log_event(
         LOG_ERROR, kept ? "kept a proof of misbehaviour" : "cannot keep a proof of misbehaviour",
         (struct log_field[]){
@@ -58,7 +63,7 @@ void evidence_keep(struct node *node, uint32_t replica, const struct signed_body
                    const struct signed_body *second) {
     struct proof const proof = {
         .kind = PROOF_EQUIVOCATION,
-        .genesis = buffer_span(&node->identity.genesis),
+        .genesis = node->identity.founding.genesis.bytes,
         .statement_count = 2,
         .statements = {*first, *second},
     };
@@ -70,7 +75,8 @@ void evidence_keep(struct node *node, uint32_t replica, const struct signed_body
     job->node = node;
     job->replica = replica;
     buffer_init(&job->proof, GENESIS_SIZE_MAX + 4 * (size_t)STATEMENT_SIZE_MAX);
-    if (!proof_encode(&job->proof, &proof) || make_path(job) != 0) {
+    if (!buffer_append(&job->proof, span_text(EVIDENCE_FILE_MAGIC)) ||
+        !proof_encode(&job->proof, &proof) || make_path(job) != 0) {
         (void)problem_set(&job->problem, EXIT_ERROR, "%s/evidence: cannot be made",
                           node->config.data_directory);
         done(&job->job);

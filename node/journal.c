@@ -232,6 +232,26 @@ static int check_header(const struct journal *journal, struct span content, uint
     return 0;
 }
 
+int journal_check_owner(const struct disk *disk, const struct journal_owner *owner,
+                        struct problem *problem) {
+    struct journal const journal = {.disk = disk, .owner = *owner};
+    uint8_t header[JOURNAL_HEADER_SIZE];
+    uint64_t first = 0;
+    int const file = disk->open(disk->context, JOURNAL_NAME, DISK_READ);
+    if (file == -ENOENT) {
+        return 0;
+    }
+    if (file < 0) {
+        return os_problem(problem, disk, "opening", file);
+    }
+    int64_t const got = disk->read_at(disk->context, file, header, sizeof header, 0);
+    disk->close(disk->context, file);
+    if (got < 0) {
+        return os_problem(problem, disk, "reading", got);
+    }
+    return check_header(&journal, span_of(header, (size_t)got), &first, problem);
+}
+
 static void remember(struct journal *journal, size_t payload_size) {
     journal->offsets[journal->next_number % JOURNAL_RECORDS_KEPT] = journal->size;
     journal->next_number++;

@@ -53,6 +53,13 @@ enum journal_result {
 MUST_USE int journal_create(const struct disk *disk, const struct journal_owner *owner,
                             struct problem *problem);
 
+/*
+ * Whose is it? Reads its header alone, and changes nothing; it may be absent. Returns: 0, or -1
+ * with a problem when it is damaged or another replica's.
+ */
+MUST_USE int journal_check_owner(const struct disk *disk, const struct journal_owner *owner,
+                                 struct problem *problem);
+
 /* Told each record, oldest first; the payload is valid during the call. */
 typedef void journal_visit(void *context, struct span payload);
 

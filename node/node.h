@@ -3,12 +3,13 @@
  *
  *   main.c         the command line
  *   setup.c        configuration, keys, genesis, ports: checked before any state is written
+ *   data.c         the data directory: making it, whose it is
  *   recovery.c     from the disk to a replica that stands where it stood
  *   node.c         the running replica: turns of the loop, signals, the end
  *   effects.c      one step of the replica, and what it asks for
  *   peers.c        links to and from the other replicas
  *   clients.c      links from clients
- *   range_service.c, receipt_service.c, checkpointer.c     work for threads of their own
+ *   range_service.c, receipt_service.c, evidence.c, checkpointer.c     work for other threads
  *
  * The replica itself (consensus/replica.h) is a pure state machine: events go in through node_step
  * and nowhere else, effects come out there.
@@ -20,6 +21,7 @@
 
 #include "consensus/replica.h"
 #include "host/disk.h"
+#include "host/genesis_file.h"
 #include "host/key_file.h"
 #include "host/link.h"
 #include "host/state_store.h"
@@ -35,8 +37,8 @@ struct checkpointer;
 
 /* What setup.c has read and checked. */
 struct identity {
-    struct buffer genesis;
-    struct configuration configuration;
+    struct founding founding; /* genesis, and configuration 1 */
+    struct public_key key;
     struct secret_key signing_key;
     struct prf_secret nonce_secret;
     struct certificate *certificate;
@@ -91,24 +93,35 @@ struct node {
 
 /* ---- setup.c ---- */
 
-/* Read and check everything that is named in the configuration; changes nothing. */
-MUST_USE int identity_load(struct identity *identity, const struct node_config *config,
-                           struct problem *problem);
+/* Read and check what is named in the configuration, genesis first; nothing is changed. */
+MUST_USE int identity_load_genesis(struct identity *identity, const struct node_config *config,
+                                   struct problem *problem);
+MUST_USE int identity_load_keys(struct identity *identity, const struct node_config *config,
+                                struct problem *problem);
 void identity_free(struct identity *identity);
 
-/* ---- recovery.c ---- */
+/* ---- data.c ---- */
 
-enum data_state { DATA_ABSENT, DATA_PRESENT };
+enum data_state { DATA_ABSENT, /* or empty */ DATA_PRESENT };
 
 /* Does the data directory exist, and does what is in it belong to this replica and service? */
 MUST_USE int data_inspect(enum data_state *state, const struct node *node, struct problem *problem);
 /* onusd --init: make the data directory, which must be absent or empty. */
 MUST_USE int data_create(const struct node *node, struct problem *problem);
-/* Open the data directory and bring the replica to where it stood. */
-MUST_USE int node_recover(struct node *node, struct problem *problem);
-void node_recover_undo(struct node *node);
+/* The path of a name in a directory. */
+MUST_USE int data_path(char out[static PATH_SIZE_MAX], const char *directory, const char *name,
+                       struct problem *problem);
+/* Make genesis entry 0 of an empty ledger, durable. */
+MUST_USE int data_write_genesis(struct segment_writer *writer, const struct node *node,
+                                struct problem *problem);
 /* Write down that this key must never vote again (§5), so that no restart forgets it. */
 MUST_USE int guard_store(const struct node *node, enum guard guard, struct problem *problem);
+MUST_USE int guard_load(enum guard *guard, const struct node *node, struct problem *problem);
+
+/* ---- recovery.c ---- */
+
+/* Open the data directory and bring the replica to where it stood. node_close undoes it. */
+MUST_USE int node_recover(struct node *node, struct problem *problem);
 
 /* ---- node.c ---- */
 

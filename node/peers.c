@@ -31,6 +31,7 @@ struct peer_in {
     uint32_t waiting;  /* checks */
     size_t waiting_size;
     bool paused;
+    uint64_t echo_due_ms;
 };
 
 struct peers {
@@ -88,7 +89,8 @@ static void take_fetched(struct peer_in *in, struct span bytes) {
     struct request *const request = arena == NULL ? NULL : arena_alloc(arena, sizeof *request);
     struct span const kept = request == NULL ? (struct span){0} : arena_copy(arena, bytes);
     if (kept.data == NULL ||
-        request_decode(request, arena, &node->identity.configuration.service, kept) != CODEC_OK ||
+        request_decode(request, arena, &node->identity.founding.configuration.service, kept) !=
+            CODEC_OK ||
         !replica_wants_request(node->replica, &request->digest)) {
         return; /* it may have come from its author meanwhile */
     }
@@ -103,7 +105,7 @@ static void take_fetched(struct peer_in *in, struct span bytes) {
         .request = request,
     };
     /* A key that was not admitted is never verified against. */
-    if (configuration_has_author(&node->identity.configuration, &request->author)) {
+    if (configuration_has_author(&node->identity.founding.configuration, &request->author)) {
         add_check(in, &item);
     }
 }
@@ -141,6 +143,30 @@ static void take_message(struct peer_in *in, struct peer_message *message, size_
     free(message);
 }
 
+/*
+ * The links that we call on bring back a status of our own now and then, so that silence means that
+ * nobody is there any more.
+ */
+static size_t echo_size_max(uint8_t kind) {
+    return kind == MESSAGE_STATUS ? message_size_max(kind) : 0;
+}
+
+static void on_echo(struct link *link, void *user, uint8_t kind, struct span payload) {
+    (void)link;
+    (void)user;
+    (void)kind;
+    (void)payload;
+}
+
+static void echo(struct peer_in *in, struct span payload) {
+    uint64_t const now_ms = uv_now(&in->node->loop);
+    if (now_ms >= in->echo_due_ms) {
+        in->echo_due_ms = now_ms + PEER_ECHO_INTERVAL_MS;
+        /* Nothing hangs on this one: the next will do as well. */
+        (void)!link_send(in->link, MESSAGE_STATUS, &payload, 1);
+    }
+}
+
 static void on_frame(struct link *link, void *user, uint8_t kind, struct span payload) {
     struct node *const node = user;
     struct peer_in *const in = &node->peers->in[link_peer(link)];
@@ -152,12 +178,15 @@ static void on_frame(struct link *link, void *user, uint8_t kind, struct span pa
         return; /* lost on the way */
     }
     enum codec_result const result =
-        peer_message_decode(message, &node->identity.configuration, in->id, kind, payload);
+        peer_message_decode(message, &node->identity.founding.configuration, in->id, kind, payload);
     if (result != CODEC_OK) {
         bad_frame(in, codec_result_text(result));
         peer_message_free(message);
         free(message);
         return;
+    }
+    if (message->kind == MESSAGE_STATUS) {
+        echo(in, payload);
     }
     take_message(in, message, payload.size);
 }
@@ -167,23 +196,12 @@ static size_t frame_size_max(uint8_t kind) {
     return kind >= MESSAGE_PRE_PREPARE && kind <= MESSAGE_RANGE ? message_size_max(kind) : 0;
 }
 
-/* The links that we call on bring nothing. */
-static size_t no_frame(uint8_t kind) {
-    (void)kind;
-    return 0;
-}
-
-static void nothing_on_frame(struct link *link, void *user, uint8_t kind, struct span payload) {
-    (void)link;
-    (void)user;
-    (void)kind;
-    (void)payload;
-}
+static void call_now(struct peer_out *out);
 
 static void in_on_up(struct link *link, void *user) {
     struct node *const node = user;
     uint32_t const id = link_peer(link);
-    CHECK(id < node->identity.configuration.replica_count); /* pinned by the handshake */
+    CHECK(id < node->identity.founding.configuration.replica_count); /* pinned by the handshake */
     struct peer_in *const in = &node->peers->in[id];
     if (in->link != NULL) {
         link_close(in->link, "the peer called anew");
@@ -194,6 +212,7 @@ static void in_on_up(struct link *link, void *user) {
     in->paused = false;
     pause_or_resume(in);
     log_event(LOG_DEBUG, "a peer called", (struct log_field[]){log_number("peer", id), log_end()});
+    call_now(&node->peers->out[id]);
 }
 
 static void in_on_down(struct link *link, void *user, const char *reason) {
@@ -261,19 +280,28 @@ static void call(struct peer_out *out) {
         .tls = node->identity.tls_dial,
         .peer = out->id,
         .handlers = {.on_up = out_on_up,
-                     .on_frame = nothing_on_frame,
+                     .on_frame = on_echo,
                      .on_down = out_on_down,
-                     .frame_size_max = no_frame},
+                     .frame_size_max = echo_size_max},
         .user = out,
     };
-    out->link =
-        link_dial(node->peers->group, node->identity.configuration.replicas[out->id].peer_address,
-                  &options, &problem);
+    out->link = link_dial(node->peers->group,
+                          node->identity.founding.configuration.replicas[out->id].peer_address,
+                          &options, &problem);
     if (out->link == NULL) {
         log_limited(&node->log_limiter, LOG_ERROR, "cannot call a peer",
                     (struct log_field[]){log_number("peer", out->id),
                                          log_text("reason", problem.text), log_end()});
         call_later(out);
+    }
+}
+
+/* It is there: do not wait for the next attempt. */
+static void call_now(struct peer_out *out) {
+    if (out->node != NULL && out->link == NULL && !out->node->peers->closing) {
+        backoff_reset(&out->backoff);
+        (void)uv_timer_stop(&out->retry); /* cannot fail */
+        call(out);
     }
 }
 
@@ -321,7 +349,7 @@ int peers_open(struct node *node, struct problem *problem) {
 }
 
 void peers_start(struct node *node) {
-    for (uint32_t id = 0; id < node->identity.configuration.replica_count; id++) {
+    for (uint32_t id = 0; id < node->identity.founding.configuration.replica_count; id++) {
         struct peer_out *const out = &node->peers->out[id];
         if (id != node->config.replica) {
             *out = (struct peer_out){.node = node, .id = id};

@@ -100,8 +100,8 @@ static void run(struct background_job *background_job) {
     struct range_job *const job = (struct range_job *)background_job;
     const struct node *const node = job->node;
     struct segment_reader reader;
-    segment_reader_init(&reader, &node->ledger_disk.disk, &node->identity.configuration.service,
-                        true);
+    segment_reader_init(&reader, &node->ledger_disk.disk,
+                        &node->identity.founding.configuration.service, true);
     uint32_t count = 0;
     if (segment_reader_seek(&reader, job->first_entry, &job->problem) == 1) {
         count = read_batches(job, &reader);

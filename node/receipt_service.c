@@ -82,7 +82,7 @@ static bool find_certificate(struct search *search, struct buffer *out, struct p
 /* Find the request and fill in its result; flanks has room for MERKLE_RANGE_PROOF_MAX. */
 static bool find_result(struct search *search, struct request_result *result, struct digest *flanks,
                         const struct receipt_job *job) {
-    const struct digest *const service = &job->node->identity.configuration.service;
+    const struct digest *const service = &job->node->identity.founding.configuration.service;
     uint64_t leaf = 0;
     for (uint32_t i = 0; i < search->batch.request_count; i++) {
         struct request_entry entry;
@@ -114,12 +114,12 @@ static void make_answer(struct search *search, struct receipt_job *job) {
     struct receipt_reply_message reply = {.request_id = job->request_id};
     struct buffer certificate;
     buffer_init(&certificate, COMMIT_CERTIFICATE_SIZE_MAX);
-    bool const made =
-        read_batch_at(search, job->place.entry, &job->problem) &&
-        find_certificate(search, &certificate, &job->problem) &&
-        batch_tree_from_ledger(&search->tree, &search->arena,
-                               &job->node->identity.configuration.service, &search->batch) &&
-        find_result(search, &reply.result, flanks, job);
+    bool const made = read_batch_at(search, job->place.entry, &job->problem) &&
+                      find_certificate(search, &certificate, &job->problem) &&
+                      batch_tree_from_ledger(&search->tree, &search->arena,
+                                             &job->node->identity.founding.configuration.service,
+                                             &search->batch) &&
+                      find_result(search, &reply.result, flanks, job);
     reply.certificate = buffer_span(&certificate);
     if (made && !receipt_reply_message_encode(&job->message, &reply)) {
         buffer_clear(&job->message);
@@ -132,7 +132,7 @@ static void run(struct background_job *background_job) {
     const struct node *const node = job->node;
     struct search search;
     segment_reader_init(&search.reader, &node->ledger_disk.disk,
-                        &node->identity.configuration.service, true);
+                        &node->identity.founding.configuration.service, true);
     batch_init(&search.batch);
     batch_init(&search.later);
     tree_init(&search.tree);

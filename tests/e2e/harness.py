@@ -22,6 +22,7 @@ OK, ERROR, USAGE, UNREACHABLE, REJECTED, INVALID, CANNOT_AUDIT = range(7)
 MISBEHAVIOUR, CORRUPT = 10, 11
 
 COMMAND_TIMEOUT_S = 60
+PORT_STEP = 10  # from one replica of a sandbox to the next
 PORTS_FROM, PORTS_TO = 20000, 32000  # below the range from which the system takes its own
 
 
@@ -112,7 +113,7 @@ class Sandbox:
         self.suite = suite
         self.dir = os.path.join(suite.dir, name)
         self.count = replicas
-        self.base_port = free_ports(2 * replicas)
+        self.base_port = free_ports(PORT_STEP * replicas)
         self.replicas = {}  # id: Popen of those started here
         self.context = os.path.join(self.dir, "context")
 
@@ -138,13 +139,13 @@ class Sandbox:
         return os.path.join(self.home(replica), "data", "ledger")
 
     def log(self, replica):
-        return os.path.join(self.home(replica), "log")
+        return os.path.join(self.home(replica), "onusd.log")
 
     def peer_port(self, replica):
-        return self.base_port + 2 * replica
+        return self.client_port(replica) + 1
 
     def client_port(self, replica):
-        return self.base_port + 2 * replica + 1
+        return self.base_port + PORT_STEP * replica
 
     def pids(self):
         """Of each replica the pid of its process, or None."""

@@ -357,7 +357,13 @@ static void sign_as_primary(struct forge *forge, struct forge_batch *batch) {
                                    &batch->signature);
 }
 
-/* The real checker's opinion of an honest batch. */
+static bool sink_verify(void *context, const struct sign_check *check, enum rule rule) {
+    (void)rule;
+    const struct forge *const forge = context;
+    return sign_verify(&forge->consortium->configuration.service, check);
+}
+
+/* The real checker's opinion of an honest batch, every signature included. */
 static void check_honest(struct forge *forge, const struct forge_batch *batch,
                          const struct work *work) {
     struct batch read;
@@ -366,16 +372,17 @@ static void check_honest(struct forge *forge, const struct forge_batch *batch,
     arena_init(&arena, FORGE_ARENA_SIZE);
     forge_read(forge, batch->body.seq, &read);
     const struct digest *outcomes = (const void *)work->digests.data;
+    struct sign_sink const sink = {.context = forge, .check = sink_verify};
     checker_batch_begin(forge->checker);
     for (uint32_t i = 0; i < read.request_count; i++) {
         struct request request;
         arena_reset(&arena);
         CHECK(request_decode(&request, &arena, &forge->consortium->configuration.service,
                              work->order->requests[i]) == CODEC_OK);
-        checker_batch_add(forge->checker, &request, outcomes, &sign_sink_trust);
+        checker_batch_add(forge->checker, &request, outcomes, &sink);
         outcomes += request.call_count;
     }
-    CHECK(checker_batch_seal(forge->checker, &read.seal, &sign_sink_trust) == RULE_NONE);
+    CHECK(checker_batch_seal(forge->checker, &read.seal, &sink) == RULE_NONE);
     const struct ledger_position *const position = checker_position(forge->checker);
     struct digest const ours = frontier_root(&forge->frontier);
     struct digest const theirs = frontier_root(&position->frontier);
@@ -441,19 +448,21 @@ void forge_append(struct forge *forge, const struct forge_order *order) {
         make_request(forge, &work, order->requests[i]);
     }
     make_body(forge, &work);
+    uint64_t const evidence_upto = work.body.evidence_upto; /* also when the body lies */
     lie_about_body(&work.body, order->lie, forge->consortium->configuration.replica_count);
     struct forge_batch batch = {.body = work.body};
     sign_as_primary(forge, &batch);
     write_entries(forge, &batch, &work);
-    sign_as(forge, &batch, forge->signers);
     CHECK(buffer_append(&forge->batches, span_of(&batch, sizeof batch)));
     forge->next_index += work.tree.leaf_count;
-    forge->evidence_upto = work.body.evidence_upto;
+    forge->evidence_upto = evidence_upto;
     forge->time_ms = work.body.time_ms;
     forge->lied |= order->lie != RULE_NONE && order->lie != RULE_OUTCOME;
     if (!forge->lied) {
         check_honest(forge, &batch, &work);
     }
+    /* Whoever backs an honest batch does so after the checks that a correct backup makes. */
+    sign_as(forge, forge_batch_at(forge, forge_seq(forge)), forge->signers);
     work_free(&work);
 }
 

@@ -1,0 +1,459 @@
+/*
+ * onus genesis: found a service whose members each keep their own keys.
+ *
+ *   one member        genesis prologue --name N --out service.prologue
+ *   every member      genesis endorse … --out bank-a.endorsement      for each of its replicas
+ *   anybody           genesis create … --out genesis.onus             and all compare the id
+ */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "client/command.h"
+#include "client/founding_kit.h"
+#include "client/view.h"
+#include "host/address.h"
+#include "host/certificate.h"
+#include "host/file.h"
+#include "host/key_file.h"
+
+enum {
+    OPTION_NAME = OPTION_FIRST_OWN,
+    OPTION_OUT,
+    OPTION_PIPELINE,
+    OPTION_CHECKPOINT_INTERVAL,
+    OPTION_WINDOW,
+    OPTION_BATCH_CALLS_MAX,
+    OPTION_PROLOGUE,
+    OPTION_MEMBER_KEY,
+    OPTION_MEMBER,
+    OPTION_REPLICA,
+    OPTION_REPLICA_KEY,
+    OPTION_TLS_CERTIFICATE,
+    OPTION_PEER_ADDRESS,
+    OPTION_CLIENT_ADDRESS,
+    OPTION_ENDORSEMENT,
+    OPTION_USER
+};
+
+static void print_digest(const struct globals *globals, const char *name,
+                         const struct digest *digest) {
+    char text[2 * DIGEST_SIZE + 1];
+    hex_encode(text, span_of(digest->bytes, DIGEST_SIZE));
+    if (globals->json) {
+        (void)printf("{\"%s\":\"%s\"}\n", name, text);
+    } else {
+        (void)printf("%s %s\n", name, text);
+    }
+}
+
+/* ---- prologue -------------------------------------------------------------------------------- */
+
+static const struct option prologue_options[] = {
+    {"name", required_argument, NULL, OPTION_NAME},
+    {"out", required_argument, NULL, OPTION_OUT},
+    {"pipeline", required_argument, NULL, OPTION_PIPELINE},
+    {"checkpoint-interval", required_argument, NULL, OPTION_CHECKPOINT_INTERVAL},
+    {"window", required_argument, NULL, OPTION_WINDOW},
+    {"batch-calls-max", required_argument, NULL, OPTION_BATCH_CALLS_MAX},
+    GLOBAL_OPTIONS};
+
+static bool take_parameter(struct parameters *parameters, int option, const char *text) {
+    uint64_t number = 0;
+    switch (option) {
+    case OPTION_PIPELINE:
+        if (!command_number(text, 1, PIPELINE_MAX, &number)) {
+            return false;
+        }
+        parameters->pipeline = (uint32_t)number;
+        return true;
+    case OPTION_CHECKPOINT_INTERVAL:
+        return command_number(text, 2, CHECKPOINT_INTERVAL_MAX, &parameters->checkpoint_interval);
+    case OPTION_WINDOW:
+        return command_number(text, BATCH_CALLS_MAX, WINDOW_MAX, &parameters->window);
+    default:
+        if (!command_number(text, CALLS_MAX, BATCH_CALLS_MAX, &number)) {
+            return false;
+        }
+        parameters->batch_calls_max = (uint32_t)number;
+        return true;
+    }
+}
+
+static int write_prologue(const struct globals *globals, const char *name,
+                          const struct parameters *parameters, const char *path) {
+    struct problem problem = {.code = EXIT_OK};
+    struct buffer prologue;
+    buffer_init(&prologue, STATEMENT_SIZE_MAX);
+    int code = EXIT_OK;
+    if (founding_make_prologue(&prologue, span_text(name), parameters, &problem) != 0 ||
+        founding_part_write(path, PROLOGUE_FILE_MAGIC, buffer_span(&prologue), &problem) != 0) {
+        code = command_fail(&problem);
+    } else {
+        struct digest const founding = founding_digest(buffer_span(&prologue));
+        print_digest(globals, "founding", &founding);
+    }
+    buffer_free(&prologue);
+    return code;
+}
+
+int command_genesis_prologue(const struct command *command, struct globals *globals, int argc,
+                             char **argv) {
+    struct parameters parameters = founding_parameters_default();
+    const char *name = NULL;
+    const char *out = NULL;
+    for (;;) {
+        int const option = command_option(command, globals, argc, argv, prologue_options);
+        if (COMMAND_ENDS(option)) {
+            return COMMAND_CODE(option);
+        }
+        if (option == -1) {
+            break;
+        }
+        if (option == OPTION_NAME) {
+            name = optarg;
+        } else if (option == OPTION_OUT) {
+            out = optarg;
+        } else if (!take_parameter(&parameters, option, optarg)) {
+            return command_misused(command, "%s is outside of what base/limits.h allows", optarg);
+        }
+    }
+    if (name == NULL || out == NULL || optind != argc) {
+        return command_misused(command, "--name and --out are needed, and nothing else");
+    }
+    if (parameters.checkpoint_interval <= parameters.pipeline) {
+        return command_misused(command, "the checkpoint interval must exceed the pipeline");
+    }
+    return write_prologue(globals, name, &parameters, out);
+}
+
+/* ---- endorse --------------------------------------------------------------------------------- */
+
+static const struct option endorse_options[] = {
+    {"prologue", required_argument, NULL, OPTION_PROLOGUE},
+    {"member-key", required_argument, NULL, OPTION_MEMBER_KEY},
+    {"member", required_argument, NULL, OPTION_MEMBER},
+    {"replica", required_argument, NULL, OPTION_REPLICA},
+    {"replica-key", required_argument, NULL, OPTION_REPLICA_KEY},
+    {"tls-certificate", required_argument, NULL, OPTION_TLS_CERTIFICATE},
+    {"peer-address", required_argument, NULL, OPTION_PEER_ADDRESS},
+    {"client-address", required_argument, NULL, OPTION_CLIENT_ADDRESS},
+    {"out", required_argument, NULL, OPTION_OUT},
+    GLOBAL_OPTIONS};
+
+#define ENDORSE_VALUES (OPTION_CLIENT_ADDRESS + 1)
+
+static int fill_endorsement(struct endorsement *out, const char *const *values,
+                            struct problem *problem) {
+    struct address address;
+    uint64_t member;
+    uint64_t replica;
+    if (!command_number(values[OPTION_MEMBER], 0, MEMBERS_MAX - 1, &member) ||
+        !command_number(values[OPTION_REPLICA], 0, REPLICAS_MAX - 1, &replica)) {
+        return problem_set(problem, EXIT_USAGE, "members and replicas are numbers from 0 on");
+    }
+    if (!hex_decode(out->replica_key.bytes, PUBLIC_KEY_SIZE, values[OPTION_REPLICA_KEY])) {
+        return problem_set(problem, EXIT_USAGE, "--replica-key takes 64 hexadecimal digits");
+    }
+    out->member = (uint32_t)member;
+    out->replica = (uint32_t)replica;
+    out->peer_address = span_text(values[OPTION_PEER_ADDRESS]);
+    out->client_address = span_text(values[OPTION_CLIENT_ADDRESS]);
+    if (address_parse(&address, values[OPTION_PEER_ADDRESS], problem) != 0 ||
+        address_parse(&address, values[OPTION_CLIENT_ADDRESS], problem) != 0) {
+        return -1;
+    }
+    return certificate_digest_of_file(&out->tls_digest, values[OPTION_TLS_CERTIFICATE], problem);
+}
+
+static int endorse(const char *const *values, struct problem *problem) {
+    struct endorsement endorsement = {.member = 0};
+    struct secret_key secret;
+    struct public_key key;
+    struct buffer prologue;
+    struct buffer out;
+    if (fill_endorsement(&endorsement, values, problem) != 0 ||
+        key_file_load(&secret, &key, values[OPTION_MEMBER_KEY], problem) != 0) {
+        return -1;
+    }
+    buffer_init(&out, FOUNDING_PART_SIZE_MAX);
+    int status =
+        founding_part_read(&prologue, values[OPTION_PROLOGUE], PROLOGUE_FILE_MAGIC, problem);
+    if (status == 0) {
+        struct digest const founding = founding_digest(buffer_span(&prologue));
+        status = founding_make_endorsement(&out, &founding, &endorsement, &secret, &key, problem);
+    }
+    if (status == 0) {
+        status = founding_part_write(values[OPTION_OUT], ENDORSEMENT_FILE_MAGIC, buffer_span(&out),
+                                     problem);
+    }
+    sign_key_wipe(&secret);
+    buffer_free(&prologue);
+    buffer_free(&out);
+    return status;
+}
+
+int command_genesis_endorse(const struct command *command, struct globals *globals, int argc,
+                            char **argv) {
+    struct problem problem = {.code = EXIT_OK};
+    const char *values[ENDORSE_VALUES] = {NULL};
+    for (;;) {
+        int const option = command_option(command, globals, argc, argv, endorse_options);
+        if (COMMAND_ENDS(option)) {
+            return COMMAND_CODE(option);
+        }
+        if (option == -1) {
+            break;
+        }
+        values[option] = optarg;
+    }
+    for (const struct option *each = endorse_options; each->val != 'C'; each++) {
+        if (values[each->val] == NULL) {
+            return command_misused(command, "--%s is needed", each->name);
+        }
+    }
+    if (optind != argc) {
+        return command_misused(command, "it takes options only");
+    }
+    return endorse(values, &problem) == 0 ? EXIT_OK : command_fail(&problem);
+}
+
+/* ---- create ---------------------------------------------------------------------------------- */
+
+static const struct option create_options[] = {
+    {"prologue", required_argument, NULL, OPTION_PROLOGUE},
+    {"member", required_argument, NULL, OPTION_MEMBER},
+    {"endorsement", required_argument, NULL, OPTION_ENDORSEMENT},
+    {"user", required_argument, NULL, OPTION_USER},
+    {"out", required_argument, NULL, OPTION_OUT},
+    GLOBAL_OPTIONS};
+
+struct creation {
+    struct founding_parts parts;
+    const char *prologue_path;
+    const char *out_path;
+    const char *endorsement_paths[REPLICAS_MAX];
+    struct buffer prologue;
+    struct buffer endorsements[REPLICAS_MAX];
+};
+
+/* NAME=KEY */
+static bool take_named_key(struct named_key *list, uint32_t *count, uint32_t max,
+                           const char *text) {
+    const char *const equals = strchr(text, '=');
+    if (equals == NULL || *count >= max ||
+        !hex_decode(list[*count].key.bytes, PUBLIC_KEY_SIZE, equals + 1)) {
+        return false;
+    }
+    list[*count].name = span_of(text, (size_t)(equals - text));
+    ++*count;
+    return true;
+}
+
+static bool take_create_option(struct creation *creation, int option, const char *text) {
+    struct founding_parts *const parts = &creation->parts;
+    switch (option) {
+    case OPTION_PROLOGUE:
+        creation->prologue_path = text;
+        return true;
+    case OPTION_OUT:
+        creation->out_path = text;
+        return true;
+    case OPTION_MEMBER:
+        return take_named_key(parts->members, &parts->member_count, MEMBERS_MAX, text);
+    case OPTION_USER:
+        return take_named_key(parts->users, &parts->user_count, USERS_MAX, text);
+    default:
+        if (parts->endorsement_count >= REPLICAS_MAX) {
+            return false;
+        }
+        creation->endorsement_paths[parts->endorsement_count++] = text;
+        return true;
+    }
+}
+
+static int read_parts(struct creation *creation, struct problem *problem) {
+    struct founding_parts *const parts = &creation->parts;
+    if (founding_part_read(&creation->prologue, creation->prologue_path, PROLOGUE_FILE_MAGIC,
+                           problem) != 0) {
+        return -1;
+    }
+    parts->prologue = buffer_span(&creation->prologue);
+    for (uint32_t i = 0; i < parts->endorsement_count; i++) {
+        if (founding_part_read(&creation->endorsements[i], creation->endorsement_paths[i],
+                               ENDORSEMENT_FILE_MAGIC, problem) != 0) {
+            return -1;
+        }
+        parts->endorsements[i] = buffer_span(&creation->endorsements[i]);
+    }
+    return 0;
+}
+
+static int create(struct creation *creation, const struct globals *globals,
+                  struct problem *problem) {
+    static const struct digest no_service;
+    struct buffer genesis;
+    buffer_init(&genesis, GENESIS_SIZE_MAX);
+    int status = read_parts(creation, problem);
+    if (status == 0) {
+        status = founding_assemble(&genesis, &creation->parts, problem);
+    }
+    if (status == 0) {
+        status = founding_save(buffer_span(&genesis), creation->out_path, problem);
+    }
+    if (status == 0) {
+        struct digest const service =
+            hash_labelled(LABEL_GENESIS, &no_service, buffer_span(&genesis));
+        print_digest(globals, "service", &service);
+    }
+    buffer_free(&genesis);
+    buffer_free(&creation->prologue);
+    for (uint32_t i = 0; i < REPLICAS_MAX; i++) {
+        buffer_free(&creation->endorsements[i]);
+    }
+    return status;
+}
+
+int command_genesis_create(const struct command *command, struct globals *globals, int argc,
+                           char **argv) {
+    struct problem problem = {.code = EXIT_OK};
+    struct creation *const creation = calloc(1, sizeof *creation);
+    int code = EXIT_OK;
+    while (creation != NULL) {
+        int const option = command_option(command, globals, argc, argv, create_options);
+        if (COMMAND_ENDS(option)) {
+            free(creation);
+            return COMMAND_CODE(option);
+        }
+        if (option == -1) {
+            break;
+        }
+        if (!take_create_option(creation, option, optarg)) {
+            code = command_misused(command, "%s: write NAME=KEY, 64 hexadecimal digits", optarg);
+            free(creation);
+            return code;
+        }
+    }
+    if (creation == NULL) {
+        (void)problem_set(&problem, EXIT_ERROR, "out of memory");
+        return command_fail(&problem);
+    }
+    if (creation->prologue_path == NULL || creation->out_path == NULL || optind != argc) {
+        code = command_misused(command, "--prologue and --out are needed");
+    } else if (create(creation, globals, &problem) != 0) {
+        code = command_fail(&problem);
+    }
+    free(creation);
+    return code;
+}
+
+/* ---- show ------------------------------------------------------------------------------------ */
+
+static const struct option show_options[] = {GLOBAL_OPTIONS};
+
+static void show_text(const struct founding *founding) {
+    const struct genesis *const genesis = &founding->genesis;
+    const struct configuration *const configuration = &founding->configuration;
+    char key[2 * PUBLIC_KEY_SIZE + 1];
+    hex_encode(key, span_of(genesis->service.bytes, DIGEST_SIZE));
+    (void)printf("service   %s\nname      %.*s\n", key, (int)genesis->name.size,
+                 (const char *)genesis->name.data);
+    (void)printf(
+        "rules     pipeline %u, checkpoint every %llu batches, window %llu, at most %u "
+        "calls a batch\n",
+        genesis->parameters.pipeline, (unsigned long long)genesis->parameters.checkpoint_interval,
+        (unsigned long long)genesis->parameters.window, genesis->parameters.batch_calls_max);
+    (void)printf("quorum    %u of %u, tolerates %u\n", configuration->quorum,
+                 configuration->replica_count, configuration->faults_max);
+    for (uint32_t i = 0; i < genesis->member_count; i++) {
+        hex_encode(key, span_of(genesis->members[i].key.bytes, PUBLIC_KEY_SIZE));
+        (void)printf("member    %s  %.*s\n", key, (int)genesis->members[i].name.size,
+                     (const char *)genesis->members[i].name.data);
+    }
+    for (uint32_t r = 0; r < configuration->replica_count; r++) {
+        const struct replica_identity *const replica = &configuration->replicas[r];
+        hex_encode(key, span_of(replica->key.bytes, PUBLIC_KEY_SIZE));
+        (void)printf("replica   %s  %u %s  clients %s  peers %s\n", key, r,
+                     configuration_member_of(configuration, r), replica->client_address,
+                     replica->peer_address);
+    }
+    for (uint32_t i = 0; i < genesis->user_count; i++) {
+        hex_encode(key, span_of(genesis->users[i].key.bytes, PUBLIC_KEY_SIZE));
+        (void)printf("user      %s  %.*s\n", key, (int)genesis->users[i].name.size,
+                     (const char *)genesis->users[i].name.data);
+    }
+}
+
+static json_t *named_keys_json(const struct named_key *keys, uint32_t count) {
+    json_t *const array = json_array();
+    for (uint32_t i = 0; i < count; i++) {
+        json_t *const item = json_pack("{s:o,s:o}", "name", view_json_bytes(keys[i].name), "key",
+                                       view_json_hex(span_of(keys[i].key.bytes, PUBLIC_KEY_SIZE)));
+        if (json_array_append_new(array, item) != 0) {
+            json_decref(array);
+            return NULL;
+        }
+    }
+    return array;
+}
+
+static json_t *replicas_json(const struct configuration *configuration) {
+    json_t *const array = json_array();
+    for (uint32_t r = 0; r < configuration->replica_count; r++) {
+        const struct replica_identity *const replica = &configuration->replicas[r];
+        json_t *const item = json_pack(
+            "{s:i,s:s,s:o,s:o,s:s,s:s}", "id", (int)r, "member",
+            configuration_member_of(configuration, r), "key",
+            view_json_hex(span_of(replica->key.bytes, PUBLIC_KEY_SIZE)), "tls_digest",
+            view_json_hex(span_of(replica->tls_digest.bytes, DIGEST_SIZE)), "peer_address",
+            replica->peer_address, "client_address", replica->client_address);
+        if (json_array_append_new(array, item) != 0) {
+            json_decref(array);
+            return NULL;
+        }
+    }
+    return array;
+}
+
+static bool show_json(const struct founding *founding) {
+    const struct genesis *const genesis = &founding->genesis;
+    const struct parameters *const rules = &genesis->parameters;
+    return view_print_json(
+        json_pack("{s:o,s:o,s:o,s:{s:i,s:o,s:o,s:i,s:i},s:o,s:o,s:o}", "service",
+                  view_json_hex(span_of(genesis->service.bytes, DIGEST_SIZE)), "name",
+                  view_json_bytes(genesis->name), "time_ms", view_json_u64(genesis->time_ms),
+                  "parameters", "pipeline", (int)rules->pipeline, "checkpoint_interval",
+                  view_json_u64(rules->checkpoint_interval), "window", view_json_u64(rules->window),
+                  "batch_calls_max", (int)rules->batch_calls_max, "batch_size_soft_max",
+                  (int)rules->batch_size_soft_max, "members",
+                  named_keys_json(genesis->members, genesis->member_count), "replicas",
+                  replicas_json(&founding->configuration), "users",
+                  named_keys_json(genesis->users, genesis->user_count)));
+}
+
+int command_genesis_show(const struct command *command, struct globals *globals, int argc,
+                         char **argv) {
+    struct problem problem = {.code = EXIT_OK};
+    int const option = command_option(command, globals, argc, argv, show_options);
+    if (COMMAND_ENDS(option)) {
+        return COMMAND_CODE(option);
+    }
+    if (optind + 1 != argc) {
+        return command_misused(command, "give one file");
+    }
+    struct founding *const founding = calloc(1, sizeof *founding);
+    if (founding == NULL) {
+        (void)problem_set(&problem, EXIT_ERROR, "out of memory");
+        return command_fail(&problem);
+    }
+    int code = EXIT_OK;
+    if (founding_load(founding, argv[optind], &problem) != 0) {
+        code = command_fail(&problem);
+    } else if (!globals->json) {
+        show_text(founding);
+    } else {
+        code = show_json(founding) ? EXIT_OK : EXIT_ERROR;
+    }
+    founding_free(founding);
+    free(founding);
+    return code;
+}

@@ -1,0 +1,224 @@
+/*
+ * node: the running replica. The loop's thread owns everything; other threads hand back what they
+ * did as callbacks of the loop. At the end of each turn in which something happened, workers and
+ * disk are given what came together, once.
+ */
+#include "node/node.h"
+
+#include <stdlib.h>
+
+#include "base/check.h"
+
+static const int end_signals[2] = {SIGTERM, SIGINT};
+
+/* ---- turns ----------------------------------------------------------------------------------- */
+
+/* Only there to keep the loop from waiting before on_turn has run. */
+static void on_turn_wanted(uv_idle_t *idle) {
+    (void)idle;
+}
+
+void node_want_turn(struct node *node) {
+    /* Fails only on a handle that is being closed, when there are no more turns. */
+    (void)uv_idle_start(&node->turn_wanted, on_turn_wanted);
+}
+
+static void on_tick(uv_timer_t *timer) {
+    struct node *const node = timer->data;
+    struct event event = {.kind = EVENT_TICK};
+    node->tick_at_ms = 0;
+    node_step(node, &event);
+}
+
+static void set_tick(struct node *node) {
+    uint64_t const at_ms = replica_deadline(node->replica);
+    uint64_t const now_ms = uv_now(&node->loop);
+    if (at_ms == node->tick_at_ms) {
+        return;
+    }
+    node->tick_at_ms = at_ms;
+    CHECK(uv_timer_start(&node->tick, on_tick, at_ms > now_ms ? at_ms - now_ms : 0, 0) == 0);
+}
+
+static void on_turn(uv_check_t *check) {
+    struct node *const node = check->data;
+    (void)uv_idle_stop(&node->turn_wanted); /* cannot fail */
+    if (node->stopping) {
+        return;
+    }
+    size_t const backlog = disk_thread_backlog(node->disk);
+    disk_thread_flush(node->disk);
+    workers_dispatch(node->workers);
+    if (backlog > DISK_QUEUE_SIZE_SOFT_MAX) {
+        clients_hold(node, true);
+    } else if (backlog <= DISK_QUEUE_SIZE_SOFT_MAX / 2) {
+        clients_hold(node, false);
+    }
+    set_tick(node);
+}
+
+/* ---- opening --------------------------------------------------------------------------------- */
+
+static unsigned pool_threads(void) {
+    const char *const set = getenv("UV_THREADPOOL_SIZE");
+    unsigned long const threads = set == NULL ? 0 : strtoul(set, NULL, 10);
+    return threads == 0 || threads > 1024 ? 4 : (unsigned)threads;
+}
+
+int node_open(struct node *node, struct problem *problem) {
+    struct workers_options const workers = {
+        .loop = &node->loop,
+        .service = node->identity.founding.configuration.service,
+        .thread_count = pool_threads(),
+        .on_checked = node_checked,
+        .context = node,
+    };
+    int const error = uv_loop_init(&node->loop);
+    if (error != 0) {
+        return problem_set(problem, EXIT_ERROR, "set up the event loop: %s", uv_strerror(error));
+    }
+    outbox_init(&node->outbox);
+    effects_init(&node->effects);
+    buffer_init(&node->scratch, FRAME_SIZE_MAX);
+    node->workers = workers_new(&workers);
+    if (node->workers == NULL) {
+        return problem_set(problem, EXIT_ERROR, "set up workers: out of memory");
+    }
+    return peers_open(node, problem) == 0 && clients_open(node, problem) == 0 ? 0 : -1;
+}
+
+static void on_signal(uv_signal_t *signal, int number) {
+    struct node *const node = signal->data;
+    if (!node->stopping) {
+        node->stopping = true;
+        log_event(LOG_INFO, "ending",
+                  (struct log_field[]){log_text("signal", number == SIGINT ? "SIGINT" : "SIGTERM"),
+                                       log_end()});
+        uv_stop(&node->loop);
+    }
+}
+
+void node_fail(struct node *node, const char *what, const char *why) {
+    if (!node->failed) {
+        log_event(LOG_ERROR, what, (struct log_field[]){log_text("problem", why), log_end()});
+    }
+    node->failed = true;
+    node->stopping = true;
+    uv_stop(&node->loop);
+}
+
+static int start_threads(struct node *node, struct problem *problem) {
+    struct disk_thread_options const options = {
+        .loop = &node->loop,
+        .ledger = &node->ledger,
+        .journal = node->has_journal ? &node->journal : NULL,
+        .on_durable = node_durable,
+        .context = node,
+    };
+    node->disk = disk_thread_start(&options, problem);
+    if (node->disk == NULL) {
+        return -1;
+    }
+    node->reader = background_start(&node->loop, problem);
+    return node->reader == NULL ? -1 : checkpointer_open(node, problem);
+}
+
+static void start_handles(struct node *node) {
+    /* None of these can fail with a valid loop and callback. */
+    CHECK(uv_timer_init(&node->loop, &node->tick) == 0);
+    CHECK(uv_check_init(&node->loop, &node->turn) == 0);
+    CHECK(uv_idle_init(&node->loop, &node->turn_wanted) == 0);
+    node->tick.data = node;
+    node->turn.data = node;
+    CHECK(uv_check_start(&node->turn, on_turn) == 0);
+    for (unsigned i = 0; i < 2; i++) {
+        CHECK(uv_signal_init(&node->loop, &node->signals[i]) == 0);
+        node->signals[i].data = node;
+        CHECK(uv_signal_start(&node->signals[i], on_signal, end_signals[i]) == 0);
+    }
+}
+
+static void tell_ready(const struct node *node) {
+    char service[2 * DIGEST_SIZE + 1];
+    struct replica_status status;
+    replica_status(node->replica, &status);
+    hex_encode(service, span_of(node->identity.founding.configuration.service.bytes, DIGEST_SIZE));
+    log_event(LOG_INFO, "ready",
+              (struct log_field[]){
+                  log_text("service", service),
+                  log_text("member", configuration_member_of(&node->identity.founding.configuration,
+                                                             node->config.replica)),
+                  log_text("peer", node->config.listen_peer),
+                  log_text("client", node->config.listen_client),
+                  log_number("seq", status.executed_seq), log_number("entries", status.entries),
+                  log_text("voting", status.guard == GUARD_NONE ? "yes" : "no"), log_end()});
+}
+
+/* ---- the end --------------------------------------------------------------------------------- */
+
+static void close_handles(struct node *node) {
+    uv_close((uv_handle_t *)&node->tick, NULL);
+    uv_close((uv_handle_t *)&node->turn, NULL);
+    uv_close((uv_handle_t *)&node->turn_wanted, NULL);
+    for (unsigned i = 0; i < 2; i++) {
+        uv_close((uv_handle_t *)&node->signals[i], NULL);
+    }
+}
+
+int node_run(struct node *node) {
+    struct problem problem = {0};
+    struct event first = {.kind = EVENT_TICK};
+    if (start_threads(node, &problem) != 0) {
+        log_event(LOG_ERROR, "cannot start",
+                  (struct log_field[]){log_text("problem", problem.text), log_end()});
+        return EXIT_ERROR;
+    }
+    start_handles(node);
+    tell_ready(node);
+    uv_update_time(&node->loop); /* recovery may have taken long */
+    peers_start(node);
+    node_step(node, &first);
+    if (!node->stopping) {
+        (void)uv_run(&node->loop, UV_RUN_DEFAULT);
+    }
+    node->stopping = true;
+    close_handles(node);
+    workers_stop(node->workers);
+    disk_thread_stop(node->disk);
+    background_stop(node->reader);
+    checkpointer_close(node);
+    if (!node->failed) {
+        log_event(LOG_INFO, "ended", (struct log_field[]){log_end()});
+    }
+    return node->failed ? EXIT_ERROR : EXIT_OK;
+}
+
+void node_close(struct node *node) {
+    peers_close(node);
+    clients_close(node);
+    (void)uv_run(&node->loop, UV_RUN_DEFAULT); /* until the last handle is closed */
+    if (node->workers != NULL) {
+        workers_free(node->workers);
+    }
+    peers_free(node);
+    clients_free(node);
+    checkpointer_free(node);
+    replica_free(node->replica);
+    if (node->engine != NULL) {
+        engine_free(node->engine);
+    }
+    if (node->checker != NULL) {
+        checker_free(node->checker);
+    }
+    state_store_close(node->store);
+    segment_writer_close(&node->ledger);
+    if (node->has_journal) {
+        journal_close(&node->journal);
+    }
+    host_disk_close(&node->ledger_disk);
+    host_disk_close(&node->data_disk);
+    outbox_free(&node->outbox);
+    effects_free(&node->effects);
+    buffer_free(&node->scratch);
+    (void)uv_loop_close(&node->loop);
+}

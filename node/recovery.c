@@ -1,0 +1,446 @@
+/*
+ * recovery: from what is on the disk to a replica that stands where it stood.
+ *
+ *   1. the journal's records are read, and the ledger's end is found; a torn tail is cut off
+ *   2. the checker starts from the snapshot of the last checkpoint, or from genesis; the requests
+ *      of its window are read back from the ledger
+ *   3. the ledger's tail is executed again; an incomplete last batch is cut off: nothing was
+ *      signed for it, since that would have waited for its last entry
+ *   4. the journal's records are held against the ledger
+ *
+ * Damage anywhere else is EXIT_CORRUPT with file and offset, and overwrites nothing.
+ */
+#include <stdlib.h>
+
+#include "base/check.h"
+#include "node/node.h"
+
+#define ARENA_BUDGET (4 * (size_t)ENTRY_SIZE_MAX)
+
+struct recovery {
+    struct node *node;
+    struct segment_reader reader;
+    struct batch batch;
+    struct arena arena;
+    struct buffer journal; /* records as they were read: u32 size, payload */
+    enum guard guard;
+    uint64_t first_tail_entry;
+    struct problem *problem;
+};
+
+static const struct configuration *configuration_of(const struct recovery *recovery) {
+    return &recovery->node->identity.founding.configuration;
+}
+
+static int out_of_memory(struct recovery *recovery) {
+    return problem_set(recovery->problem, EXIT_ERROR, "%s: out of memory",
+                       recovery->node->config.data_directory);
+}
+
+static void want_guard(struct recovery *recovery, enum guard guard) {
+    if (recovery->guard == GUARD_NONE) {
+        recovery->guard = guard;
+    }
+}
+
+/* ---- 1. the files ---------------------------------------------------------------------------- */
+
+static void keep_record(void *context, struct span payload) {
+    struct recovery *const recovery = context;
+    uint8_t size[4];
+    store_u32_be(size, (uint32_t)payload.size);
+    /* A failure sticks, and is asked for when all were read. */
+    if (buffer_append(&recovery->journal, span_of(size, sizeof size))) {
+        (void)buffer_append(&recovery->journal, payload);
+    }
+}
+
+static int open_journal(struct recovery *recovery) {
+    struct node *const node = recovery->node;
+    struct journal_owner const owner = {.service = configuration_of(recovery)->service,
+                                        .replica = node->config.replica};
+    uint64_t torn_size = 0;
+    switch (journal_open(&node->journal, &torn_size, &node->data_disk.disk, &owner, keep_record,
+                         recovery, recovery->problem)) {
+    case JOURNAL_OK:
+        node->has_journal = true;
+        break;
+    case JOURNAL_MISSING:
+        want_guard(recovery, GUARD_JOURNAL_MISSING);
+        break;
+    case JOURNAL_FULL:
+    case JOURNAL_FAILED:
+        return -1;
+    }
+    if (torn_size != 0) {
+        log_event(LOG_WARN, "cut a torn record off the journal",
+                  (struct log_field[]){log_number("bytes", torn_size), log_end()});
+    }
+    return recovery->journal.failed ? out_of_memory(recovery) : 0;
+}
+
+static int open_ledger(struct recovery *recovery) {
+    struct node *const node = recovery->node;
+    struct segment_torn_tail torn = {.size = 0};
+    struct segment_writer_options const options = {.service = configuration_of(recovery)->service,
+                                                   .torn_tail_cut = true};
+    if (segment_writer_open(&node->ledger, &torn, &node->ledger_disk.disk, &options,
+                            recovery->problem) != SEGMENT_OK) {
+        return -1;
+    }
+    if (torn.size != 0) {
+        log_event(LOG_WARN, "cut a torn tail off the ledger",
+                  (struct log_field[]){log_text("file", torn.file_name),
+                                       log_number("offset", torn.offset),
+                                       log_number("bytes", torn.size), log_end()});
+    }
+    if (segment_writer_next_index(&node->ledger) != 0) {
+        return 0;
+    }
+    if (!node->has_journal) {
+        return problem_set(recovery->problem, EXIT_ERROR,
+                           "%s: holds neither a ledger nor a journal; restore both from this "
+                           "replica's newest backup, or run --init in an empty directory if its "
+                           "key has never signed",
+                           node->config.data_directory);
+    }
+    want_guard(recovery, GUARD_LEDGER_SHORT);
+    return data_write_genesis(&node->ledger, node, recovery->problem);
+}
+
+static int open_files(struct recovery *recovery) {
+    struct node *const node = recovery->node;
+    char path[PATH_SIZE_MAX];
+    if (data_path(path, node->config.data_directory, "ledger", recovery->problem) != 0 ||
+        host_disk_open(&node->data_disk, node->config.data_directory, HOST_DISK_WRITE,
+                       recovery->problem) != 0 ||
+        host_disk_open(&node->ledger_disk, path, HOST_DISK_WRITE, recovery->problem) != 0 ||
+        guard_load(&recovery->guard, node, recovery->problem) != 0 || open_journal(recovery) != 0 ||
+        open_ledger(recovery) != 0) {
+        return -1;
+    }
+    segment_reader_init(&recovery->reader, &node->ledger_disk.disk,
+                        &configuration_of(recovery)->service, false);
+    return 0;
+}
+
+/* ---- reading batches ------------------------------------------------------------------------- */
+
+/* Returns: 1 for a whole batch, 0 at the end of the ledger, -1 on a problem. */
+static int next_batch(struct recovery *recovery) {
+    batch_clear(&recovery->batch);
+    for (;;) {
+        struct segment_record record;
+        enum rule rule = RULE_NONE;
+        int const got = segment_reader_next(&recovery->reader, &record, recovery->problem);
+        if (got != 1) {
+            return got;
+        }
+        struct entry const entry = {.kind = record.kind, .payload = record.payload};
+        switch (batch_add(&recovery->batch, record.index, &entry, &rule)) {
+        case BATCH_MORE:
+            break;
+        case BATCH_WHOLE:
+            return 1;
+        case BATCH_BROKEN:
+            return problem_set(recovery->problem, EXIT_CORRUPT,
+                               "%s/%s: damaged at offset %llu: %s; restore this file from a "
+                               "backup or another replica",
+                               recovery->node->ledger_disk.path, record.file_name,
+                               (unsigned long long)record.offset, rule_text(rule));
+        }
+    }
+}
+
+static int seek(struct recovery *recovery, uint64_t entry) {
+    int const found = segment_reader_seek(&recovery->reader, entry, recovery->problem);
+    if (found == 0) {
+        return problem_set(recovery->problem, EXIT_CORRUPT,
+                           "%s: the ledger ends before entry %llu, which the state's checkpoint "
+                           "speaks of; restore the ledger, or remove state/ to have it rebuilt",
+                           recovery->node->ledger_disk.path, (unsigned long long)entry);
+    }
+    return found == 1 ? 0 : -1;
+}
+
+static int check_genesis(struct recovery *recovery) {
+    struct segment_record record;
+    if (segment_reader_next(&recovery->reader, &record, recovery->problem) != 1) {
+        return problem_set(recovery->problem, EXIT_CORRUPT, "%s: entry 0 cannot be read",
+                           recovery->node->ledger_disk.path);
+    }
+    if (record.kind != ENTRY_GENESIS ||
+        !span_equal(record.payload, recovery->node->identity.founding.genesis.bytes)) {
+        return problem_set(recovery->problem, EXIT_CORRUPT,
+                           "%s/%s: damaged at offset %llu: entry 0 is not the genesis",
+                           recovery->node->ledger_disk.path, record.file_name,
+                           (unsigned long long)record.offset);
+    }
+    return 0;
+}
+
+/* ---- 2. the snapshot and its window ---------------------------------------------------------- */
+
+/* One batch's requests, as the window remembers them. */
+static int load_window_batch(struct recovery *recovery) {
+    const struct batch *const batch = &recovery->batch;
+    struct node *const node = recovery->node;
+    uint32_t const count = batch->request_count;
+    struct digest *const ids = calloc(count + 1u, sizeof *ids);
+    uint16_t *const call_counts = calloc(count + 1u, sizeof *call_counts);
+    bool good = ids != NULL && call_counts != NULL;
+    for (uint32_t i = 0; good && i < count; i++) {
+        struct request_entry entry;
+        struct request request;
+        arena_reset(&recovery->arena);
+        good = request_entry_decode(&entry, &recovery->arena, batch_request_payload(batch, i)) ==
+                   CODEC_OK &&
+               request_decode(&request, &recovery->arena, &configuration_of(recovery)->service,
+                              entry.request) == CODEC_OK;
+        if (good) {
+            ids[i] = request.id;
+            call_counts[i] = (uint16_t)request.call_count;
+        }
+    }
+    struct window_batch const window = {
+        .seq = batch->pre_prepare.seq,
+        .first_index = batch->pre_prepare.first_index,
+        .entry = batch->first_entry + (batch->seal.evidence == NULL ? 0 : 1),
+        .request_count = count,
+        .request_ids = ids,
+        .call_counts = call_counts,
+    };
+    good = good && (count == 0 || checker_load_window(node->checker, &window));
+    free(ids);
+    free(call_counts);
+    return good ? 0
+                : problem_set(recovery->problem, EXIT_CORRUPT,
+                              "%s: batch %llu, entry %llu: is not what the state's checkpoint was "
+                              "made of; restore the ledger from a backup or another replica",
+                              node->ledger_disk.path, (unsigned long long)batch->pre_prepare.seq,
+                              (unsigned long long)batch->first_entry);
+}
+
+static int load_window(struct recovery *recovery, uint64_t window_entry, uint64_t end_entry) {
+    if (window_entry != 0 && seek(recovery, window_entry) != 0) {
+        return -1;
+    }
+    uint64_t next = window_entry;
+    while (window_entry != 0 && next < end_entry) {
+        int const got = next_batch(recovery);
+        if (got != 1) {
+            return got == 0 ? seek(recovery, end_entry) : -1;
+        }
+        if (load_window_batch(recovery) != 0) {
+            return -1;
+        }
+        next = recovery->batch.first_entry + batch_entry_count(&recovery->batch);
+    }
+    if (!checker_window_holds(recovery->node->checker)) {
+        return problem_set(recovery->problem, EXIT_CORRUPT,
+                           "%s: the requests before entry %llu are not those that the state's "
+                           "checkpoint was made of; restore the ledger, or remove state/",
+                           recovery->node->ledger_disk.path, (unsigned long long)end_entry);
+    }
+    return 0;
+}
+
+static int load_snapshot(struct recovery *recovery, struct span bytes) {
+    struct node *const node = recovery->node;
+    struct checker_snapshot snapshot;
+    struct arena arena;
+    arena_init(&arena, 2 * (size_t)SNAPSHOT_SIZE_MAX);
+    bool const loaded = checker_snapshot_decode(&snapshot, &arena, bytes) == CODEC_OK &&
+                        checker_load(node->checker, &snapshot, &arena, true);
+    uint64_t const window_entry = loaded ? snapshot.window_entry : 0;
+    arena_free(&arena);
+    if (!loaded) {
+        return problem_set(recovery->problem, EXIT_CORRUPT,
+                           "%s/state: the checkpoint's snapshot contradicts itself; remove state/ "
+                           "to have it rebuilt from the ledger",
+                           node->config.data_directory);
+    }
+    recovery->first_tail_entry = checker_position(node->checker)->entries;
+    return load_window(recovery, window_entry, recovery->first_tail_entry);
+}
+
+static int open_state(struct recovery *recovery) {
+    struct node *const node = recovery->node;
+    node->checker = checker_new(configuration_of(recovery));
+    if (node->checker == NULL) {
+        return out_of_memory(recovery);
+    }
+    node->store = state_store_open(node->config.data_directory,
+                                   &configuration_of(recovery)->service, recovery->problem);
+    if (node->store == NULL) {
+        return -1;
+    }
+    const struct state_checkpoint *const checkpoint = state_store_checkpoint(node->store);
+    struct state_base const base = state_store_base(node->store);
+    node->engine = engine_new(&base);
+    if (node->engine == NULL) {
+        return out_of_memory(recovery);
+    }
+    if (checkpoint->present) {
+        return load_snapshot(recovery, checkpoint->snapshot);
+    }
+    checker_start(node->checker, node->identity.founding.genesis.bytes);
+    recovery->first_tail_entry = 1;
+    return 0;
+}
+
+/* ---- 3. the tail ----------------------------------------------------------------------------- */
+
+static int make_replica(struct recovery *recovery) {
+    struct node *const node = recovery->node;
+    struct replica_options options = {
+        .configuration = configuration_of(recovery),
+        .self = node->config.replica,
+        .signing_key = node->identity.signing_key,
+        .checker = node->checker,
+        .engine = node->engine,
+        .limits = {.pool_requests_max = node->config.request_pool_max,
+                   .pool_size_max = REQUEST_POOL_SIZE_MAX},
+    };
+    static_assert(sizeof options.nonce_secret == sizeof node->identity.nonce_secret.bytes,
+                  "the nonce secret has one size");
+    memcpy(options.nonce_secret, node->identity.nonce_secret.bytes, sizeof options.nonce_secret);
+    node->replica = replica_new(&options);
+    sign_key_wipe(&options.signing_key);
+    explicit_bzero(options.nonce_secret, sizeof options.nonce_secret);
+    return node->replica == NULL ? out_of_memory(recovery) : 0;
+}
+
+/* The last batch was being written when the process ended. */
+static int cut_incomplete(struct recovery *recovery) {
+    struct node *const node = recovery->node;
+    if (batch_is_empty(&recovery->batch)) {
+        return 0;
+    }
+    log_event(LOG_WARN, "cut an incomplete batch off the ledger",
+              (struct log_field[]){log_number("entry", recovery->batch.first_entry), log_end()});
+    return segment_writer_truncate(&node->ledger, recovery->batch.first_entry, recovery->problem) ==
+                   SEGMENT_OK
+               ? 0
+               : -1;
+}
+
+static bool build_snapshot(void *context, struct buffer *out, const struct digest *root,
+                           uint64_t count) {
+    struct checkpoint_cut *const cut = context;
+    cut->header.state_root = *root;
+    cut->header.state_count = count;
+    return checkpoint_cut_snapshot(out, cut, NULL);
+}
+
+/* The tail passed a checkpoint that the state lacks: an old state, or none. Write it now. */
+static int write_checkpoint(struct recovery *recovery) {
+    struct node *const node = recovery->node;
+    const struct checkpoint_cut *const due = replica_load_cut(node->replica);
+    if (due == NULL) {
+        return 0;
+    }
+    struct checkpoint_cut cut = *due;
+    if (state_store_write(node->store, node->engine, cut.header.seq, build_snapshot, &cut,
+                          recovery->problem) != 0 ||
+        state_store_refresh(node->store, recovery->problem) != 0) {
+        return -1;
+    }
+    replica_load_checkpoint(node->replica, cut.header.seq, cut.header.state_count,
+                            &cut.header.state_root);
+    return 0;
+}
+
+static int replay_tail(struct recovery *recovery) {
+    uint64_t batches = 0;
+    if (recovery->first_tail_entry < segment_writer_next_index(&recovery->node->ledger) &&
+        seek(recovery, recovery->first_tail_entry) != 0) {
+        return -1;
+    }
+    for (;;) {
+        int const got =
+            recovery->first_tail_entry < segment_writer_next_index(&recovery->node->ledger)
+                ? next_batch(recovery)
+                : 0;
+        if (got < 0) {
+            return -1;
+        }
+        if (got == 0) {
+            break;
+        }
+        enum rule const rule = replica_load_batch(recovery->node->replica, &recovery->batch);
+        if (rule != RULE_NONE) {
+            return problem_set(recovery->problem, EXIT_CORRUPT,
+                               "%s: batch %llu, entry %llu, breaks a rule: %s; restore the ledger "
+                               "from a backup or another replica",
+                               recovery->node->ledger_disk.path,
+                               (unsigned long long)recovery->batch.pre_prepare.seq,
+                               (unsigned long long)recovery->batch.first_entry, rule_text(rule));
+        }
+        if (write_checkpoint(recovery) != 0) {
+            return -1;
+        }
+        batches++;
+    }
+    log_event(LOG_DEBUG, "executed the ledger's tail again",
+              (struct log_field[]){log_number("batches", batches), log_end()});
+    return cut_incomplete(recovery);
+}
+
+/* ---- 4. the journal's records ---------------------------------------------------------------- */
+
+static int load_records(struct recovery *recovery) {
+    struct span rest = buffer_span(&recovery->journal);
+    while (rest.size > 0) {
+        struct journal_record record;
+        size_t const size = load_u32_be(rest.data); /* keep_record's own */
+        arena_reset(&recovery->arena);
+        enum codec_result const result =
+            journal_record_decode(&record, &recovery->arena, span_of(rest.data + 4, size));
+        if (result != CODEC_OK) {
+            return problem_set(recovery->problem, EXIT_CORRUPT,
+                               "%s/%s: damaged at offset %zu of its records: %s",
+                               recovery->node->config.data_directory, JOURNAL_NAME,
+                               recovery->journal.size - rest.size, codec_result_text(result));
+        }
+        replica_load_journal(recovery->node->replica, &record);
+        rest = span_of(rest.data + 4 + size, rest.size - 4 - size);
+    }
+    return 0;
+}
+
+static int apply_guard(struct recovery *recovery) {
+    struct node *const node = recovery->node;
+    struct replica_status status;
+    if (recovery->guard != GUARD_NONE) {
+        replica_engage_guard(node->replica, recovery->guard);
+    }
+    replica_status(node->replica, &status);
+    if (status.guard == GUARD_NONE) {
+        return 0;
+    }
+    log_event(LOG_ERROR, "this replica serves and follows, but will not vote with this key again",
+              (struct log_field[]){log_text("reason", guard_text(status.guard)), log_end()});
+    node->guard_stored = true;
+    return guard_store(node, status.guard, recovery->problem);
+}
+
+/* ---- all of it ------------------------------------------------------------------------------- */
+
+int node_recover(struct node *node, struct problem *problem) {
+    struct recovery recovery = {.node = node, .problem = problem};
+    batch_init(&recovery.batch);
+    arena_init(&recovery.arena, ARENA_BUDGET);
+    buffer_init(&recovery.journal, 2 * (size_t)JOURNAL_SIZE_MAX);
+    bool const opened = open_files(&recovery) == 0;
+    bool const recovered = opened && check_genesis(&recovery) == 0 && open_state(&recovery) == 0 &&
+                           make_replica(&recovery) == 0 && replay_tail(&recovery) == 0 &&
+                           load_records(&recovery) == 0 && apply_guard(&recovery) == 0;
+    if (opened) {
+        segment_reader_free(&recovery.reader);
+    }
+    buffer_free(&recovery.journal);
+    arena_free(&recovery.arena);
+    batch_free(&recovery.batch);
+    return recovered ? 0 : -1;
+}

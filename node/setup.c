@@ -1,0 +1,92 @@
+/*
+ * setup: everything that the configuration names is read and checked here, before any state is
+ * written and before anybody is answered. Each problem is one line with the remedy.
+ */
+#include "base/check.h"
+#include "node/node.h"
+
+/* Which replica this is, and whether genesis endorses the keys that lie here. */
+static int check_endorsement(const struct identity *identity, const struct node_config *config,
+                             struct problem *problem) {
+    const struct configuration *const configuration = &identity->founding.configuration;
+    if (config->replica >= configuration->replica_count) {
+        return problem_set(problem, EXIT_ERROR,
+                           "%s: has replicas 0 to %u, but the configuration says `replica: %u`; "
+                           "correct `replica`",
+                           config->genesis, configuration->replica_count - 1, config->replica);
+    }
+    const struct replica_identity *const endorsed = &configuration->replicas[config->replica];
+    if (!public_key_equal(&endorsed->key, &identity->key)) {
+        return problem_set(problem, EXIT_ERROR,
+                           "%s: is not the signing key that genesis endorses for replica %u; give "
+                           "that key, or correct `replica`",
+                           config->signing_key, config->replica);
+    }
+    struct digest const digest = certificate_digest(identity->certificate);
+    if (!digest_equal(&endorsed->tls_digest, &digest)) {
+        return problem_set(problem, EXIT_ERROR,
+                           "%s: its key is not the TLS key that genesis endorses for replica %u; "
+                           "give that certificate, or correct `replica`",
+                           config->tls_certificate, config->replica);
+    }
+    return 0;
+}
+
+static struct tls_context *make_context(const struct identity *identity, enum tls_role role,
+                                        struct problem *problem) {
+    struct digest pins[REPLICAS_MAX];
+    const struct configuration *const configuration = &identity->founding.configuration;
+    for (uint32_t i = 0; i < configuration->replica_count; i++) {
+        pins[i] = configuration->replicas[i].tls_digest;
+    }
+    struct tls_context_options const options = {.role = role,
+                                                .certificate = identity->certificate,
+                                                .pins = pins,
+                                                .pin_count = configuration->replica_count};
+    return tls_context_create(&options, problem);
+}
+
+static int make_contexts(struct identity *identity, struct problem *problem) {
+    identity->tls_dial = make_context(identity, TLS_PEER_DIAL, problem);
+    identity->tls_peer = make_context(identity, TLS_PEER_ACCEPT, problem);
+    identity->tls_client = make_context(identity, TLS_CLIENT_ACCEPT, problem);
+    bool const made =
+        identity->tls_dial != NULL && identity->tls_peer != NULL && identity->tls_client != NULL;
+    return made ? 0 : -1;
+}
+
+int identity_load_genesis(struct identity *identity, const struct node_config *config,
+                          struct problem *problem) {
+    return founding_load(&identity->founding, config->genesis, problem);
+}
+
+int identity_load_keys(struct identity *identity, const struct node_config *config,
+                       struct problem *problem) {
+    struct certificate_paths const paths = {.certificate = config->tls_certificate,
+                                            .key = config->tls_key};
+    if (key_file_load(&identity->signing_key, &identity->key, config->signing_key, problem) != 0 ||
+        secret_file_load(&identity->nonce_secret, config->nonce_secret, problem) != 0) {
+        return -1;
+    }
+    identity->certificate = certificate_load(&paths, problem);
+    if (identity->certificate == NULL || check_endorsement(identity, config, problem) != 0) {
+        return -1;
+    }
+    return make_contexts(identity, problem);
+}
+
+void identity_free(struct identity *identity) {
+    struct tls_context *const contexts[] = {identity->tls_dial, identity->tls_peer,
+                                            identity->tls_client};
+    for (size_t i = 0; i < sizeof contexts / sizeof contexts[0]; i++) {
+        if (contexts[i] != NULL) {
+            tls_context_free(contexts[i]);
+        }
+    }
+    if (identity->certificate != NULL) {
+        certificate_free(identity->certificate);
+    }
+    sign_key_wipe(&identity->signing_key);
+    prf_secret_wipe(&identity->nonce_secret);
+    founding_free(&identity->founding);
+}

@@ -1,0 +1,369 @@
+/*
+ * cluster_node: a node's life: from the disk to a replica that stands where it stood, frames in,
+ * and the end (see cluster.h). Recovery goes the way that node/ goes.
+ */
+#include <stdlib.h>
+
+#include "base/check.h"
+#include "tests/sim/cluster.h"
+
+/* ---- recovery ---- */
+
+/* Find where the ledger must be read from to rebuild the window, and which entry comes after. */
+struct recovery {
+    struct cluster *cluster;
+    struct node *node;
+    uint32_t number;
+    struct arena arena;
+    struct batch batch;
+    uint64_t whole_entries; /* entries up to the end of the last whole batch */
+};
+
+static _Noreturn void recovery_fail(const struct recovery *recovery, const char *what) {
+    cluster_fail(recovery->cluster, "node %u cannot recover: %s", recovery->number, what);
+}
+
+/* A ledger that does not reach as far as the state: the state is worth nothing then. */
+static bool state_is_usable(const struct recovery *recovery) {
+    const struct sim_disk *const disk = &recovery->node->disk;
+    struct checker_snapshot snapshot;
+    struct checkpoint_header header;
+    struct arena arena;
+    if (!disk->store.present) {
+        return false;
+    }
+    arena_init(&arena, 2 * (size_t)SNAPSHOT_SIZE_MAX);
+    bool const usable =
+        checker_snapshot_decode(&snapshot, &arena, disk->store.snapshot) == CODEC_OK &&
+        checkpoint_header_decode(&header, &arena, snapshot.header) == CODEC_OK &&
+        header.entries <= disk->durable.count;
+    arena_free(&arena);
+    return usable;
+}
+
+/* One batch of the ledger before the checkpoint, as a part of the window. */
+static void load_window_batch(struct recovery *recovery) {
+    const struct batch *const batch = &recovery->batch;
+    const struct digest *const service = &recovery->cluster->configuration->service;
+    struct digest *const ids =
+        arena_alloc(&recovery->arena, (batch->request_count + 1) * sizeof *ids);
+    uint16_t *const call_counts =
+        arena_alloc(&recovery->arena, (batch->request_count + 1) * sizeof *call_counts);
+    CHECK(ids != NULL && call_counts != NULL);
+    for (uint32_t i = 0; i < batch->request_count; i++) {
+        struct request_entry entry;
+        struct request request;
+        if (request_entry_decode(&entry, &recovery->arena, batch_request_payload(batch, i)) !=
+                CODEC_OK ||
+            request_decode(&request, &recovery->arena, service, entry.request) != CODEC_OK) {
+            recovery_fail(recovery, "a request in the window does not decode");
+        }
+        ids[i] = request.id;
+        call_counts[i] = (uint16_t)request.call_count;
+    }
+    struct window_batch const window = {
+        .seq = batch->pre_prepare.seq,
+        .first_index = batch->pre_prepare.first_index,
+        .entry = batch->first_entry + (batch->seal.evidence == NULL ? 0 : 1),
+        .request_count = batch->request_count,
+        .request_ids = ids,
+        .call_counts = call_counts,
+    };
+    if (batch->request_count != 0 && !checker_load_window(recovery->node->checker, &window)) {
+        recovery_fail(recovery, "the window does not load");
+    }
+}
+
+static void load_state(struct recovery *recovery) {
+    struct node *const node = recovery->node;
+    struct checker_snapshot snapshot;
+    if (checker_snapshot_decode(&snapshot, &recovery->arena, node->disk.store.snapshot) !=
+            CODEC_OK ||
+        !checker_load(node->checker, &snapshot, &recovery->arena, true)) {
+        recovery_fail(recovery, "the snapshot does not load");
+    }
+    uint64_t const end = checker_position(node->checker)->entries;
+    /* The window begins at a pre-prepare; whether evidence comes before it says the kind. */
+    uint64_t index = snapshot.window_entry;
+    if (index > 1 && node->disk.durable.items[index - 1].kind == ENTRY_EVIDENCE) {
+        index--;
+    }
+    for (; snapshot.window_entry != 0 && index < end; index++) {
+        enum rule rule = RULE_NONE;
+        enum batch_step const step =
+            batch_add(&recovery->batch, index, &node->disk.durable.items[index], &rule);
+        if (step == BATCH_BROKEN) {
+            recovery_fail(recovery, rule_name(rule));
+        }
+        if (step == BATCH_WHOLE) {
+            load_window_batch(recovery);
+            batch_clear(&recovery->batch);
+        }
+    }
+    if (!checker_window_holds(node->checker)) {
+        recovery_fail(recovery, "the window is not the one of the checkpoint");
+    }
+}
+
+static void load_cuts(struct recovery *recovery) {
+    struct node *const node = recovery->node;
+    const struct checkpoint_cut *due = replica_load_cut(node->replica);
+    while (due != NULL) {
+        struct checkpoint_cut cut = *due;
+        store_write(recovery->cluster, &node->disk.store, node->engine, &cut);
+        replica_load_checkpoint(node->replica, cut.header.seq, cut.header.state_count,
+                                &cut.header.state_root);
+        due = replica_load_cut(node->replica);
+    }
+}
+
+static void load_ledger(struct recovery *recovery) {
+    struct node *const node = recovery->node;
+    struct sim_disk *const disk = &node->disk;
+    recovery->whole_entries = checker_position(node->checker)->entries;
+    for (uint64_t index = recovery->whole_entries; index < disk->durable.count; index++) {
+        enum rule rule = RULE_NONE;
+        enum batch_step const step =
+            batch_add(&recovery->batch, index, &disk->durable.items[index], &rule);
+        if (step == BATCH_WHOLE) {
+            rule = replica_load_batch(node->replica, &recovery->batch);
+            batch_clear(&recovery->batch);
+            recovery->whole_entries = index + 1;
+            load_cuts(recovery);
+        }
+        if (rule != RULE_NONE) {
+            recovery_fail(recovery, rule_name(rule));
+        }
+    }
+    disk->durable.count = recovery->whole_entries;
+    disk->live.count = recovery->whole_entries;
+}
+
+static void load_journal(struct recovery *recovery) {
+    struct node *const node = recovery->node;
+    for (uint64_t i = 0; i < node->disk.journal.count; i++) {
+        struct journal_record record;
+        arena_reset(&recovery->arena);
+        if (journal_record_decode(&record, &recovery->arena, node->disk.journal.items[i]) !=
+            CODEC_OK) {
+            recovery_fail(recovery, "a journal record does not decode");
+        }
+        replica_load_journal(node->replica, &record);
+    }
+    if (node->disk.journal_missing) {
+        replica_engage_guard(node->replica, GUARD_JOURNAL_MISSING);
+    }
+    if (node->disk.guard != GUARD_NONE) {
+        replica_engage_guard(node->replica, node->disk.guard);
+    }
+    struct replica_status status;
+    replica_status(node->replica, &status);
+    node->disk.guard = status.guard; /* written down before the replica runs */
+}
+
+static struct replica *replica_make(struct recovery *recovery) {
+    struct cluster *const cluster = recovery->cluster;
+    const struct replica_keys *const keys = &cluster->consortium.replicas[recovery->number];
+    const struct cluster_options *const wanted = &cluster->options;
+    struct replica_options options = {
+        .configuration = cluster->configuration,
+        .self = recovery->number,
+        .signing_key = keys->signing.secret,
+        .checker = recovery->node->checker,
+        .engine = recovery->node->engine,
+        .limits =
+            {
+                .pool_requests_max =
+                    wanted->pool_requests_max == 0 ? 1000 : wanted->pool_requests_max,
+                .pool_size_max =
+                    wanted->pool_size_max == 0 ? (size_t)8 << 20 : wanted->pool_size_max,
+            },
+    };
+    memcpy(options.nonce_secret, keys->nonce_secret, sizeof options.nonce_secret);
+    return replica_new(&options);
+}
+
+void node_recover(struct cluster *cluster, uint32_t number) {
+    struct node *const node = &cluster->nodes[number];
+    struct recovery recovery = {.cluster = cluster, .node = node, .number = number};
+    arena_init(&recovery.arena, (size_t)SNAPSHOT_SIZE_MAX * 4);
+    batch_init(&recovery.batch);
+    effects_init(&node->effects);
+    node->checker = checker_new(cluster->configuration);
+    CHECK(node->checker != NULL);
+    if (state_is_usable(&recovery)) {
+        load_state(&recovery);
+    } else {
+        node->disk.store.present = false;
+        node->disk.store.row_count = 0;
+        checker_start(node->checker, buffer_span(&cluster->consortium.genesis_bytes));
+    }
+    struct state_base const base = store_base(&node->disk.store);
+    node->engine = engine_new(&base);
+    CHECK(node->engine != NULL);
+    node->replica = replica_make(&recovery);
+    CHECK(node->replica != NULL);
+    load_ledger(&recovery);
+    load_journal(&recovery);
+    batch_free(&recovery.batch);
+    arena_free(&recovery.arena);
+}
+
+void node_release(struct node *node) {
+    if (node->replica != NULL) {
+        replica_free(node->replica);
+        checker_free(node->checker);
+        engine_free(node->engine);
+        effects_free(&node->effects);
+    }
+    node->replica = NULL;
+    node->checker = NULL;
+    node->engine = NULL;
+}
+
+void cluster_crash(struct cluster *cluster, uint32_t number) {
+    struct node *const node = &cluster->nodes[number];
+    if (!node->up) {
+        return;
+    }
+    cluster_trace(cluster, "%u crashes", number);
+    node->up = false;
+    node->incarnation++;
+    node->outbox_count = 0;
+    node_release(node);
+    disk_crash(cluster, &node->disk);
+}
+
+void cluster_start(struct cluster *cluster, uint32_t number) {
+    struct node *const node = &cluster->nodes[number];
+    if (node->up) {
+        return;
+    }
+    node->up = true;
+    node->boot_us = cluster->now_us;
+    if (node->puppet) {
+        return;
+    }
+    node->durable = 0;
+    node->disk_position = 0;
+    node->cut_waits = false;
+    node->cut_runs = false;
+    node_recover(cluster, number);
+    struct replica_status const status = cluster_status(cluster, number);
+    node->judged_seq = status.committed_seq;
+    node->judged_entries = 1;
+    node->tick_us = cluster->now_us;
+    cluster_trace(cluster, "%u starts: executed %llu, committed %llu, %s", number,
+                  (unsigned long long)status.executed_seq,
+                  (unsigned long long)status.committed_seq, guard_text(status.guard));
+    for (uint32_t other = 0; other < cluster->node_count; other++) {
+        struct event event = {.kind = EVENT_PEER_UP, .peer = number};
+        if (other != number && cluster->nodes[other].up && !cluster->nodes[other].puppet) {
+            node_step(cluster, other, &event);
+        }
+    }
+}
+
+/* ---- frames ---- */
+
+/* Requests that a peer sent because this replica asked for them. */
+static void take_requests(struct cluster *cluster, uint32_t number,
+                          const struct requests_message *requests) {
+    struct node *const node = &cluster->nodes[number];
+    struct arena arena;
+    arena_init(&arena, 2 * (size_t)ENTRY_SIZE_MAX);
+    for (uint32_t i = 0; i < requests->count; i++) {
+        struct request request;
+        arena_reset(&arena);
+        if (request_decode(&request, &arena, &cluster->configuration->service,
+                           requests->requests[i]) != CODEC_OK ||
+            !replica_wants_request(node->replica, &request.digest)) {
+            continue;
+        }
+        struct sign_check const check = {.key = request.author,
+                                         .signature = request.signature,
+                                         .body = request.header,
+                                         .label = LABEL_REQUEST};
+        struct event event = {.kind = EVENT_REQUEST, .request = {.request = &request}};
+        if (check_holds(cluster, &check)) {
+            node_step(cluster, number, &event);
+        }
+    }
+    arena_free(&arena);
+}
+
+void node_take_frame(struct cluster *cluster, uint32_t number, uint32_t from, uint8_t kind,
+                     struct span payload) {
+    struct peer_message message;
+    enum codec_result const result =
+        payload.size > message_size_max(kind)
+            ? CODEC_OVERSIZE
+            : peer_message_decode(&message, cluster->configuration, from, kind, payload);
+    if (result == CODEC_OVERSIZE && payload.size > message_size_max(kind)) {
+        return;
+    }
+    if (result == CODEC_OK &&
+        (!message.signed_statement || check_holds(cluster, &message.check))) {
+        cluster_trace(cluster, "%u -> %u  %u  %zu bytes", from, number, kind, payload.size);
+        struct event event = {.kind = EVENT_MESSAGE, .message = &message};
+        if (message.kind == MESSAGE_REQUESTS) {
+            take_requests(cluster, number, &message.requests);
+        } else {
+            node_step(cluster, number, &event);
+        }
+    } else {
+        cluster_trace(cluster, "%u -> %u  %u refused", from, number, kind);
+    }
+    peer_message_free(&message);
+}
+
+static void reject(struct cluster *cluster, uint32_t number, uint32_t client,
+                   const struct digest *request_id, enum reject_reason reason) {
+    struct reject_message const message = {.request_id = *request_id, .reason = reason};
+    struct buffer encoded;
+    buffer_init(&encoded, STATEMENT_SIZE_MAX);
+    CHECK(reject_message_encode(&encoded, &message));
+    send_to_client(cluster, number, client + 1, MESSAGE_REJECT, buffer_span(&encoded));
+    buffer_free(&encoded);
+}
+
+static void take_client_request(struct cluster *cluster, uint32_t number, uint32_t client,
+                                struct arena *arena, struct span payload) {
+    const struct replica *const replica = cluster->nodes[number].replica;
+    struct request request;
+    if (request_decode(&request, arena, &cluster->configuration->service, payload) != CODEC_OK) {
+        return;
+    }
+    enum reject_reason const refusal = replica_request_refusal(replica, &request);
+    if (refusal != 0) {
+        reject(cluster, number, client, &request.id, refusal);
+        return;
+    }
+    struct sign_check const check = {.key = request.author,
+                                     .signature = request.signature,
+                                     .body = request.header,
+                                     .label = LABEL_REQUEST};
+    struct event event = {.kind = EVENT_REQUEST,
+                          .request = {.origin = client + 1, .request = &request}};
+    if (check_holds(cluster, &check)) {
+        node_step(cluster, number, &event);
+    } else {
+        reject(cluster, number, client, &request.id, REJECT_SIGNATURE);
+    }
+}
+
+void node_take_client_frame(struct cluster *cluster, uint32_t number, uint32_t client,
+                            uint8_t kind, struct span payload) {
+    struct arena arena;
+    struct event event = {.kind = EVENT_RECEIPT_QUERY, .receipt_query = {.origin = client + 1}};
+    cluster_trace(cluster, "client %u -> %u  %u", client, number, kind);
+    arena_init(&arena, 2 * (size_t)ENTRY_SIZE_MAX);
+    if (kind == MESSAGE_REQUEST) {
+        take_client_request(cluster, number, client, &arena, payload);
+    } else if (kind == MESSAGE_RECEIPT_QUERY &&
+               receipt_query_decode(&event.receipt_query.request_id, &arena, payload) ==
+                   CODEC_OK) {
+        node_step(cluster, number, &event);
+    }
+    arena_free(&arena);
+}
