@@ -102,6 +102,9 @@ static void keep_finding(struct audit *audit, const struct proof_verdict *verdic
         return;
     }
     audit->blamed[verdict->kind] |= verdict->blamed;
+    if (verdict->kind == PROOF_CONFLICTING_CERTIFICATES) {
+        audit->blamed[PROOF_EQUIVOCATION] |= verdict->blamed; /* it says no less */
+    }
     report->findings[report->finding_count++] =
         (struct audit_finding){.verdict = *verdict, .file = *file};
 }

@@ -195,7 +195,10 @@ static int endorse(const char *const *values, struct problem *problem) {
 int command_genesis_endorse(const struct command *command, struct globals *globals, int argc,
                             char **argv) {
     struct problem problem = {.code = EXIT_OK};
-    const char *values[ENDORSE_VALUES] = {NULL};
+    const char *values[ENDORSE_VALUES];
+    for (size_t i = 0; i < ENDORSE_VALUES; i++) {
+        values[i] = "";
+    }
     for (;;) {
         int const option = command_option(command, globals, argc, argv, endorse_options);
         if (COMMAND_ENDS(option)) {
@@ -207,7 +210,7 @@ int command_genesis_endorse(const struct command *command, struct globals *globa
         values[option] = optarg;
     }
     for (const struct option *each = endorse_options; each->val != 'C'; each++) {
-        if (values[each->val] == NULL) {
+        if (values[each->val][0] == '\0') {
             return command_misused(command, "--%s is needed", each->name);
         }
     }

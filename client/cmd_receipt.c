@@ -500,9 +500,9 @@ int command_receipt_verify(const struct command *command, struct globals *global
         return command_fail(&problem);
     }
     if (verify.invalid_count != 0) {
-        (void)fprintf(stderr, "onus: %llu of %llu receipts do not hold\n",
-                      (unsigned long long)verify.invalid_count,
-                      (unsigned long long)(verify.invalid_count + verify.valid_count));
+        unsigned long long const invalid = verify.invalid_count;
+        (void)fprintf(stderr, "onus: %llu of %llu receipts do not hold\n", invalid,
+                      invalid + verify.valid_count);
         return EXIT_INVALID;
     }
     return EXIT_OK;

@@ -126,7 +126,9 @@ static void fill_line(const struct status *status, struct libscols_line *line, u
     struct span const error = replica.status->last_error;
     (void)snprintf(text, sizeof text, "%.*s", (int)error.size, (const char *)error.data);
     for (char *c = text; *c != '\0'; c++) {
-        *c = *c < ' ' || *c == 0x7f ? '?' : *c; /* a replica's text must not steer a terminal */
+        if (*c < ' ' || *c == 0x7f) {
+            *c = '?'; /* a replica's text must not steer a terminal */
+        }
     }
     set_cell(line, COLUMN_ERROR, text);
 }

@@ -115,12 +115,13 @@ int command_option(const struct command *command, struct globals *globals, int a
 /* ---- a handle -------------------------------------------------------------------------------- */
 
 static void on_notice(void *context, const char *text) {
-    const struct globals *const globals = context;
-    command_say(globals, "onus: %s", text);
+    const struct client *const client = context;
+    command_say(client->globals, "onus: %s", text);
 }
 
 int client_open(struct client *client, const struct globals *globals, bool look_only,
                 struct problem *problem) {
+    client->globals = globals;
     client->onus = NULL;
     if (context_load(&client->context, globals->context, problem) != 0) {
         return -1;
@@ -131,8 +132,7 @@ int client_open(struct client *client, const struct globals *globals, bool look_
         .context = &client->context,
         .look_only = look_only,
         .notice = on_notice,
-        /* The library hands it back as it is; nobody writes through it. */
-        .notice_context = (void *)(uintptr_t)globals,
+        .notice_context = client,
     };
     client->onus = onus_open(&options, problem);
     return client->onus == NULL ? -1 : 0;

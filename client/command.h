@@ -73,6 +73,7 @@ int command_finish(int code);
 /* ---- a handle for a command ---- */
 
 struct client {
+    const struct globals *globals;
     struct context context;
     struct onus *onus;
     uint32_t timeout_ms;

@@ -542,7 +542,7 @@ static bool write_down(struct onus *onus, struct transaction *transaction,
 int onus_submit(struct onus *onus, struct digest *id, const struct onus_submission *submission,
                 struct problem *problem) {
     const struct problem *const failure = writer_problem(onus->writer);
-    struct session_request request;
+    struct session_request request = {.call_count = 0};
     CHECK(submission->call_count >= 1 && submission->call_count <= CALLS_MAX);
     CHECK(onus->has_index && onus->writer != NULL);
     if (failure->code != EXIT_OK) {

@@ -26,8 +26,6 @@
 #define LOG_TAIL_SIZE 600u
 #define COMMAND_LINE_SIZE (2u * PATH_MAX)
 
-extern char **environ;
-
 static void sleep_ms(uint32_t milliseconds) {
     struct timespec const pause = {.tv_sec = milliseconds / 1000,
                                    .tv_nsec = (long)(milliseconds % 1000) * 1000000};
@@ -159,9 +157,12 @@ pid_t sandbox_process(const struct sandbox *sandbox, uint32_t replica) {
     return command_number(text, 2, INT_MAX, &pid) && is_onusd((pid_t)pid, path) ? (pid_t)pid : 0;
 }
 
-/* Start onusd with its output appended to the replica's log. extra: one more argument, or NULL. */
-static int spawn(const struct sandbox *sandbox, uint32_t replica, const char *extra, pid_t *pid,
+/* Start onusd, or onusd --init, with its output appended to the replica's log. */
+static int spawn(const struct sandbox *sandbox, uint32_t replica, bool init, pid_t *pid,
                  struct problem *problem) {
+    char program[PATH_MAX];
+    char config_option[] = "--config";
+    char init_option[] = "--init";
     char config[PATH_MAX];
     char log[PATH_MAX];
     posix_spawn_file_actions_t files;
@@ -169,8 +170,8 @@ static int spawn(const struct sandbox *sandbox, uint32_t replica, const char *ex
     sigset_t none;
     replica_path(sandbox, config, replica, "replica.yaml");
     replica_path(sandbox, log, replica, "onusd.log");
-    char *argv[] = {(char *)(uintptr_t)sandbox->onusd, (char *)(uintptr_t) "--config", config,
-                    (char *)(uintptr_t)extra, NULL};
+    (void)snprintf(program, sizeof program, "%s", sandbox->onusd);
+    char *argv[] = {program, config_option, config, init ? init_option : NULL, NULL};
     CHECK(sigemptyset(&none) == 0);
     CHECK(posix_spawn_file_actions_init(&files) == 0 && posix_spawnattr_init(&attributes) == 0);
     /* A session of its own: a key pressed in our terminal does not reach it. */
@@ -229,7 +230,7 @@ static int prepare_data(const struct sandbox *sandbox, uint32_t replica, struct 
     if (access(path, F_OK) == 0) {
         return 0;
     }
-    if (spawn(sandbox, replica, "--init", &pid, problem) != 0) {
+    if (spawn(sandbox, replica, true, &pid, problem) != 0) {
         return -1;
     }
     while (waitpid(pid, &ended, 0) < 0) {
@@ -251,7 +252,7 @@ static int start_one(const struct sandbox *sandbox, uint32_t replica, struct pro
         return 0;
     }
     if (prepare_data(sandbox, replica, problem) != 0 ||
-        spawn(sandbox, replica, NULL, &pid, problem) != 0) {
+        spawn(sandbox, replica, false, &pid, problem) != 0) {
         return -1;
     }
     int const size = snprintf(text, sizeof text, "%d\n", (int)pid);

@@ -165,7 +165,7 @@ bool view_print_json(json_t *json) {
         (void)fprintf(stderr, "onus: out of memory\n");
         return false;
     }
-    bool const printed = json_dumpf(json, stdout, JSON_COMPACT) == 0;
+    bool const printed = json_dumpf(json, stdout, JSON_COMPACT | JSON_REAL_PRECISION(7)) == 0;
     (void)putchar('\n');
     json_decref(json);
     return printed;

@@ -135,7 +135,7 @@ static void queue_remove(struct pool *pool, struct pool_entry *entry) {
 }
 
 struct pool_entry *pool_add(struct pool *pool, const struct request *request, uint64_t origin,
-                            bool wanted) {
+                            bool wanted, uint64_t now_ms) {
     struct pool_entry *const known = pool_find(pool, &request->digest);
     if (known != NULL) {
         known->origin = origin != 0 ? origin : known->origin;
@@ -158,6 +158,7 @@ struct pool_entry *pool_add(struct pool *pool, const struct request *request, ui
         .id = request->id,
         .origin = origin,
         .min_index = request->min_index,
+        .added_ms = now_ms,
         .call_count = request->call_count,
         .author = author,
         .bytes = span_of(bytes, request->bytes.size),
@@ -208,4 +209,10 @@ void pool_remove(struct pool *pool, struct pool_entry *entry) {
     pool->count_by_author[entry->author]--;
     pool->size_by_author[entry->author] -= entry->bytes.size;
     free(entry);
+}
+
+void pool_expire(struct pool *pool, uint64_t before_ms) {
+    while (pool->first != NULL && pool->first->added_ms < before_ms) {
+        pool_remove(pool, pool->first);
+    }
 }

@@ -20,6 +20,7 @@ struct pool_entry {
     uint64_t origin; /* who wants the reply; 0: nobody */
     uint64_t min_index;
     uint64_t taken_seq; /* the batch that took it; 0: queued */
+    uint64_t added_ms;
     uint32_t call_count;
     uint32_t author; /* place in the configuration's authors */
     struct span bytes;
@@ -42,10 +43,14 @@ bool pool_has_room(const struct pool *pool, const struct public_key *author, siz
 
 /*
  * Add a request; its bytes are copied. `wanted`: a batch waits for it, so limits do not apply.
+ * Of one already there only the origin changes.
  * Returns: the entry, new or already there; NULL when full, or out of memory.
  */
 struct pool_entry *pool_add(struct pool *pool, const struct request *request, uint64_t origin,
-                            bool wanted);
+                            bool wanted, uint64_t now_ms);
+/* Drop queued requests that came before this time: nobody proposed them, their clients ask again.
+ */
+void pool_expire(struct pool *pool, uint64_t before_ms);
 struct pool_entry *pool_find(const struct pool *pool, const struct digest *digest);
 
 /* The queue in order of arrival. */

@@ -8,14 +8,19 @@
 #include "base/check.h"
 #include "consensus/state.h"
 
-/* Q signers of a committed batch: the primary, then backups by id. One bitmap for both parts. */
+/*
+ * Q signers of a committed batch: the primary, then backups in turn, so that over a few batches the
+ * ledger shows everybody's votes. One bitmap for both parts.
+ */
 static uint64_t choose_signers(const struct replica *replica, const struct slot *slot) {
     uint32_t const primary = configuration_primary(replica->configuration, slot->body.view);
+    uint32_t const replica_count = replica->configuration->replica_count;
     uint64_t const able = slot->prepared_by & slot->nonces_good;
     uint64_t signers = UINT64_C(1) << primary;
     uint32_t count = 1;
-    for (uint32_t r = 0; r < replica->configuration->replica_count; r++) {
-        if (count < replica->configuration->quorum && r != primary && (able >> r & 1) != 0) {
+    for (uint32_t i = 0; i < replica_count && count < replica->configuration->quorum; i++) {
+        uint32_t const r = (uint32_t)((slot->seq + i) % replica_count);
+        if (r != primary && (able >> r & 1) != 0) {
             signers |= UINT64_C(1) << r;
             count++;
         }
@@ -182,9 +187,30 @@ static bool idle_evidence_due(const struct replica *replica) {
     return evidenced != NULL && evidenced->next_index < now->next_index;
 }
 
+/*
+ * A primary whose disk is an old copy would propose other batches under numbers that it has used.
+ * So after a start it first hears as many peers as it needs anyway, and if one of them claims to
+ * have executed more, gives the ledger that shows it (check_own_votes) some time to come.
+ */
+static bool has_listened(struct replica *replica) {
+    uint64_t const since =
+        replica->progress_ms > replica->started_ms ? replica->progress_ms : replica->started_ms;
+    uint32_t known = 1;
+    bool is_ahead = false;
+    for (uint32_t r = 0; r < replica->configuration->replica_count && !replica->listened; r++) {
+        const struct peer *const peer = &replica->peers[r];
+        known += peer->known;
+        is_ahead |= peer->known && peer->status.executed_seq > replica->executed_seq;
+    }
+    bool const waited = replica->now_ms >= since + LISTEN_MS;
+    replica->listened |= known >= replica->configuration->quorum && (!is_ahead || waited);
+    return replica->listened;
+}
+
 bool try_propose(struct replica *replica) {
     if (!is_primary(replica) || !is_voting(replica) || !pipeline_has_room(replica) ||
-        (pool_queued(replica->pool) == 0 && !idle_evidence_due(replica))) {
+        (pool_queued(replica->pool) == 0 && !idle_evidence_due(replica)) ||
+        !has_listened(replica)) {
         return false;
     }
     struct slot *const slot = slot_claim(replica, replica->executed_seq + 1);

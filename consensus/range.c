@@ -17,9 +17,19 @@ struct range_checks {
     bool overflow;
 };
 
+/* Is it the signature of a request that waits here, and was checked when it came? */
+static bool request_is_known(const struct replica *replica, const struct sign_check *check) {
+    struct digest const digest =
+        hash_statement(LABEL_REQUEST_DIGEST, &replica->configuration->service, check->body,
+                       &check->signature);
+    return pool_find(replica->pool, &digest) != NULL;
+}
+
 static bool collect_check(void *context, const struct sign_check *check, enum rule rule) {
     struct range_checks *const checks = context;
-    (void)rule;
+    if (rule == RULE_REQUEST_SIGNATURE && request_is_known(checks->replica, check)) {
+        return true;
+    }
     struct sign_check kept = *check;
     kept.body = effect_keep(checks->replica, check->body);
     checks->overflow |= !buffer_append(&checks->checks, span_of(&kept, sizeof kept));
@@ -118,13 +128,20 @@ static enum rule apply_tentatively(struct replica *replica, const struct range_m
     return rule;
 }
 
+/* Ask others first for a while, so that nobody who has nothing to give keeps this replica busy. */
+void range_was_useless(struct replica *replica, uint64_t pause_ms) {
+    replica->peers[replica->range_peer].range_after_ms = replica->now_ms + pause_ms;
+    replica->range_asked = false;
+    replica->catching_up = false;
+}
+
 static void give_up(struct replica *replica, enum rule rule) {
     effect_note(replica, NOTE_RANGE_REFUSED, replica->range_peer, replica->executed_seq + 1, rule);
     if (replica->executed_seq > replica->range_base_seq) {
         rollback_to(replica, replica->range_base_seq);
     }
     replica->range_token = 0;
-    replica->range_asked = false;
+    range_was_useless(replica, RANGE_RETRY_MS);
 }
 
 void on_range(struct replica *replica, const struct peer_message *message) {
@@ -135,6 +152,7 @@ void on_range(struct replica *replica, const struct peer_message *message) {
     }
     replica->range_asked = false;
     if (message->range.count == 0) {
+        range_was_useless(replica, STATUS_INTERVAL_MS);
         return;
     }
     struct range_checks checks = {.replica = replica};
@@ -154,6 +172,8 @@ void on_range(struct replica *replica, const struct peer_message *message) {
             effect->verify.count = count;
             effect->verify.checks = (const struct sign_check *)(const void *)kept.data;
         }
+    } else {
+        range_was_useless(replica, RANGE_RETRY_MS);
     }
     buffer_free(&checks.checks);
 }
@@ -164,6 +184,7 @@ void on_range_verified(struct replica *replica, bool all_hold) {
         return;
     }
     replica->range_token = 0;
+    replica->catching_up = true;
     uint64_t const evidenced = checker_position(replica->checker)->evidence_upto;
     for (uint64_t seq = replica->range_base_seq + 1; seq <= replica->executed_seq; seq++) {
         struct slot *const slot = slot_find(replica, seq);

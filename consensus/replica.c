@@ -272,6 +272,7 @@ enum verdict replica_step(struct replica *replica, const struct event *event,
     replica->effects = effects;
     replica->step_position = replica->disk_position;
     replica->now_ms = event->now_ms > replica->now_ms ? event->now_ms : replica->now_ms;
+    replica->started_ms = replica->started_ms == 0 ? replica->now_ms : replica->started_ms;
     replica->wall_ms = event->wall_ms;
     dispatch(replica, event);
     bool moved = true;
@@ -283,6 +284,9 @@ enum verdict replica_step(struct replica *replica, const struct event *event,
     catch_up_tick(replica);
     if (replica->now_ms >= replica->status_due_ms) {
         send_status(replica);
+        if (replica->now_ms > REQUEST_AGE_MS_MAX) {
+            pool_expire(replica->pool, replica->now_ms - REQUEST_AGE_MS_MAX);
+        }
     }
     replica->effects = NULL;
     bool const failed =

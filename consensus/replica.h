@@ -147,7 +147,8 @@ enum note_kind {
     NOTE_PRE_PREPARE_REFUSED, /* the primary proposed what breaks `rule` */
     NOTE_RANGE_REFUSED,       /* a peer served entries that break `rule` */
     NOTE_CAUGHT_UP,           /* a range was applied, up to `seq` */
-    NOTE_GUARD,               /* the amnesia guard was engaged */
+    NOTE_GUARD,               /* the amnesia guard was engaged: write it down at once, and engage
+                                 it again after every restart */
     NOTE_NONCE_REFUSED,       /* a nonce that does not match its commitment */
     NOTE_CONFLICT             /* two statements of one replica for one batch */
 };

@@ -230,9 +230,9 @@ void on_request(struct replica *replica, uint64_t origin, const struct request *
         reply_executed(replica, origin, &request->id, &place);
         return;
     }
-    bool taken = pool_add(replica->pool, request, origin, false) != NULL;
+    bool taken = pool_add(replica->pool, request, origin, false, replica->now_ms) != NULL;
     if (!taken && replica_wants_request(replica, &request->digest)) {
-        taken = pool_add(replica->pool, request, origin, true) != NULL;
+        taken = pool_add(replica->pool, request, origin, true, replica->now_ms) != NULL;
     }
     if (!taken && origin != 0) {
         reply_reject(replica, origin, &request->id, REJECT_BUSY);

@@ -22,8 +22,11 @@
 #define RANGE_RETRY_MS 2000u    /* ask another peer for a range */
 #define EVIDENCE_IDLE_MS 30u    /* an idle primary evidences its last batches after this */
 #define CUTS_MAX 4u             /* checkpoints under way */
-#define RANGE_BATCHES_MAX 64u   /* batches applied from one range */
+#define REQUEST_AGE_MS_MAX 60000u /* a request that nobody proposes is forgotten */
+#define LISTEN_MS 5000u         /* a primary that started lets its past come, see propose.c */
+#define RANGE_BATCHES_MAX 64u     /* batches applied from one range */
 
+static_assert(LISTEN_MS > 2 * RANGE_RETRY_MS, "two peers can be asked meanwhile");
 static_assert(SLOTS_MAX >= RANGE_BATCHES_MAX + 2 * PIPELINE_MAX,
               "a range is applied while a pipeline is still settling");
 
@@ -98,6 +101,8 @@ struct cut {
 struct peer {
     bool known;
     struct status_message status;
+    uint64_t helped_ms;      /* when it was last answered because it is stuck */
+    uint64_t range_after_ms; /* not asked for a range before */
 };
 
 struct replica {
@@ -128,6 +133,7 @@ struct replica {
     struct peer peers[REPLICAS_MAX];
 
     /* catching up */
+    bool catching_up; /* ranges follow each other until one is empty */
     bool range_asked;
     uint32_t range_peer;
     uint64_t range_deadline_ms;
@@ -135,6 +141,8 @@ struct replica {
     uint64_t range_base_seq;
 
     /* time */
+    bool listened; /* may propose: see propose.c */
+    uint64_t started_ms;
     uint64_t now_ms;
     uint64_t wall_ms;
     uint64_t status_due_ms;
@@ -204,6 +212,8 @@ void on_range(struct replica *replica, const struct peer_message *message);
 enum rule take_ledger_batch(struct replica *replica, const struct batch *batch,
                             const struct sign_sink *sink);
 void on_range_verified(struct replica *replica, bool all_hold);
+/* The last peer asked gave nothing that could be used: leave it alone for a while. */
+void range_was_useless(struct replica *replica, uint64_t pause_ms);
 void on_request(struct replica *replica, uint64_t origin, const struct request *request);
 void on_receipt_query(struct replica *replica, uint64_t origin, const struct digest *request_id);
 

@@ -77,7 +77,10 @@ void on_status(struct replica *replica, const struct peer_message *message) {
     struct peer *const peer = &replica->peers[message->from];
     peer->known = true;
     peer->status = message->status;
-    if (message->status.wants_answer && message->status.config == replica->configuration->number) {
+    bool const asks_too_often = replica->now_ms < peer->helped_ms + STATUS_INTERVAL_MS / 2;
+    if (message->status.wants_answer && !asks_too_often &&
+        message->status.config == replica->configuration->number) {
+        peer->helped_ms = replica->now_ms;
         help(replica, message->from, &message->status);
     }
 }
@@ -155,31 +158,39 @@ void on_fetch_range(struct replica *replica, const struct peer_message *message)
     }
 }
 
-/* The next peer after the last one asked that claims to be ahead of this replica. */
+/*
+ * The next peer after the last one asked that claims to be ahead of this replica; or else, while
+ * ranges follow each other, the last one again: it has said how far it is some time ago.
+ */
 static bool choose_peer(const struct replica *replica, uint32_t *chosen) {
     uint32_t const count = replica->configuration->replica_count;
     for (uint32_t i = 1; i <= count; i++) {
         uint32_t const r = (replica->range_peer + i) % count;
         const struct peer *const peer = &replica->peers[r];
-        if (r != replica->self && peer->known &&
+        if (r != replica->self && peer->known && replica->now_ms >= peer->range_after_ms &&
             peer->status.committed_seq > replica->executed_seq) {
             *chosen = r;
             return true;
         }
     }
-    return false;
+    *chosen = replica->range_peer;
+    return replica->catching_up &&
+           replica->now_ms >= replica->peers[replica->range_peer].range_after_ms;
 }
 
 /* Ask for a range when messages alone will not close the gap, or have not for a while. */
 void catch_up_tick(struct replica *replica) {
+    if (replica->range_asked && replica->now_ms >= replica->range_deadline_ms) {
+        range_was_useless(replica, RANGE_RETRY_MS);
+    }
     uint64_t const highest = highest_claim(replica);
     uint64_t const pipeline = replica->configuration->parameters.pipeline;
     bool const far_behind = highest > replica->executed_seq + 2 * pipeline;
     bool const waited = highest > replica->executed_seq &&
                         replica->now_ms >= replica->progress_ms + 2 * STUCK_AFTER_MS;
-    bool const asking = replica->range_asked && replica->now_ms < replica->range_deadline_ms;
     uint32_t peer = 0;
-    if (replica->range_token != 0 || asking || (!far_behind && !waited) ||
+    if (replica->range_token != 0 || replica->range_asked ||
+        (!far_behind && !waited && !replica->catching_up) ||
         !checker_checkpoint_known(replica->checker) || !choose_peer(replica, &peer)) {
         return;
     }

@@ -335,27 +335,20 @@ static bool try_commit(struct replica *replica) {
     return true;
 }
 
-/* A record that no ledger can satisfy: whoever loads it engages the guard again. */
-#define NEVER_AGAIN_SEQ (UINT64_C(1) << 62)
-
 void check_own_votes(struct replica *replica, const struct slot *slot) {
     const struct pre_prepare *const body = &slot->body;
+    bool forgotten = !slot->voted && configuration_primary(replica->configuration, body->view) ==
+                                         replica->self; /* its own proposal */
     for (uint32_t i = 0; i < body->evidence_count; i++) {
         uint64_t const seq = body->evidence_upto - body->evidence_count + 1 + i;
         const struct slot *const evidenced = slot_find(replica, seq);
         bool const is_ours = (body->evidence_signers[i] >> replica->self & 1) != 0;
-        if (!is_ours || seq <= replica->loaded_seq || evidenced == NULL || evidenced->voted ||
-            replica->guard != GUARD_NONE) {
-            continue;
-        }
+        forgotten |=
+            is_ours && seq > replica->loaded_seq && evidenced != NULL && !evidenced->voted;
+    }
+    if (forgotten && replica->guard == GUARD_NONE) {
         replica_engage_guard(replica, GUARD_SIGNED_ELSEWHERE);
-        effect_note(replica, NOTE_GUARD, replica->self, seq, RULE_NONE);
-        struct effect *const effect = effect_add(replica, EFFECT_JOURNAL);
-        if (effect != NULL) {
-            effect->journal.position = ++replica->disk_position;
-            effect->journal.record = (struct journal_record){
-                .config = body->config, .view = body->view, .seq = NEVER_AGAIN_SEQ};
-        }
+        effect_note(replica, NOTE_GUARD, replica->self, slot->seq, RULE_NONE);
     }
 }
 

@@ -364,6 +364,7 @@ void link_handshake_receive(struct link *link, struct span cipher) {
         link_group_want_step(link);
         break;
     case TLS_RECORD_GARBAGE:
+        link->offended = true;
         link_take_down(link, "what arrives is not TLS");
         break;
     }
@@ -403,6 +404,10 @@ uint32_t link_peer(const struct link *link) {
 
 bool link_was_up(const struct link *link) {
     return link->was_up;
+}
+
+bool link_offended(const struct link *link) {
+    return link->offended;
 }
 
 const char *link_address(const struct link *link) {

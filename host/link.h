@@ -126,6 +126,8 @@ void link_finish(struct link *link, const char *reason);
 /* The replica at the other end, or TLS_PEER_ANONYMOUS; when dialled, the one that is expected. */
 uint32_t link_peer(const struct link *link);
 bool link_was_up(const struct link *link);
+/* Did the other end send what no end of ours sends? Then its going down is worth a line. */
+bool link_offended(const struct link *link);
 /* The address of the other end, as text. */
 const char *link_address(const struct link *link);
 void *link_user(const struct link *link);

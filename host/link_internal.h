@@ -31,6 +31,7 @@ struct link {
     enum link_state state;
     bool accepted;
     bool was_up;
+    bool offended;  /* see link.h */
     bool scheduled; /* in group->scheduled: wants link_run before the loop waits */
     bool waiting;   /* in group->waiting: wants a slot for a step of the handshake */
     bool stepping;  /* a worker has session, wire_in and unsent to itself */

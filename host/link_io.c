@@ -50,6 +50,7 @@ static size_t announced_size(const struct link *link) {
 /* Is the header one that this end takes? If not, the link goes down. */
 static bool admit_header(struct link *link, uint8_t kind, size_t size) {
     size_t const size_max = link->options.handlers.frame_size_max(kind);
+    link->offended = size_max == 0 || size > size_max;
     if (size_max == 0) {
         link_take_down(link, "a frame of unknown kind %u", kind);
         return false;
@@ -148,11 +149,13 @@ static void decrypt(struct link *link) {
         if (status == TLS_CLOSED) {
             link_take_down(link, "the other end closed the connection");
         } else if (status == TLS_FAILED) {
+            link->offended = true;
             link_take_down(link, "%s", tls_session_reason(link->session));
         }
     }
     if (link->group->cipher.size > 0 && link->state == LINK_STATE_UP) {
         /* Only an attempt to renegotiate makes a session answer by itself. */
+        link->offended = true;
         link_take_down(link, "the other end breaks the rules of this TLS profile");
     }
 }

@@ -345,7 +345,8 @@ static void on_down(struct link *link, void *user, const char *reason) {
         node = client->node;
         client->link = NULL;
     }
-    log_limited(&node->log_limiter, LOG_DEBUG, "a client's link is down",
+    bool const notable = !link_was_up(link) || link_offended(link);
+    log_limited(&node->log_limiter, notable ? LOG_WARN : LOG_DEBUG, "a client's link is down",
                 (struct log_field[]){log_text("client", link_address(link)),
                                      log_text("reason", reason), log_end()});
 }

@@ -119,6 +119,9 @@ static int start_threads(struct node *node, struct problem *problem) {
     if (node->disk == NULL) {
         return -1;
     }
+    if (receipts_open(node, problem) != 0) {
+        return -1;
+    }
     node->reader = background_start(&node->loop, problem);
     return node->reader == NULL ? -1 : checkpointer_open(node, problem);
 }
@@ -203,6 +206,7 @@ void node_close(struct node *node) {
     peers_free(node);
     clients_free(node);
     checkpointer_free(node);
+    receipts_free(node);
     replica_free(node->replica);
     if (node->engine != NULL) {
         engine_free(node->engine);

@@ -34,6 +34,7 @@
 struct clients;
 struct peers;
 struct checkpointer;
+struct receipt_search;
 
 /* What setup.c has read and checked. */
 struct identity {
@@ -81,6 +82,7 @@ struct node {
     struct background *reader; /* reads the ledger for others, keeps evidence */
     struct checkpointer *checkpointer;
     bool range_under_way[REPLICAS_MAX];
+    struct receipt_search *receipts; /* the reader's thread's */
     uint32_t receipt_jobs;
     uv_check_t turn;
     uv_idle_t turn_wanted;
@@ -171,6 +173,8 @@ void clients_hold(struct node *node, bool hold);
 /* ---- work on threads of their own ---- */
 
 void range_serve(struct node *node, uint32_t peer, uint64_t first_entry, uint64_t end_entry);
+MUST_USE int receipts_open(struct node *node, struct problem *problem);
+void receipts_free(struct node *node);
 void receipt_serve(struct node *node, uint64_t origin, const struct digest *request_id,
                    const struct window_place *place);
 void evidence_keep(struct node *node, uint32_t replica, const struct signed_body *first,

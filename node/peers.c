@@ -220,10 +220,12 @@ static void in_on_down(struct link *link, void *user, const char *reason) {
     if (node->peers == NULL) {
         return;
     }
-    if (!link_was_up(link)) {
+    if (!link_was_up(link) || link_offended(link)) {
         log_limited(&node->log_limiter, LOG_WARN, "a call to the peers' port failed",
                     (struct log_field[]){log_text("from", link_address(link)),
                                          log_text("reason", reason), log_end()});
+    }
+    if (!link_was_up(link)) {
         return;
     }
     struct peer_in *const in = &node->peers->in[link_peer(link)];

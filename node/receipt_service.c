@@ -23,17 +23,64 @@ struct receipt_job {
     struct problem problem;
 };
 
-/* What is read on the way. */
-struct search {
+/* Where a request of the batch at hand stands. */
+struct placed_request {
+    struct digest id;
+    uint64_t first_leaf;
+    uint32_t nth;
+};
+
+/* What is read on the way. The last batch is kept: questions about one batch come together. */
+struct receipt_search {
+    const struct node *node;
     struct segment_reader reader;
+    uint64_t entry; /* of the kept batch's pre-prepare; 0: none is kept */
     struct batch batch;
     struct batch later;
     struct tree tree;
+    struct buffer requests;    /* of struct placed_request */
+    struct buffer certificate; /* encoded */
     struct arena arena;
 };
 
+int receipts_open(struct node *node, struct problem *problem) {
+    struct receipt_search *const search = calloc(1, sizeof *search);
+    if (search == NULL) {
+        return problem_set(problem, EXIT_ERROR, "set up receipts: out of memory");
+    }
+    search->node = node;
+    segment_reader_init(&search->reader, &node->ledger_disk.disk,
+                        &node->identity.founding.configuration.service, true);
+    batch_init(&search->batch);
+    batch_init(&search->later);
+    tree_init(&search->tree);
+    buffer_init(&search->requests, BATCH_CALLS_MAX * sizeof(struct placed_request));
+    buffer_init(&search->certificate, COMMIT_CERTIFICATE_SIZE_MAX);
+    arena_init(&search->arena, ARENA_BUDGET);
+    node->receipts = search;
+    return 0;
+}
+
+void receipts_free(struct node *node) {
+    struct receipt_search *const search = node->receipts;
+    if (search != NULL) {
+        arena_free(&search->arena);
+        buffer_free(&search->certificate);
+        buffer_free(&search->requests);
+        tree_free(&search->tree);
+        batch_free(&search->later);
+        batch_free(&search->batch);
+        segment_reader_free(&search->reader);
+        free(search);
+        node->receipts = NULL;
+    }
+}
+
+/* ---- reading a batch ------------------------------------------------------------------------- */
+
 /* Feed entries until the batch is whole. Returns: false at the end, or when they are no batch. */
-static bool read_batch(struct search *search, struct batch *batch, struct problem *problem) {
+static bool read_batch(struct receipt_search *search, struct batch *batch,
+                       struct problem *problem) {
     enum rule rule = RULE_NONE;
     batch_clear(batch);
     for (;;) {
@@ -54,7 +101,7 @@ static bool read_batch(struct search *search, struct batch *batch, struct proble
 }
 
 /* The batch whose pre-prepare is entry `entry`: its evidence, if it has any, is the one before. */
-static bool read_batch_at(struct search *search, uint64_t entry, struct problem *problem) {
+static bool read_batch_at(struct receipt_search *search, uint64_t entry, struct problem *problem) {
     struct segment_record record;
     if (segment_reader_seek(&search->reader, entry - 1, problem) != 1 ||
         segment_reader_next(&search->reader, &record, problem) != 1) {
@@ -66,7 +113,7 @@ static bool read_batch_at(struct search *search, uint64_t entry, struct problem 
 }
 
 /* The certificate of the batch, encoded: from the first later batch that evidences it. */
-static bool find_certificate(struct search *search, struct buffer *out, struct problem *problem) {
+static bool find_certificate(struct receipt_search *search, struct problem *problem) {
     uint64_t const seq = search->batch.pre_prepare.seq;
     struct certificate certificate;
     do {
@@ -74,16 +121,16 @@ static bool find_certificate(struct search *search, struct buffer *out, struct p
             return false;
         }
     } while (search->later.pre_prepare.evidence_upto < seq);
+    buffer_clear(&search->certificate);
     return certificate_from_ledger(&certificate, &search->batch.seal.statement, seq,
                                    &search->later) &&
-           certificate_encode(out, &certificate);
+           certificate_encode(&search->certificate, &certificate);
 }
 
-/* Find the request and fill in its result; flanks has room for MERKLE_RANGE_PROOF_MAX. */
-static bool find_result(struct search *search, struct request_result *result, struct digest *flanks,
-                        const struct receipt_job *job) {
-    const struct digest *const service = &job->node->identity.founding.configuration.service;
+static bool place_requests(struct receipt_search *search) {
+    const struct digest *const service = &search->node->identity.founding.configuration.service;
     uint64_t leaf = 0;
+    buffer_clear(&search->requests);
     for (uint32_t i = 0; i < search->batch.request_count; i++) {
         struct request_entry entry;
         struct request request;
@@ -93,56 +140,79 @@ static bool find_result(struct search *search, struct request_result *result, st
             request_decode(&request, &search->arena, service, entry.request) != CODEC_OK) {
             return false;
         }
-        if (digest_equal(&request.id, &job->request_id)) {
-            *result = (struct request_result){.request_id = request.id,
-                                              .first_index = entry.first_index,
-                                              .leaf = leaf,
-                                              .outcome_count = entry.outcome_count,
-                                              .outcomes = entry.outcomes,
-                                              .flanks = flanks};
-            result->flank_count =
-                tree_range_proof(&search->tree, flanks, leaf, entry.outcome_count);
-            return true;
+        struct placed_request const placed = {.id = request.id, .first_leaf = leaf, .nth = i};
+        if (!buffer_append(&search->requests, span_of(&placed, sizeof placed))) {
+            return false;
         }
         leaf += entry.outcome_count;
+    }
+    return true;
+}
+
+/* Have the batch at hand, with its tree and certificate. */
+static bool take_batch(struct receipt_search *search, uint64_t entry, struct problem *problem) {
+    if (search->entry == entry) {
+        return true;
+    }
+    search->entry = 0;
+    arena_reset(&search->arena);
+    if (!read_batch_at(search, entry, problem) || !find_certificate(search, problem) ||
+        !batch_tree_from_ledger(&search->tree, &search->arena,
+                                &search->node->identity.founding.configuration.service,
+                                &search->batch) ||
+        !place_requests(search)) {
+        return false;
+    }
+    search->entry = entry;
+    return true;
+}
+
+/* ---- the answer ------------------------------------------------------------------------------ */
+
+static bool find_request(const struct receipt_search *search, struct placed_request *placed,
+                         const struct digest *request_id) {
+    for (size_t at = 0; at < search->requests.size; at += sizeof *placed) {
+        memcpy(placed, search->requests.data + at, sizeof *placed);
+        if (digest_equal(&placed->id, request_id)) {
+            return true;
+        }
     }
     return false;
 }
 
-static void make_answer(struct search *search, struct receipt_job *job) {
+static void make_answer(struct receipt_search *search, struct receipt_job *job) {
     struct digest flanks[MERKLE_RANGE_PROOF_MAX];
-    struct receipt_reply_message reply = {.request_id = job->request_id};
-    struct buffer certificate;
-    buffer_init(&certificate, COMMIT_CERTIFICATE_SIZE_MAX);
-    bool const made = read_batch_at(search, job->place.entry, &job->problem) &&
-                      find_certificate(search, &certificate, &job->problem) &&
-                      batch_tree_from_ledger(&search->tree, &search->arena,
-                                             &job->node->identity.founding.configuration.service,
-                                             &search->batch) &&
-                      find_result(search, &reply.result, flanks, job);
-    reply.certificate = buffer_span(&certificate);
-    if (made && !receipt_reply_message_encode(&job->message, &reply)) {
+    struct placed_request placed;
+    struct request_entry entry;
+    if (!take_batch(search, job->place.entry, &job->problem) ||
+        !find_request(search, &placed, &job->request_id)) {
+        return;
+    }
+    arena_reset(&search->arena);
+    if (request_entry_decode(&entry, &search->arena,
+                             batch_request_payload(&search->batch, placed.nth)) != CODEC_OK) {
+        return;
+    }
+    struct receipt_reply_message const reply = {
+        .request_id = job->request_id,
+        .certificate = buffer_span(&search->certificate),
+        .result = {.request_id = job->request_id,
+                   .first_index = entry.first_index,
+                   .leaf = placed.first_leaf,
+                   .outcome_count = entry.outcome_count,
+                   .outcomes = entry.outcomes,
+                   .flank_count = tree_range_proof(&search->tree, flanks, placed.first_leaf,
+                                                   entry.outcome_count),
+                   .flanks = flanks},
+    };
+    if (!receipt_reply_message_encode(&job->message, &reply)) {
         buffer_clear(&job->message);
     }
-    buffer_free(&certificate);
 }
 
 static void run(struct background_job *background_job) {
     struct receipt_job *const job = (struct receipt_job *)background_job;
-    const struct node *const node = job->node;
-    struct search search;
-    segment_reader_init(&search.reader, &node->ledger_disk.disk,
-                        &node->identity.founding.configuration.service, true);
-    batch_init(&search.batch);
-    batch_init(&search.later);
-    tree_init(&search.tree);
-    arena_init(&search.arena, ARENA_BUDGET);
-    make_answer(&search, job);
-    arena_free(&search.arena);
-    tree_free(&search.tree);
-    batch_free(&search.later);
-    batch_free(&search.batch);
-    segment_reader_free(&search.reader);
+    make_answer(job->node->receipts, job);
 }
 
 static void done(struct background_job *background_job) {

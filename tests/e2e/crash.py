@@ -12,7 +12,7 @@ import time
 import harness
 from harness import OK, UNREACHABLE, Sandbox, finish, program, run
 
-LINES = 120000
+LINES = 60000
 BUNDLE = 8
 DEPOSITS = 20000
 

@@ -162,7 +162,6 @@ Test(messages, hundreds_of_missing_requests_are_fetched) {
     const char *const call = "kv.put a 1";
     meddle(&m, &(struct meddler_rule){MEDDLING_HOLD, 0, ANYBODY, MESSAGE_PRE_PREPARE, ALWAYS, NULL,
                                       0});
-    c->nodes[0].disk.syncing = 0;
     for (uint32_t i = 0; i < 900; i++) {
         uint32_t const request =
             cluster_prepare_order(c, i % 3, &(struct order){.call_count = 1, .calls = &call});

@@ -75,7 +75,7 @@ Test(node_config, refuses_in_one_line_that_names_the_place) {
         {WHOLE "limits:\n  request_pool: 0\n", "`limits.request_pool`"},
         {WHOLE "limits:\n  client_connections: 100000\n", "`limits.client_connections`"},
         {WHOLE "limits:\n  request_pool: -1\n", ":13: "},
-        {WHOLE "log: [\n", ": libyaml"},
+        {WHOLE "log: [\n", ":12: Expecting MAPPING"},
         {"replica: 1\n", "Missing required mapping field: genesis"},
         {"replica: &a 1\ngenesis: *a\n", ":"},
         {"replica: 64\n" WHOLE, "twice"},

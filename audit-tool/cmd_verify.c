@@ -1,0 +1,77 @@
+/*
+ * onus-audit verify: anyone, anywhere, offline: does this file prove misbehaviour?
+ */
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "audit-tool/command.h"
+#include "audit-tool/evidence_file.h"
+#include "audit-tool/print.h"
+
+static void print_valid(const struct proof_verdict *verdict) {
+    (void)fputs("VALID   ", stdout);
+    print_headline(stdout, verdict);
+    (void)fputc('\n', stdout);
+    print_blame(stdout, verdict);
+    (void)fputs("checked genesis, endorsements, signatures", stdout);
+    switch (verdict->kind) {
+    case PROOF_EQUIVOCATION:
+        (void)fputs(", statements\n", stdout);
+        return;
+    case PROOF_CONFLICTING_CERTIFICATES:
+        (void)fputs(", commitments, certificates\n", stdout);
+        return;
+    case PROOF_BROKEN_BATCH:
+    case PROOF_WRONG_OUTCOME:
+    case PROOF_WRONG_CHECKPOINT:
+        (void)fputs(", commitments, ledger roots, execution of the enclosed batches\n", stdout);
+        return;
+    }
+}
+
+static int verify(const struct command *command, const char *service_text, const char *path) {
+    struct problem problem = {.code = EXIT_OK};
+    struct digest service;
+    struct proof_verdict *const verdict = malloc(sizeof *verdict);
+    if (verdict == NULL) {
+        return command_misused(command, "out of memory");
+    }
+    int code = EXIT_OK;
+    if (command_service(&service, service_text, &problem) != 0 ||
+        evidence_file_check(verdict, &service, path, &problem) != 0) {
+        code = command_fail(&problem);
+    } else {
+        print_valid(verdict);
+    }
+    free(verdict);
+    return code;
+}
+
+int command_verify(const struct command *command, int argc, char **argv) {
+    static const struct option options[] = {
+        {"service", required_argument, NULL, 's'},
+        {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0},
+    };
+    const char *service = NULL;
+    int option = 0;
+    optind = 0;
+    while ((option = getopt_long(argc, argv, "h", options, NULL)) != -1) {
+        if (option == 'h') {
+            return command_help(command);
+        }
+        if (option != 's') {
+            return command_misused(command, "unknown option");
+        }
+        service = optarg;
+    }
+    if (service == NULL) {
+        return command_misused(command, "--service is missing: a proof is worth what you trust");
+    }
+    if (argc - optind != 1) {
+        return command_misused(command, "give one evidence file");
+    }
+    return verify(command, service, argv[optind]);
+}
