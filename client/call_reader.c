@@ -109,14 +109,14 @@ int call_reader_skip(struct call_reader *reader, struct problem *problem) {
         reader->line_number++;
     } while (is_blank(reader->raw));
     if (reader->raw.size > CALL_LINE_SIZE_MAX) {
-        return problem_set(problem, EXIT_USAGE, "%s: line %llu: longer than %u bytes", reader->path,
+        return problem_set(problem, EXIT_ERROR, "%s: line %llu: longer than %u bytes", reader->path,
                            (unsigned long long)reader->line_number, CALL_LINE_SIZE_MAX);
     }
     return 1;
 }
 
 static int refuse(const struct call_reader *reader, struct problem *problem, const char *what) {
-    return problem_set(problem, EXIT_USAGE, "%s: line %llu: %s; write [\"procedure\", …]",
+    return problem_set(problem, EXIT_ERROR, "%s: line %llu: %s; write [\"procedure\", …]",
                        reader->path, (unsigned long long)reader->line_number, what);
 }
 
@@ -163,7 +163,7 @@ int call_reader_next(struct call_reader *reader, struct call_list *list, struct 
     json_t *const array = json_loadb((const char *)reader->raw.data, reader->raw.size,
                                      JSON_REJECT_DUPLICATES | JSON_ALLOW_NUL, &error);
     if (array == NULL) {
-        return problem_set(problem, EXIT_USAGE, "%s: line %llu: %s", reader->path,
+        return problem_set(problem, EXIT_ERROR, "%s: line %llu: %s", reader->path,
                            (unsigned long long)reader->line_number, error.text);
     }
     int const taken = take_array(reader, list, array, problem);

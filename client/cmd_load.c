@@ -53,7 +53,8 @@ struct load {
     uint64_t seen_answers;
     uint64_t start_ms;
     uint64_t shown_ms;
-    bool ended; /* no more lines */
+    bool ended;    /* no more lines */
+    bool bad_line; /* one cannot be read */
     struct problem problem;
 };
 
@@ -228,6 +229,7 @@ static int read_bundle(struct load *load) {
     while (load->list.count < load->bundle && load->list.text.size < REQUEST_SIZE_MAX / 2) {
         int const status = call_reader_next(&load->reader, &load->list, &load->problem);
         if (status < 0) {
+            load->bad_line = true;
             return -1;
         }
         if (status == 0) {
@@ -286,7 +288,7 @@ static int run(struct load *load) {
         }
     }
     /* A line that is wrong ends the reading, not what is under way. */
-    while (onus_in_flight(onus) != 0 && (status == 0 || load->problem.code == EXIT_USAGE)) {
+    while (onus_in_flight(onus) != 0 && (status == 0 || load->bad_line)) {
         struct problem const first = load->problem;
         load->problem.code = EXIT_OK;
         int const waited = wait_for(load, all_answered);

@@ -26,7 +26,7 @@ struct submit {
     bool wait;
     struct digest id;
     bool answered;
-    bool earlier; /* requests of an earlier run are in flight too */
+    bool explained;
     int code;
     struct problem problem;
 };
@@ -49,14 +49,29 @@ static void print_outcome(const struct submit *submit, const struct onus_result 
     (void)putchar('\n');
 }
 
+/* Why it is not what was hoped for: the first call that failed by itself. */
 static void explain_outcome(struct submit *submit, const struct outcome *outcome) {
-    if (outcome->status == OUTCOME_OK || submit->code != EXIT_OK) {
+    const char *what = NULL;
+    switch (outcome->status) {
+    case OUTCOME_OK:
         return;
+    case OUTCOME_ABORTED:
+        submit->code = EXIT_REJECTED;
+        return;
+    case OUTCOME_REFUSED:
+        what = "refused by the procedure";
+        break;
+    case OUTCOME_INVALID:
+        what = "not a valid call";
+        break;
     }
     submit->code = EXIT_REJECTED;
-    (void)fprintf(stderr, "onus: %s by the procedure:", view_status(outcome->status));
-    view_print_items(stderr, outcome->reply, outcome->reply_count);
-    (void)fprintf(stderr, "; this is on the ledger and has a receipt\n");
+    if (!submit->explained) {
+        submit->explained = true;
+        (void)fprintf(stderr, "onus: %s:", what);
+        view_print_items(stderr, outcome->reply, outcome->reply_count);
+        (void)fprintf(stderr, "; this is on the ledger and has a receipt\n");
+    }
 }
 
 static int write_receipt(void *context, const struct digest *request_id, uint32_t position,

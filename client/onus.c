@@ -79,6 +79,7 @@ static struct transaction *transaction_create(struct onus *onus, struct span byt
     if (transaction == NULL) {
         return NULL;
     }
+    CHECK(bytes.data != NULL);
     memcpy(transaction->bytes, bytes.data, bytes.size);
     transaction->request.bytes = span_of(transaction->bytes, bytes.size);
     transaction->request.tag = transaction;

@@ -47,6 +47,15 @@ static bool slot_record(struct replica *replica, struct slot *slot, const struct
     return done;
 }
 
+bool batch_has_room(const struct replica *replica, const struct slot *slot,
+                    const struct pool_entry *entry) {
+    const struct parameters *const parameters = &replica->configuration->parameters;
+    uint32_t const tx_count = checker_batch_tx_count(replica->checker);
+    return tx_count + entry->call_count <= parameters->batch_calls_max &&
+           (tx_count == 0 ||
+            slot->entries.size + entry->bytes.size <= parameters->batch_size_soft_max);
+}
+
 bool batch_take_request(struct replica *replica, struct slot *slot,
                         const struct pool_entry *entry) {
     const struct digest *const service = &replica->configuration->service;
@@ -215,20 +224,24 @@ static void slot_put_back(struct replica *replica, struct slot *slot) {
     }
 }
 
-static bool take_all(struct replica *replica, struct slot *slot) {
+static enum rule take_all(struct replica *replica, struct slot *slot) {
     for (uint32_t i = 0; i < slot->message.request_count; i++) {
         struct pool_entry *const entry =
             pool_find(replica->pool, &slot->message.request_digests[i]);
         /* Named twice in one batch, or again after its execution: the rules refuse it too. */
         if (entry == NULL || entry->taken_seq != 0) {
-            return false;
+            return RULE_REQUEST_DUPLICATE;
+        }
+        /* Before it is executed: what a batch takes in memory must be bounded. */
+        if (!batch_has_room(replica, slot, entry)) {
+            return RULE_TX_COUNT;
         }
         pool_take(replica->pool, entry, slot->seq);
         if (!batch_take_request(replica, slot, entry)) {
-            return false;
+            return RULE_TX_COUNT;
         }
     }
-    return true;
+    return RULE_NONE;
 }
 
 static void refuse(struct replica *replica, struct slot *slot, enum rule rule) {
@@ -245,13 +258,13 @@ static void execute_received(struct replica *replica, struct slot *slot,
     uint64_t const seq_before = replica->executed_seq;
 
     batch_open(replica, slot);
-    if (!take_all(replica, slot)) {
+    enum rule rule = take_all(replica, slot);
+    if (rule != RULE_NONE) {
         batch_cancel(replica, slot, mark);
-        refuse(replica, slot, RULE_REQUEST_DUPLICATE);
+        refuse(replica, slot, rule);
         return;
     }
-    enum rule const rule =
-        batch_seal_statement(replica, slot, slot->evidence_verified ? &sign_sink_trust : &collect);
+    rule = batch_seal_statement(replica, slot, slot->evidence_verified ? &sign_sink_trust : &collect);
     if (rule != RULE_NONE) {
         engine_rollback(replica->engine, mark);
         slot_shrink(slot);

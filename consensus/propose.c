@@ -104,10 +104,7 @@ static uint32_t fill_batch(struct replica *replica, struct slot *slot, struct di
     struct pool_entry *entry = pool_first(replica->pool);
     while (entry != NULL && !replica->failed) {
         struct pool_entry *const next = pool_after(entry);
-        if (checker_batch_tx_count(replica->checker) + entry->call_count >
-                parameters->batch_calls_max ||
-            (count != 0 &&
-             slot->entries.size + entry->bytes.size > parameters->batch_size_soft_max)) {
+        if (!batch_has_room(replica, slot, entry)) {
             break;
         }
         uint64_t const first = checker_next_index(replica->checker);

@@ -226,6 +226,9 @@ bool try_finish(struct replica *replica);
 
 /* Begin a batch in checker and slot; then take its requests; see execute.c. */
 void batch_open(struct replica *replica, struct slot *slot);
+/* May the batch in progress take this request, too (genesis' limits of a batch)? */
+bool batch_has_room(const struct replica *replica, const struct slot *slot,
+                    const struct pool_entry *entry);
 MUST_USE bool batch_take_request(struct replica *replica, struct slot *slot,
                                  const struct pool_entry *entry);
 void batch_cancel(struct replica *replica, struct slot *slot, uint64_t engine_mark);

@@ -13,12 +13,14 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/check.h"
 #include "host/file.h"
 #include "node/node.h"
 
-#define NEW_SUFFIX ".new"
+/* There while --init is at work: what lies beside it may be half of a data directory. */
+#define UNFINISHED_NAME "init.unfinished"
 
 static int too_long(struct problem *problem, const char *path) {
     return problem_set(problem, EXIT_ERROR, "%s: the path is too long", path);
@@ -28,6 +30,11 @@ int data_path(char out[static PATH_SIZE_MAX], const char *directory, const char 
               struct problem *problem) {
     int const size = snprintf(out, PATH_SIZE_MAX, "%s/%s", directory, name);
     return size < 0 || (size_t)size >= PATH_SIZE_MAX ? too_long(problem, directory) : 0;
+}
+
+/* Names that say nothing about a replica: the directory may be where a disk is mounted. */
+static bool is_nothing(const char *name) {
+    return strcmp(name, ".") == 0 || strcmp(name, "..") == 0 || strcmp(name, "lost+found") == 0;
 }
 
 /* Returns: 1 when it holds nothing or is absent, 0 when it holds something, -1 on a problem. */
@@ -43,12 +50,27 @@ static int directory_is_empty(const char *path, struct problem *problem) {
     int empty = 1;
     const struct dirent *entry;
     while ((entry = readdir(directory)) != NULL) {
-        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0) {
+        if (!is_nothing(entry->d_name)) {
             empty = 0;
         }
     }
     (void)closedir(directory); /* was only read */
     return empty;
+}
+
+static int check_finished(const char *directory, struct problem *problem) {
+    char path[PATH_SIZE_MAX];
+    struct stat status;
+    if (data_path(path, directory, UNFINISHED_NAME, problem) != 0) {
+        return -1;
+    }
+    if (lstat(path, &status) != 0 && errno == ENOENT) {
+        return 0;
+    }
+    return problem_set(problem, EXIT_ERROR,
+                       "%s: an --init did not finish here; remove what is in it, and run --init "
+                       "again",
+                       directory);
 }
 
 int data_inspect(enum data_state *state, const struct node *node, struct problem *problem) {
@@ -62,6 +84,9 @@ int data_inspect(enum data_state *state, const struct node *node, struct problem
         return empty > 0 ? 0 : -1;
     }
     *state = DATA_PRESENT;
+    if (check_finished(path, problem) != 0) {
+        return -1;
+    }
     if (host_disk_open(&disk, path, HOST_DISK_READ, problem) != 0) {
         return -1;
     }
@@ -109,30 +134,28 @@ static int create_ledger(const struct node *node, const char *directory, struct 
     return result;
 }
 
-static int create_all(const struct node *node, const char *directory, struct problem *problem) {
+static int create_all(const struct node *node, const struct disk *disk, struct problem *problem) {
     struct journal_owner const owner = {.service = node->identity.founding.configuration.service,
                                         .replica = node->config.replica};
-    struct host_disk disk;
-    if (host_disk_open(&disk, directory, HOST_DISK_WRITE, problem) != 0) {
+    const char *const directory = node->config.data_directory;
+    char marker[PATH_SIZE_MAX];
+    struct span const text = span_text("onusd --init is at work\n");
+    if (data_path(marker, directory, UNFINISHED_NAME, problem) != 0 ||
+        file_write(marker, text, 0600, FILE_KEEP, problem) != 0 ||
+        journal_create(disk, &owner, problem) != 0 ||
+        create_ledger(node, directory, problem) != 0) {
         return -1;
     }
-    int result = journal_create(&disk.disk, &owner, problem);
-    if (result == 0) {
-        result = create_ledger(node, directory, problem);
-    }
-    host_disk_close(&disk);
-    return result;
+    int result = disk->remove(disk->context, UNFINISHED_NAME);
+    result = result != 0 ? result : disk->sync_directory(disk->context);
+    return result == 0 ? 0
+                       : problem_set(problem, EXIT_ERROR, "%s: %s; check the disk", marker,
+                                     strerror(-result));
 }
 
-/* Everything is made beside its place and moved there whole: a crash leaves all of it or nothing.
- */
 int data_create(const struct node *node, struct problem *problem) {
     const char *const path = node->config.data_directory;
-    char fresh[PATH_SIZE_MAX];
-    int const size = snprintf(fresh, sizeof fresh, "%s" NEW_SUFFIX, path);
-    if (size < 0 || (size_t)size >= sizeof fresh) {
-        return too_long(problem, path);
-    }
+    struct host_disk disk;
     int const empty = directory_is_empty(path, problem);
     if (empty < 0) {
         return -1;
@@ -143,19 +166,26 @@ int data_create(const struct node *node, struct problem *problem) {
                            "start without it, or choose another `data_directory`",
                            path);
     }
-    int const left_over = directory_is_empty(fresh, problem);
-    if (left_over == 0) {
-        return problem_set(problem, EXIT_ERROR,
-                           "%s: is left over from an --init that did not finish; remove it", fresh);
-    }
-    if (left_over < 0 || create_all(node, fresh, problem) != 0) {
+    if (host_disk_open(&disk, path, HOST_DISK_WRITE, problem) != 0) {
         return -1;
     }
-    if (rename(fresh, path) != 0) {
-        return problem_set(problem, EXIT_ERROR, "%s: %s; check `data_directory`", path,
-                           strerror(errno));
+    int const result = create_all(node, &disk.disk, problem);
+    host_disk_close(&disk);
+    return result;
+}
+
+int data_forget_state(const struct node *node, struct problem *problem) {
+    static const char *const names[] = {"state/data.mdb", "state/lock.mdb"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        char path[PATH_SIZE_MAX];
+        if (data_path(path, node->config.data_directory, names[i], problem) != 0) {
+            return -1;
+        }
+        if (unlink(path) != 0 && errno != ENOENT) {
+            return problem_set(problem, EXIT_ERROR, "%s: %s; remove it", path, strerror(errno));
+        }
     }
-    return file_sync_directory_of(path, problem);
+    return 0;
 }
 
 /* ---- the guard ------------------------------------------------------------------------------- */

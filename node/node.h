@@ -116,6 +116,8 @@ MUST_USE int data_path(char out[static PATH_SIZE_MAX], const char *directory, co
 /* Make genesis entry 0 of an empty ledger, durable. */
 MUST_USE int data_write_genesis(struct segment_writer *writer, const struct node *node,
                                 struct problem *problem);
+/* Remove the state, which a ledger that was lost does not lead to; it is rebuilt. */
+MUST_USE int data_forget_state(const struct node *node, struct problem *problem);
 /* Write down that this key must never vote again (§5), so that no restart forgets it. */
 MUST_USE int guard_store(const struct node *node, enum guard guard, struct problem *problem);
 MUST_USE int guard_load(enum guard *guard, const struct node *node, struct problem *problem);

@@ -104,7 +104,12 @@ static int open_ledger(struct recovery *recovery) {
                            "key has never signed",
                            node->config.data_directory);
     }
+    /* Written down before there is a ledger again: no crash may make this replica forget it. */
     want_guard(recovery, GUARD_LEDGER_SHORT);
+    if (guard_store(node, recovery->guard, recovery->problem) != 0 ||
+        data_forget_state(node, recovery->problem) != 0) {
+        return -1;
+    }
     return data_write_genesis(&node->ledger, node, recovery->problem);
 }
 

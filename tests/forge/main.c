@@ -55,9 +55,10 @@ struct rewrite {
 };
 
 static int usage(void) {
-    fputs("usage: onus-forge rewrite --sandbox DIR --colluders 0,1 [--helpers 3] --from-batch S\n"
-          "                          --out DIR [--drop N] [--reorder] [--add \"PROC ARG...\"]...\n",
-          stderr);
+    (void)fputs(
+        "usage: onus-forge rewrite --sandbox DIR --colluders 0,1 [--helpers 3] --from-batch S\n"
+        "                          --out DIR [--drop N] [--reorder] [--add \"PROC ARG...\"]...\n",
+        stderr);
     return EXIT_USAGE;
 }
 
@@ -523,15 +524,16 @@ static int run(struct rewrite *rewrite, struct problem *problem) {
         status = hand_out(rewrite, problem);
     }
     if (status == 0) {
-        printf("batches %llu..%llu written anew, signed by",
-               (unsigned long long)rewrite->from_batch,
-               (unsigned long long)forge_seq(&rewrite->forge));
+        (void)printf("batches %llu..%llu written anew, signed by",
+                     (unsigned long long)rewrite->from_batch,
+                     (unsigned long long)forge_seq(&rewrite->forge));
         for (uint32_t replica = 0; replica < REPLICAS_MAX; replica++) {
             if ((rewrite->forge.signers >> replica & 1) != 0) {
-                printf(" %s", configuration_member_of(&rewrite->consortium.configuration, replica));
+                (void)printf(" %s",
+                             configuration_member_of(&rewrite->consortium.configuration, replica));
             }
         }
-        printf("\n");
+        (void)printf("\n");
     }
     forge_free(&rewrite->forge);
     return status;
@@ -541,7 +543,7 @@ int main(int argc, char **argv) {
     static struct rewrite rewrite;
     struct problem problem = {.code = EXIT_OK};
     if (!sign_init()) {
-        fputs("onus-forge: libsodium is not usable\n", stderr);
+        (void)fputs("onus-forge: libsodium is not usable\n", stderr);
         return EXIT_ERROR;
     }
     if (argc < 2 || strcmp(argv[1], "rewrite") != 0 || !parse(&rewrite, argc - 1, argv + 1)) {
@@ -558,7 +560,7 @@ int main(int argc, char **argv) {
     buffer_free(&rewrite.batch_times);
     consortium_free(&rewrite.consortium);
     if (status != 0) {
-        fprintf(stderr, "onus-forge: %s\n", problem.text);
+        (void)fprintf(stderr, "onus-forge: %s\n", problem.text);
         return (int)problem.code;
     }
     return EXIT_OK;

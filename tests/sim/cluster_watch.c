@@ -266,7 +266,7 @@ static void judge_requests(struct cluster *cluster) {
         struct request_entry body;
         struct request request;
         struct arena arena;
-        arena_init(&arena, 8 * entry->payload.size + (64u << 10));
+        arena_init(&arena, 2 * (size_t)ENTRY_SIZE_MAX);
         if (entry->kind == ENTRY_REQUEST) {
             CHECK(request_entry_decode(&body, &arena, entry->payload) == CODEC_OK);
             CHECK(request_decode(&request, &arena, &cluster->configuration->service,
