@@ -58,7 +58,7 @@ static int open_ledgers(struct run *run, struct problem *problem) {
 static int take_genesis(struct run *run, const struct disk *disk, struct problem *problem) {
     struct segment_reader reader;
     struct segment_record record;
-    segment_reader_init(&reader, disk, &run->service, true);
+    segment_reader_init(&reader, disk, &run->service, false);
     int status = segment_reader_next(&reader, &record, problem);
     if (status == 0) {
         status =

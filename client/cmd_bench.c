@@ -17,7 +17,8 @@
 #include "client/sandbox.h"
 #include "client/view.h"
 
-#define CLIENTS_DEFAULT 128u
+#define CLIENTS_DEFAULT 512u
+#define CLIENTS_BUNDLED_DEFAULT 128u /* with several calls a request */
 #define CLIENTS_MAX 2048u
 #define DURATION_S_DEFAULT 10u
 #define DURATION_S_MAX 3600u
@@ -192,10 +193,8 @@ int command_bench(const struct command *command, struct globals *globals, int ar
     struct run *const run = calloc(1, sizeof *run);
     CHECK(run != NULL);
     run->globals = globals;
-    run->options = (struct bench_options){.clients = CLIENTS_DEFAULT,
-                                          .duration_s = DURATION_S_DEFAULT,
-                                          .bundle = 1,
-                                          .workload = WORKLOAD_SMALLBANK};
+    run->options = (struct bench_options){
+        .duration_s = DURATION_S_DEFAULT, .bundle = 1, .workload = WORKLOAD_SMALLBANK};
     int code = EXIT_OK;
     int option = 0;
     while (code == EXIT_OK && option != -1) {
@@ -208,6 +207,9 @@ int command_bench(const struct command *command, struct globals *globals, int ar
     }
     if (code == EXIT_OK && optind != argc) {
         code = command_misused(command, "it takes options only");
+    }
+    if (run->options.clients == 0) {
+        run->options.clients = run->options.bundle == 1 ? CLIENTS_DEFAULT : CLIENTS_BUNDLED_DEFAULT;
     }
     if (code == EXIT_OK) {
         int const status = globals->context == NULL ? run_in_sandbox(run, globals) : run_here(run);

@@ -69,8 +69,8 @@ static uint64_t claim_voters(struct session *session, const struct claim *claim)
     uint64_t voters = 0;
     for (uint32_t r = 0; r < session->configuration->replica_count; r++) {
         const struct reply_slot *const slot = reply_slot(session, r, batch->seq);
-        if (session->peers[r].distrusted || !slot->present || slot->seq != batch->seq ||
-            slot->view != batch->view || !digest_equal(&slot->pre_prepare_digest, &claim->digest)) {
+        if (!slot->present || slot->seq != batch->seq || slot->view != batch->view ||
+            !digest_equal(&slot->pre_prepare_digest, &claim->digest)) {
             continue;
         }
         bool const signs_again = r != primary;

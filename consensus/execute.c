@@ -264,7 +264,8 @@ static void execute_received(struct replica *replica, struct slot *slot,
         refuse(replica, slot, rule);
         return;
     }
-    rule = batch_seal_statement(replica, slot, slot->evidence_verified ? &sign_sink_trust : &collect);
+    rule =
+        batch_seal_statement(replica, slot, slot->evidence_verified ? &sign_sink_trust : &collect);
     if (rule != RULE_NONE) {
         engine_rollback(replica->engine, mark);
         slot_shrink(slot);

@@ -89,9 +89,19 @@ bool pool_has_room(const struct pool *pool, const struct public_key *author, siz
     if (!configuration_find_author(pool->configuration, author, &place)) {
         return false;
     }
-    return pool->count < pool->requests_max && size <= pool->size_max - pool->size &&
+    return pool->count < pool->requests_max && pool->size + size <= pool->size_max &&
            pool->count_by_author[place] < (pool->requests_max + 1) / 2 &&
            pool->size_by_author[place] + size <= pool->size_max / 2;
+}
+
+/*
+ * What proposed batches name is taken beyond the limits, but no more than a pipeline of batches may
+ * hold: a primary could name anything.
+ */
+static bool wanted_has_room(const struct pool *pool, size_t size) {
+    const struct parameters *const parameters = &pool->configuration->parameters;
+    size_t const batch_size_max = (size_t)parameters->batch_size_soft_max + REQUEST_SIZE_MAX;
+    return pool->size + size <= pool->size_max + parameters->pipeline * batch_size_max;
 }
 
 static void queue_append(struct pool *pool, struct pool_entry *entry) {
@@ -143,7 +153,8 @@ struct pool_entry *pool_add(struct pool *pool, const struct request *request, ui
     }
     uint32_t author = 0;
     if (!configuration_find_author(pool->configuration, &request->author, &author) ||
-        (!wanted && !pool_has_room(pool, &request->author, request->bytes.size))) {
+        !(wanted ? wanted_has_room(pool, request->bytes.size)
+                 : pool_has_room(pool, &request->author, request->bytes.size))) {
         return NULL;
     }
     struct pool_entry *const entry = malloc(sizeof *entry + request->bytes.size);

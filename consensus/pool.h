@@ -42,7 +42,8 @@ uint32_t pool_queued(const struct pool *pool);
 bool pool_has_room(const struct pool *pool, const struct public_key *author, size_t size);
 
 /*
- * Add a request; its bytes are copied. `wanted`: a batch waits for it, so limits do not apply.
+ * Add a request; its bytes are copied. `wanted`: a batch waits for it, so the author's limits
+ * do not apply, and those of the pool leave room for a pipeline of batches.
  * Of one already there only the origin changes.
  * Returns: the entry, new or already there; NULL when full, or out of memory.
  */

@@ -19,9 +19,8 @@ struct range_checks {
 
 /* Is it the signature of a request that waits here, and was checked when it came? */
 static bool request_is_known(const struct replica *replica, const struct sign_check *check) {
-    struct digest const digest =
-        hash_statement(LABEL_REQUEST_DIGEST, &replica->configuration->service, check->body,
-                       &check->signature);
+    struct digest const digest = hash_statement(
+        LABEL_REQUEST_DIGEST, &replica->configuration->service, check->body, &check->signature);
     return pool_find(replica->pool, &digest) != NULL;
 }
 

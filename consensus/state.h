@@ -17,13 +17,13 @@
 
 #define STATUS_INTERVAL_MS 200u /* how often peers hear how far this replica is */
 #define STUCK_AFTER_MS 400u     /* no progress for so long: ask for what is missing */
-#define FETCH_AFTER_MS 20u      /* requests of a pre-prepare come from clients; then ask for them */
+#define FETCH_AFTER_MS 100u      /* requests of a pre-prepare come from clients; then ask for them */
 #define FETCH_RETRY_MS 200u     /* ask again for requests of a pre-prepare */
 #define RANGE_RETRY_MS 2000u    /* ask another peer for a range */
 #define EVIDENCE_IDLE_MS 30u    /* an idle primary evidences its last batches after this */
 #define CUTS_MAX 4u             /* checkpoints under way */
 #define REQUEST_AGE_MS_MAX 60000u /* a request that nobody proposes is forgotten */
-#define LISTEN_MS 5000u         /* a primary that started lets its past come, see propose.c */
+#define LISTEN_MS 5000u           /* a primary that started lets its past come, see propose.c */
 #define RANGE_BATCHES_MAX 64u     /* batches applied from one range */
 
 static_assert(LISTEN_MS > 2 * RANGE_RETRY_MS, "two peers can be asked meanwhile");

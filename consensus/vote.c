@@ -343,8 +343,7 @@ void check_own_votes(struct replica *replica, const struct slot *slot) {
         uint64_t const seq = body->evidence_upto - body->evidence_count + 1 + i;
         const struct slot *const evidenced = slot_find(replica, seq);
         bool const is_ours = (body->evidence_signers[i] >> replica->self & 1) != 0;
-        forgotten |=
-            is_ours && seq > replica->loaded_seq && evidenced != NULL && !evidenced->voted;
+        forgotten |= is_ours && seq > replica->loaded_seq && evidenced != NULL && !evidenced->voted;
     }
     if (forgotten && replica->guard == GUARD_NONE) {
         replica_engage_guard(replica, GUARD_SIGNED_ELSEWHERE);

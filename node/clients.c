@@ -243,7 +243,11 @@ static void answer_status(struct client *client) {
     const char *const text = last_error(node, &status);
     size_t const size = strnlen(text, sizeof error);
     for (size_t i = 0; i < size; i++) {
-        error[i] = (unsigned char)text[i] < 0x20 || text[i] == 0x7f ? '?' : text[i];
+        bool const printable = (unsigned char)text[i] >= 0x20 && text[i] != 0x7f;
+        error[i] = text[i];
+        if (!printable) {
+            error[i] = '?';
+        }
     }
     struct status_reply_message const reply = {
         .service = node->identity.founding.configuration.service,

@@ -65,6 +65,7 @@ static bool list_add(struct node *node, struct verify_list *list, const struct s
 
 static void verify(struct node *node, uint64_t token, const struct sign_check *checks,
                    uint32_t count) {
+    CHECK(count != 0); /* the replica asks about something */
     struct verify_list *const list = calloc(1, sizeof *list);
     if (list == NULL) {
         node_fail(node, "checking signatures", "out of memory");
@@ -73,12 +74,14 @@ static void verify(struct node *node, uint64_t token, const struct sign_check *c
     *list = (struct verify_list){.token = token, .all_hold = true};
     for (uint32_t i = 0; i < count; i++) {
         if (!list_add(node, list, &checks[i])) {
+            if (list->waiting == 0) {
+                free(list); /* otherwise it is freed with the last of its checks */
+            }
             node_fail(node, "checking signatures", "out of memory");
             return;
         }
     }
-    CHECK(list->waiting != 0); /* the replica asks about something */
-    node_want_turn(node);
+    node_want_turn(node); /* NOLINT(clang-analyzer-unix.Malloc): its checks own the list */
 }
 
 static void message_checked(struct node *node, const struct verify_item *item) {

@@ -57,8 +57,11 @@ struct line {
 /* The last byte is kept for the end of the line. */
 static void put(struct line *line, const char *text) {
     for (; *text != '\0' && line->size < sizeof line->text - 1; text++) {
-        unsigned char const c = (unsigned char)*text;
-        line->text[line->size++] = c < 0x20 || c == 0x7f ? '?' : *text;
+        line->text[line->size] = *text;
+        if ((unsigned char)*text < 0x20 || *text == 0x7f) {
+            line->text[line->size] = '?';
+        }
+        line->size++;
     }
 }
 
@@ -76,8 +79,8 @@ static void put_value(struct line *line, const char *text) {
     }
     put(line, "\"");
     for (; *text != '\0'; text++) {
-        char const one[2] = {*text == '"' ? '\'' : *text, '\0'};
-        put(line, one);
+        char const one[2] = {*text, '\0'};
+        put(line, *text == '"' ? "'" : one);
     }
     put(line, "\"");
 }

@@ -174,7 +174,7 @@ int node_run(struct node *node) {
     if (start_threads(node, &problem) != 0) {
         log_event(LOG_ERROR, "cannot start",
                   (struct log_field[]){log_text("problem", problem.text), log_end()});
-        return EXIT_ERROR;
+        _Exit(EXIT_ERROR); /* some threads may be there, and have nothing to do */
     }
     start_handles(node);
     tell_ready(node);

@@ -67,7 +67,7 @@ MUST_USE struct arena *workers_arena(struct workers *workers, enum verify_queue 
 void workers_add(struct workers *workers, enum verify_queue queue, const struct verify_item *item);
 /* Put on the pool what there is room for. Call once a turn of the loop, after additions. */
 void workers_dispatch(struct workers *workers);
-/* No more dispatching, no more on_checked but for VERIFY_MESSAGE and VERIFY_LIST (holds: false). */
+/* No more dispatching: what waits comes back through on_checked as if it did not hold. */
 void workers_stop(struct workers *workers);
 
 #endif

@@ -16,7 +16,8 @@ import tempfile
 import time
 import traceback
 
-BIN = os.environ.get("ONUS_BIN", os.path.join(os.path.dirname(__file__), "..", "..", "bin"))
+# Where the programs are: directories with colons between them.
+BIN = os.environ.get("ONUS_BIN") or os.path.join(os.path.dirname(__file__), "..", "..", "bin")
 
 OK, ERROR, USAGE, UNREACHABLE, REJECTED, INVALID, CANNOT_AUDIT = range(7)
 MISBEHAVIOUR, CORRUPT = 10, 11
@@ -27,7 +28,10 @@ PORTS_FROM, PORTS_TO = 20000, 32000  # below the range from which the system tak
 
 
 def program(name):
-    return os.path.join(BIN, name)
+    found = shutil.which(name, path=BIN)
+    if found is None:
+        sys.exit(f"{name} is not in {BIN}: build first")
+    return os.path.abspath(found)
 
 
 # ---- running -------------------------------------------------------------------------------------

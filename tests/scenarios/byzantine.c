@@ -105,8 +105,7 @@ static bool wrong_evidence_signature(struct cluster *c, const struct frame *fram
     return sign_proposal(c, frame, out, &p);
 }
 
-static bool wrong_evidence_nonce(struct cluster *c, const struct frame *frame,
-                                 struct buffer *out) {
+static bool wrong_evidence_nonce(struct cluster *c, const struct frame *frame, struct buffer *out) {
     struct proposal p = decode_proposal(c, frame);
     struct evidence evidence = decode_evidence(c, &p);
     struct nonce nonces[REPLICAS_MAX];
@@ -123,8 +122,7 @@ static bool no_evidence(struct cluster *c, const struct frame *frame, struct buf
     return sign_proposal(c, frame, out, &p);
 }
 
-static bool wrong_evidence_range(struct cluster *c, const struct frame *frame,
-                                 struct buffer *out) {
+static bool wrong_evidence_range(struct cluster *c, const struct frame *frame, struct buffer *out) {
     struct proposal p = decode_proposal(c, frame);
     p.body.evidence_upto = p.body.seq;
     return sign_proposal(c, frame, out, &p);
@@ -164,9 +162,9 @@ static void refused(uint64_t seed, frame_rewriter lie, enum rule rule) {
     for (uint32_t node = 1; node < 4; node++) {
         votes[node] = c->nodes[node].sent[MESSAGE_PREPARE];
     }
-    const struct meddler_rule *const lies = meddle(
-        &m, &(struct meddler_rule){MEDDLING_REWRITE, 0, ANYBODY, MESSAGE_PRE_PREPARE, ALWAYS, lie,
-                                   0});
+    const struct meddler_rule *const lies =
+        meddle(&m, &(struct meddler_rule){MEDDLING_REWRITE, 0, ANYBODY, MESSAGE_PRE_PREPARE, ALWAYS,
+                                          lie, 0});
     cluster_submit(c, "kv.put x 1");
     cluster_run_ms(c, 10);
     cr_assert(lies->applied >= 3);
@@ -283,8 +281,8 @@ static bool both(struct cluster *c, const struct frame *frame, struct buffer *ou
 Test(byzantine, a_primary_that_says_two_things_leaves_evidence) {
     struct meddler m;
     struct cluster *const c = begin(&m, 50);
-    meddle(&m, &(struct meddler_rule){MEDDLING_REWRITE, 0, ANYBODY, MESSAGE_PRE_PREPARE, 3, both,
-                                      0});
+    meddle(&m,
+           &(struct meddler_rule){MEDDLING_REWRITE, 0, ANYBODY, MESSAGE_PRE_PREPARE, 3, both, 0});
     cluster_submit(c, "kv.put x 1");
     cluster_run_until_done(c, 500);
     for (uint32_t node = 1; node < 4; node++) {
@@ -316,10 +314,10 @@ Test(byzantine, a_primary_that_divides_the_backups_commits_nothing) {
     struct cluster *const c = begin(&m, 52);
     cluster_run_ms(c, 300);
     uint64_t const committed = cluster_committed(c, 1);
-    meddle(&m, &(struct meddler_rule){MEDDLING_REWRITE, 0, 2, MESSAGE_PRE_PREPARE, ALWAYS, later,
-                                      0});
-    meddle(&m, &(struct meddler_rule){MEDDLING_REWRITE, 0, 3, MESSAGE_PRE_PREPARE, ALWAYS, later,
-                                      0});
+    meddle(&m,
+           &(struct meddler_rule){MEDDLING_REWRITE, 0, 2, MESSAGE_PRE_PREPARE, ALWAYS, later, 0});
+    meddle(&m,
+           &(struct meddler_rule){MEDDLING_REWRITE, 0, 3, MESSAGE_PRE_PREPARE, ALWAYS, later, 0});
     uint32_t const request = cluster_submit(c, "kv.put x 1");
     c->requests[request].abandoned = true;
     cluster_run_ms(c, 5000);
@@ -346,8 +344,7 @@ static struct prepare_parts parts_of(const struct prepare *prepare) {
                                   .nonce_hash = prepare->nonce_hash};
 }
 
-static bool another_digest_first(struct cluster *c, const struct frame *frame,
-                                 struct buffer *out) {
+static bool another_digest_first(struct cluster *c, const struct frame *frame, struct buffer *out) {
     struct prepare const prepare = decode_prepare(c, frame);
     struct prepare_parts parts = parts_of(&prepare);
     parts.pre_prepare_digest.bytes[0] ^= 1;
@@ -359,8 +356,7 @@ static bool another_digest_first(struct cluster *c, const struct frame *frame,
     return true;
 }
 
-static bool another_digest_after(struct cluster *c, const struct frame *frame,
-                                 struct buffer *out) {
+static bool another_digest_after(struct cluster *c, const struct frame *frame, struct buffer *out) {
     struct prepare const prepare = decode_prepare(c, frame);
     struct prepare_parts parts = parts_of(&prepare);
     cluster_forge(c, frame->from, frame->to, MESSAGE_PREPARE, frame->payload);
@@ -383,8 +379,8 @@ static bool another_commitment_after(struct cluster *c, const struct frame *fram
 static void convicted(uint64_t seed, frame_rewriter lie) {
     struct meddler m;
     struct cluster *const c = begin(&m, seed);
-    meddle(&m, &(struct meddler_rule){MEDDLING_REWRITE, 3, ANYBODY, MESSAGE_PREPARE, ALWAYS, lie,
-                                      0});
+    meddle(&m,
+           &(struct meddler_rule){MEDDLING_REWRITE, 3, ANYBODY, MESSAGE_PREPARE, ALWAYS, lie, 0});
     put_some(c, 5);
     cluster_run_until_done(c, 500);
     for (uint32_t node = 0; node < 3; node++) {

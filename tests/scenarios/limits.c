@@ -107,11 +107,9 @@ Test(limits, an_absurd_first_index_is_refused) {
 
 Test(limits, a_strangers_request_is_refused) {
     struct cluster *const c = cluster_new(&(struct cluster_options){.seed = 5});
-    uint32_t const request =
-        cluster_prepare_order(c, 0,
-                              &(struct order){.author = &c->consortium.stranger,
-                                              .call_count = 1,
-                                              .calls = &one_call});
+    uint32_t const request = cluster_prepare_order(
+        c, 0,
+        &(struct order){.author = &c->consortium.stranger, .call_count = 1, .calls = &one_call});
     cluster_send_request(c, request, 0);
     cluster_run_ms(c, 20);
     cr_assert(c->requests[request].reject == REJECT_AUTHOR);
@@ -187,8 +185,7 @@ Test(limits, one_late_checkpoint_holds_up_nobody_else) {
 
 /* Statements for batches far ahead take no memory and no time. */
 Test(limits, statements_far_ahead_are_ignored) {
-    struct cluster *const c =
-        cluster_new(&(struct cluster_options){.seed = 9, .puppets = 1u << 3});
+    struct cluster *const c = cluster_new(&(struct cluster_options){.seed = 9, .puppets = 1u << 3});
     struct digest const digest = {{1}};
     struct nonce const nonce = {{2}};
     put_some(c, 2);
@@ -198,11 +195,10 @@ Test(limits, statements_far_ahead_are_ignored) {
         struct buffer commit;
         buffer_init(&prepare, STATEMENT_SIZE_MAX);
         buffer_init(&commit, STATEMENT_SIZE_MAX);
-        puppet_prepare(&prepare, c,
-                       &(struct prepare_parts){.replica = 3,
-                                               .seq = seq,
-                                               .pre_prepare_digest = digest,
-                                               .nonce_hash = digest});
+        puppet_prepare(
+            &prepare, c,
+            &(struct prepare_parts){
+                .replica = 3, .seq = seq, .pre_prepare_digest = digest, .nonce_hash = digest});
         puppet_commit(&commit, 3, seq, &nonce);
         for (uint32_t node = 0; node < 3; node++) {
             cluster_forge(c, 3, node, MESSAGE_PREPARE, buffer_span(&prepare));
@@ -287,6 +283,54 @@ static void overfull(uint64_t seed, uint32_t count, uint32_t call_count, const c
         cr_assert(c->nodes[node].last_rule == RULE_TX_COUNT, "%s",
                   rule_name(c->nodes[node].last_rule));
     }
+    cluster_end(c);
+}
+
+/* Requests that nobody has are fetched from the primary that names them, but not without end. */
+Test(limits, what_a_primary_names_is_kept_within_bounds) {
+    struct meddler m;
+    const char *calls[CALLS_MAX];
+    char *const call = calloc(1, VALUE_SIZE_MAX);
+    struct cluster *const c = cluster_new(
+        &(struct cluster_options){.seed = 13, .pipeline = 1, .pool_size_max = (size_t)1 << 20});
+    cr_assert(call != NULL);
+    memset(call, 'x', VALUE_SIZE_MAX - 1);
+    memcpy(call, "kv.put a ", 9);
+    for (uint32_t i = 0; i < 31; i++) {
+        calls[i] = call;
+    }
+    put_some(c, 2);
+    cluster_run_until_done(c, 500);
+    meddler_attach(&m, c);
+    named_first = c->request_count;
+    named_count = 24;
+    for (uint32_t i = 0; i < named_count; i++) {
+        uint32_t const request =
+            cluster_prepare_order(c, i % 3, &(struct order){.call_count = 31, .calls = calls});
+        c->requests[request].abandoned = true;
+    }
+    meddle(&m, &(struct meddler_rule){MEDDLING_REWRITE, 0, ANYBODY, MESSAGE_PRE_PREPARE, ALWAYS,
+                                      name_many, 0});
+    uint32_t const trigger = cluster_submit(c, one_call);
+    c->requests[trigger].abandoned = true;
+    cluster_run_ms(c, 20);
+    for (uint32_t i = 0; i < named_count; i++) {
+        struct requests_message const one = {.count = 1,
+                                             .requests = &c->requests[named_first + i].bytes};
+        struct buffer payload;
+        buffer_init(&payload, FRAME_SIZE_MAX);
+        cr_assert(requests_message_encode(&payload, &one));
+        for (uint32_t node = 1; node < 4; node++) {
+            cluster_forge(c, 0, node, MESSAGE_REQUESTS, buffer_span(&payload));
+        }
+        buffer_free(&payload);
+    }
+    cluster_run_ms(c, 100);
+    for (uint32_t node = 1; node < 4; node++) {
+        cr_assert(cluster_status(c, node).pool_requests <= 8, "%llu",
+                  (unsigned long long)cluster_status(c, node).pool_requests);
+    }
+    free(call);
     cluster_end(c);
 }
 

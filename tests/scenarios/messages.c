@@ -58,8 +58,8 @@ Test(messages, the_second_pre_prepare_before_the_first) {
 }
 
 Test(messages, everything_comes_twice) {
-    static const enum message_kind kinds[] = {MESSAGE_PRE_PREPARE, MESSAGE_PREPARE,
-                                              MESSAGE_COMMIT, MESSAGE_STATUS};
+    static const enum message_kind kinds[] = {MESSAGE_PRE_PREPARE, MESSAGE_PREPARE, MESSAGE_COMMIT,
+                                              MESSAGE_STATUS};
     struct meddler m;
     struct cluster *const c = begin(&m, 3);
     for (unsigned i = 0; i < 4; i++) {
@@ -76,21 +76,19 @@ Test(messages, everything_comes_twice) {
 
 /* Each kind of message lost once, to each of the others, with one replica down: all are needed. */
 Test(messages, each_kind_lost_once_is_said_again) {
-    static const enum message_kind kinds[] = {MESSAGE_PRE_PREPARE, MESSAGE_PREPARE,
-                                              MESSAGE_COMMIT};
+    static const enum message_kind kinds[] = {MESSAGE_PRE_PREPARE, MESSAGE_PREPARE, MESSAGE_COMMIT};
     for (uint32_t from = 0; from < 3; from++) {
         for (uint32_t to = 0; to < 3; to++) {
             for (unsigned kind = 0; kind < 3 && from != to; kind++) {
                 struct meddler m;
                 struct cluster *const c = begin(&m, 4);
                 cluster_crash(c, 3);
-                const struct meddler_rule *const rule =
-                    meddle(&m, &(struct meddler_rule){MEDDLING_DROP, from, to, kinds[kind], 1,
-                                                      NULL, 0});
+                const struct meddler_rule *const rule = meddle(
+                    &m, &(struct meddler_rule){MEDDLING_DROP, from, to, kinds[kind], 1, NULL, 0});
                 cluster_submit(c, "kv.put a 1");
                 cluster_run_until_done(c, 3000);
-                bool const is_sent = from == 0 ? kinds[kind] != MESSAGE_PREPARE
-                                               : kinds[kind] != MESSAGE_PRE_PREPARE;
+                bool const is_sent =
+                    from == 0 ? kinds[kind] != MESSAGE_PREPARE : kinds[kind] != MESSAGE_PRE_PREPARE;
                 cr_assert(rule->applied == (is_sent ? 1 : 0));
                 cluster_run_until_level(c, 3000);
                 cluster_start(c, 3);
@@ -160,8 +158,8 @@ Test(messages, hundreds_of_missing_requests_are_fetched) {
     struct meddler m;
     struct cluster *const c = begin(&m, 8);
     const char *const call = "kv.put a 1";
-    meddle(&m, &(struct meddler_rule){MEDDLING_HOLD, 0, ANYBODY, MESSAGE_PRE_PREPARE, ALWAYS, NULL,
-                                      0});
+    meddle(&m,
+           &(struct meddler_rule){MEDDLING_HOLD, 0, ANYBODY, MESSAGE_PRE_PREPARE, ALWAYS, NULL, 0});
     for (uint32_t i = 0; i < 900; i++) {
         uint32_t const request =
             cluster_prepare_order(c, i % 3, &(struct order){.call_count = 1, .calls = &call});

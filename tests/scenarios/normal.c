@@ -83,8 +83,7 @@ Test(normal, an_idle_primary_writes_one_batch_of_evidence_and_is_quiet) {
 }
 
 Test(normal, a_request_sent_twice_is_executed_once_and_answered_twice) {
-    struct cluster *const c =
-        cluster_new(&(struct cluster_options){.seed = 5, .no_retries = true});
+    struct cluster *const c = cluster_new(&(struct cluster_options){.seed = 5, .no_retries = true});
     uint32_t const put = cluster_submit(c, "kv.put a 1");
     for (uint32_t node = 0; node < 4; node++) {
         cluster_send_request(c, put, node);
@@ -117,8 +116,7 @@ Test(normal, a_receipt_that_nobody_knows_is_refused) {
         cluster_prepare_order(c, 0, &(struct order){.call_count = 1, .calls = &call});
     cluster_query_receipt(c, unsent, 2);
     cluster_run_ms(c, 20);
-    cr_assert(c->requests[unsent].rejects == 1 &&
-              c->requests[unsent].reject == REJECT_UNKNOWN);
+    cr_assert(c->requests[unsent].rejects == 1 && c->requests[unsent].reject == REJECT_UNKNOWN);
     cluster_end(c);
 }
 
@@ -150,8 +148,7 @@ Test(normal, checkpoints_follow_one_another) {
     cluster_run_until_done(c, 500);
     cluster_run_ms(c, 500);
     for (uint32_t node = 0; node < 4; node++) {
-        cr_assert(c->nodes[node].disk.store.seq >= 45 &&
-                  c->nodes[node].disk.store.seq % 9 == 0);
+        cr_assert(c->nodes[node].disk.store.seq >= 45 && c->nodes[node].disk.store.seq % 9 == 0);
     }
     cluster_end(c);
 }

@@ -147,8 +147,7 @@ void cluster_forge(struct cluster *cluster, uint32_t from, uint32_t to, enum mes
 void transmit(struct cluster *cluster, uint32_t from, uint32_t to, enum message_kind kind,
               struct span payload) {
     struct network *const network = &cluster->network;
-    struct frame const frame = {
-        .from = from, .to = to, .kind = (uint8_t)kind, .payload = payload};
+    struct frame const frame = {.from = from, .to = to, .kind = (uint8_t)kind, .payload = payload};
     cluster->nodes[from].sent[kind]++;
     if (cluster->filter != NULL && !cluster->filter(cluster->filter_context, cluster, &frame)) {
         return;
@@ -163,8 +162,8 @@ void transmit(struct cluster *cluster, uint32_t from, uint32_t to, enum message_
     }
 }
 
-void send_to_client(struct cluster *cluster, uint32_t node, uint64_t origin,
-                    enum message_kind kind, struct span payload) {
+void send_to_client(struct cluster *cluster, uint32_t node, uint64_t origin, enum message_kind kind,
+                    struct span payload) {
     uint64_t const delay = prng_between(&cluster->prng, 100, 400);
     cluster_schedule(cluster, &(struct sim_event){.at_us = cluster->now_us + delay,
                                                   .kind = SIM_TO_CLIENT,
@@ -283,8 +282,8 @@ static void checkpoint_begin(struct cluster *cluster, uint32_t node) {
     }
     at->cut_waits = false;
     at->cut_runs = true;
-    uint64_t const takes = prng_between(&cluster->prng, cluster->checkpoint_us / 2,
-                                        cluster->checkpoint_us);
+    uint64_t const takes =
+        prng_between(&cluster->prng, cluster->checkpoint_us / 2, cluster->checkpoint_us);
     cluster_schedule(cluster, &(struct sim_event){.at_us = cluster->now_us + takes,
                                                   .kind = SIM_CHECKPOINT,
                                                   .node = node,
@@ -296,20 +295,18 @@ static void verify_later(struct cluster *cluster, uint32_t node, const struct ef
     for (uint32_t i = 0; i < effect->verify.count; i++) {
         good = check_holds(cluster, &effect->verify.checks[i]) && good;
     }
-    cluster_schedule(cluster,
-                     &(struct sim_event){.at_us = cluster->now_us +
-                                                  prng_between(&cluster->prng, 100, 1000),
-                                         .kind = SIM_VERIFIED,
-                                         .node = node,
-                                         .incarnation = cluster->nodes[node].incarnation,
-                                         .number = effect->verify.token,
-                                         .good = good});
+    cluster_schedule(cluster, &(struct sim_event){.at_us = cluster->now_us +
+                                                           prng_between(&cluster->prng, 100, 1000),
+                                                  .kind = SIM_VERIFIED,
+                                                  .node = node,
+                                                  .incarnation = cluster->nodes[node].incarnation,
+                                                  .number = effect->verify.token,
+                                                  .good = good});
 }
 
 static void write_append(struct cluster *cluster, uint32_t node, const struct effect *effect) {
     struct entry const entry = {.kind = effect->append.entry.kind,
-                                .payload =
-                                    cluster_keep(cluster, effect->append.entry.payload)};
+                                .payload = cluster_keep(cluster, effect->append.entry.payload)};
     cluster->nodes[node].disk_position = effect->append.position;
     disk_write(cluster, node,
                &(struct disk_op){
@@ -609,16 +606,15 @@ struct cluster *cluster_new(const struct cluster_options *options) {
     CHECK(cluster->node_count <= CLUSTER_NODES_MAX);
     prng_init(&cluster->prng, options->seed);
     arena_init(&cluster->arena, ARENA_BUDGET);
-    consortium_found(&cluster->consortium, &(struct consortium_options){
-                                               .replica_count = cluster->node_count,
-                                               .pipeline = options->pipeline,
-                                               .checkpoint_interval =
-                                                   options->checkpoint_interval == 0
-                                                       ? 9
-                                                       : options->checkpoint_interval,
-                                               .window = options->window,
-                                               .batch_calls_max = options->batch_calls_max,
-                                           });
+    consortium_found(&cluster->consortium,
+                     &(struct consortium_options){
+                         .replica_count = cluster->node_count,
+                         .pipeline = options->pipeline,
+                         .checkpoint_interval =
+                             options->checkpoint_interval == 0 ? 9 : options->checkpoint_interval,
+                         .window = options->window,
+                         .batch_calls_max = options->batch_calls_max,
+                     });
     cluster->configuration = &cluster->consortium.configuration;
     cluster->network.delay_us_min = 50;
     cluster->network.delay_us_max = 500;

@@ -283,8 +283,7 @@ uint32_t cluster_submit(struct cluster *cluster, const char *call);
 /* The same with all choices: order->number 0 makes one up; order->author chooses the client. */
 uint32_t cluster_submit_order(struct cluster *cluster, uint32_t client, const struct order *order);
 /* Make it, but send nothing. */
-uint32_t cluster_prepare_order(struct cluster *cluster, uint32_t client,
-                               const struct order *order);
+uint32_t cluster_prepare_order(struct cluster *cluster, uint32_t client, const struct order *order);
 /* Send it, again perhaps, to one replica. */
 void cluster_send_request(struct cluster *cluster, uint32_t request, uint32_t node);
 void cluster_query_receipt(struct cluster *cluster, uint32_t request, uint32_t node);
@@ -334,8 +333,8 @@ void node_take_client_frame(struct cluster *cluster, uint32_t node, uint32_t cli
 void node_recover(struct cluster *cluster, uint32_t node);
 void node_release(struct node *node);
 bool check_holds(struct cluster *cluster, const struct sign_check *check);
-void send_to_client(struct cluster *cluster, uint32_t node, uint64_t origin,
-                    enum message_kind kind, struct span payload);
+void send_to_client(struct cluster *cluster, uint32_t node, uint64_t origin, enum message_kind kind,
+                    struct span payload);
 void transmit(struct cluster *cluster, uint32_t from, uint32_t to, enum message_kind kind,
               struct span payload);
 

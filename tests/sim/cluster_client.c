@@ -28,12 +28,11 @@ uint32_t cluster_prepare_order(struct cluster *cluster, uint32_t client,
     }
     buffer_init(&encoded, REQUEST_SIZE_MAX);
     order_encode(&encoded, &cluster->consortium, &made);
-    list_reserve(&cluster->requests, cluster->request_count, &capacity,
-                 sizeof *cluster->requests);
+    list_reserve(&cluster->requests, cluster->request_count, &capacity, sizeof *cluster->requests);
     cluster->request_capacity = (uint32_t)capacity;
     struct client_request *const request = &cluster->requests[cluster->request_count];
-    *request = (struct client_request){
-        .client = client, .bytes = cluster_keep(cluster, buffer_span(&encoded))};
+    *request = (struct client_request){.client = client,
+                                       .bytes = cluster_keep(cluster, buffer_span(&encoded))};
     CHECK(request_decode(&request->request, &cluster->arena, &cluster->configuration->service,
                          request->bytes) == CODEC_OK);
     request->id = request->request.id;
@@ -87,8 +86,7 @@ void client_retry(struct cluster *cluster, uint32_t request) {
     }
 }
 
-uint32_t cluster_submit_order(struct cluster *cluster, uint32_t client,
-                              const struct order *order) {
+uint32_t cluster_submit_order(struct cluster *cluster, uint32_t client, const struct order *order) {
     uint32_t const request = cluster_prepare_order(cluster, client, order);
     send_to_all(cluster, request);
     return request;
@@ -157,8 +155,8 @@ static bool receipt_of_call(struct cluster *cluster, const struct client_request
     buffer_init(&receipt, RECEIPT_SIZE_MAX);
     arena_init(&arena, 4 * (size_t)RECEIPT_SIZE_MAX);
     bool holds = receipt_build(&receipt, &parts) &&
-                 receipt_verify(&verified, &cluster->receipt_memory, &arena,
-                                cluster->configuration, buffer_span(&receipt)) == RECEIPT_VALID;
+                 receipt_verify(&verified, &cluster->receipt_memory, &arena, cluster->configuration,
+                                buffer_span(&receipt)) == RECEIPT_VALID;
     if (holds && cluster->receipts_verified++ % 16 == 0) {
         holds = second_verifier_accepts(cluster->configuration, buffer_span(&receipt));
     }
@@ -186,10 +184,9 @@ static bool receipts_hold(struct cluster *cluster, const struct client_request *
                  pre_prepare_decode(&body, &arena, decoded.pre_prepare) == CODEC_OK &&
                  receipt_calls_tree(&calls_tree, &request->request);
     for (uint32_t i = 0; holds && i < count; i++) {
-        struct digest const outcome = hash_labelled(
-            LABEL_OUTCOME, &cluster->configuration->service, result->outcomes[i]);
-        leaves[i] =
-            batch_leaf(&request->request.digest, i, result->first_index + i, &outcome);
+        struct digest const outcome =
+            hash_labelled(LABEL_OUTCOME, &cluster->configuration->service, result->outcomes[i]);
+        leaves[i] = batch_leaf(&request->request.digest, i, result->first_index + i, &outcome);
     }
     holds = holds && merkle_range_root(&root, paths, path_counts, leaves, result->leaf, count,
                                        body.tx_count, result->flanks, result->flank_count);

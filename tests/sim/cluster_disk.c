@@ -43,13 +43,11 @@ static void sync_begin(struct cluster *cluster, uint32_t node) {
         return;
     }
     disk->syncing = disk->op_count;
-    uint64_t const takes =
-        prng_between(&cluster->prng, cluster->sync_us_min, cluster->sync_us_max);
+    uint64_t const takes = prng_between(&cluster->prng, cluster->sync_us_min, cluster->sync_us_max);
     cluster_schedule(cluster, &(struct sim_event){.at_us = cluster->now_us + takes,
                                                   .kind = SIM_SYNCED,
                                                   .node = node,
-                                                  .incarnation =
-                                                      cluster->nodes[node].incarnation});
+                                                  .incarnation = cluster->nodes[node].incarnation});
 }
 
 void disk_write(struct cluster *cluster, uint32_t node, const struct disk_op *op) {

@@ -254,8 +254,8 @@ void cluster_start(struct cluster *cluster, uint32_t number) {
     node->judged_entries = 1;
     node->tick_us = cluster->now_us;
     cluster_trace(cluster, "%u starts: executed %llu, committed %llu, %s", number,
-                  (unsigned long long)status.executed_seq,
-                  (unsigned long long)status.committed_seq, guard_text(status.guard));
+                  (unsigned long long)status.executed_seq, (unsigned long long)status.committed_seq,
+                  guard_text(status.guard));
     for (uint32_t other = 0; other < cluster->node_count; other++) {
         struct event event = {.kind = EVENT_PEER_UP, .peer = number};
         if (other != number && cluster->nodes[other].up && !cluster->nodes[other].puppet) {
@@ -302,8 +302,7 @@ void node_take_frame(struct cluster *cluster, uint32_t number, uint32_t from, ui
     if (result == CODEC_OVERSIZE && payload.size > message_size_max(kind)) {
         return;
     }
-    if (result == CODEC_OK &&
-        (!message.signed_statement || check_holds(cluster, &message.check))) {
+    if (result == CODEC_OK && (!message.signed_statement || check_holds(cluster, &message.check))) {
         cluster_trace(cluster, "%u -> %u  %u  %zu bytes", from, number, kind, payload.size);
         struct event event = {.kind = EVENT_MESSAGE, .message = &message};
         if (message.kind == MESSAGE_REQUESTS) {
@@ -352,8 +351,8 @@ static void take_client_request(struct cluster *cluster, uint32_t number, uint32
     }
 }
 
-void node_take_client_frame(struct cluster *cluster, uint32_t number, uint32_t client,
-                            uint8_t kind, struct span payload) {
+void node_take_client_frame(struct cluster *cluster, uint32_t number, uint32_t client, uint8_t kind,
+                            struct span payload) {
     struct arena arena;
     struct event event = {.kind = EVENT_RECEIPT_QUERY, .receipt_query = {.origin = client + 1}};
     cluster_trace(cluster, "client %u -> %u  %u", client, number, kind);
@@ -361,8 +360,7 @@ void node_take_client_frame(struct cluster *cluster, uint32_t number, uint32_t c
     if (kind == MESSAGE_REQUEST) {
         take_client_request(cluster, number, client, &arena, payload);
     } else if (kind == MESSAGE_RECEIPT_QUERY &&
-               receipt_query_decode(&event.receipt_query.request_id, &arena, payload) ==
-                   CODEC_OK) {
+               receipt_query_decode(&event.receipt_query.request_id, &arena, payload) == CODEC_OK) {
         node_step(cluster, number, &event);
     }
     arena_free(&arena);

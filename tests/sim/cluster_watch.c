@@ -16,42 +16,7 @@ static void judge_seq(const struct cluster *cluster, uint64_t seq) {
     }
 }
 
-/* ---- single vote ---- */
-
-static void judge_vote(struct cluster *cluster, uint32_t node, struct digest *seen, uint64_t seq,
-                       struct span statement) {
-    judge_seq(cluster, seq);
-    struct digest const digest = hash_bytes(statement);
-    if (!digest_equal(&seen[seq], &no_digest) && !digest_equal(&seen[seq], &digest)) {
-        cluster_fail(cluster, "node %u signed two statements for batch %llu", node,
-                     (unsigned long long)seq);
-    }
-    seen[seq] = digest;
-}
-
-static void watch_pre_prepare(struct cluster *cluster, uint32_t node, struct arena *arena,
-                              struct span payload) {
-    struct pre_prepare_message message;
-    struct pre_prepare body;
-    if (pre_prepare_message_decode(&message, arena, payload) != CODEC_OK ||
-        pre_prepare_decode(&body, arena, message.statement.body) != CODEC_OK) {
-        cluster_fail(cluster, "node %u sent a pre-prepare that does not decode", node);
-    }
-    judge_vote(cluster, node, cluster->nodes[node].pre_prepares, body.seq, payload);
-}
-
-static void watch_prepare(struct cluster *cluster, uint32_t node, struct arena *arena,
-                          struct span payload) {
-    struct signed_body statement;
-    struct prepare body;
-    if (signed_decode(&statement, arena, payload, STATEMENT_SIZE_MAX) != CODEC_OK ||
-        prepare_decode(&body, arena, statement.body) != CODEC_OK || body.replica != node) {
-        cluster_fail(cluster, "node %u sent a prepare that does not decode", node);
-    }
-    judge_vote(cluster, node, cluster->nodes[node].prepares, body.seq, payload);
-}
-
-/* ---- nonces: only for what the disk holds ---- */
+/* ---- the disk as it is at this instant ---- */
 
 /* Does the durable ledger hold the whole batch `seq` with this pre-prepare? */
 static bool ledger_holds(const struct cluster *cluster, uint32_t node, uint64_t seq,
@@ -74,8 +39,8 @@ static bool ledger_holds(const struct cluster *cluster, uint32_t node, uint64_t 
                   CODEC_OK);
             CHECK(pre_prepare_decode(&body, &arena, statement.body) == CODEC_OK);
             struct digest const digest =
-                hash_statement(LABEL_PRE_PREPARE, &cluster->configuration->service,
-                               statement.body, &statement.signature);
+                hash_statement(LABEL_PRE_PREPARE, &cluster->configuration->service, statement.body,
+                               &statement.signature);
             bool const is_whole = calls == body.tx_count;
             calls = 0;
             if (body.seq == seq) {
@@ -90,6 +55,58 @@ static bool ledger_holds(const struct cluster *cluster, uint32_t node, uint64_t 
     }
     return false;
 }
+
+/* ---- single vote ---- */
+
+/*
+ * One statement for one batch; and as long as there are no view changes, none leaves before the
+ * ledger through its batch is durable.
+ */
+static void judge_vote(struct cluster *cluster, uint32_t node, struct digest *seen, uint64_t seq,
+                       struct span statement, const struct digest *pre_prepare) {
+    judge_seq(cluster, seq);
+    struct digest const digest = hash_bytes(statement);
+    if (digest_equal(&seen[seq], &digest)) {
+        return; /* said before, and judged then */
+    }
+    if (!digest_equal(&seen[seq], &no_digest)) {
+        cluster_fail(cluster, "node %u signed two statements for batch %llu", node,
+                     (unsigned long long)seq);
+    }
+    seen[seq] = digest;
+    if (!ledger_holds(cluster, node, seq, pre_prepare)) {
+        cluster_fail(cluster, "node %u signed batch %llu, which may be lost", node,
+                     (unsigned long long)seq);
+    }
+}
+
+static void watch_pre_prepare(struct cluster *cluster, uint32_t node, struct arena *arena,
+                              struct span payload) {
+    struct pre_prepare_message message;
+    struct pre_prepare body;
+    if (pre_prepare_message_decode(&message, arena, payload) != CODEC_OK ||
+        pre_prepare_decode(&body, arena, message.statement.body) != CODEC_OK) {
+        cluster_fail(cluster, "node %u sent a pre-prepare that does not decode", node);
+    }
+    struct digest const digest =
+        hash_statement(LABEL_PRE_PREPARE, &cluster->configuration->service, message.statement.body,
+                       &message.statement.signature);
+    judge_vote(cluster, node, cluster->nodes[node].pre_prepares, body.seq, payload, &digest);
+}
+
+static void watch_prepare(struct cluster *cluster, uint32_t node, struct arena *arena,
+                          struct span payload) {
+    struct signed_body statement;
+    struct prepare body;
+    if (signed_decode(&statement, arena, payload, STATEMENT_SIZE_MAX) != CODEC_OK ||
+        prepare_decode(&body, arena, statement.body) != CODEC_OK || body.replica != node) {
+        cluster_fail(cluster, "node %u sent a prepare that does not decode", node);
+    }
+    judge_vote(cluster, node, cluster->nodes[node].prepares, body.seq, payload,
+               &body.pre_prepare_digest);
+}
+
+/* ---- nonces: only for what the disk holds ---- */
 
 static bool certificate_holds(struct cluster *cluster, const struct journal_record *record) {
     uint32_t at = 0;
@@ -154,8 +171,9 @@ static void watch_nonce(struct cluster *cluster, uint32_t node, uint64_t seq,
     }
     *seen = *nonce;
     if (!journal_holds(cluster, node, seq, &pre_prepare)) {
-        cluster_fail(cluster, "node %u revealed its nonce for batch %llu before its journal says so",
-                     node, (unsigned long long)seq);
+        cluster_fail(cluster,
+                     "node %u revealed its nonce for batch %llu before its journal says so", node,
+                     (unsigned long long)seq);
     }
     if (!ledger_holds(cluster, node, seq, &pre_prepare)) {
         cluster_fail(cluster, "node %u revealed its nonce for batch %llu, which may be lost", node,
