@@ -71,7 +71,7 @@
 
 /* Wire. A frame is length-prefixed; clients may send requests and little else. */
 #define FRAME_FROM_CLIENT_SIZE_MAX (REQUEST_SIZE_MAX + 4096u)
-#define FRAME_SIZE_MAX (16u << 20)
+#define FRAME_SIZE_MAX (20u << 20)
 
 /* Links (host/link.h). A group is all links of one purpose: peers, or clients. */
 #define CONNECTIONS_PEERS_MAX (4u * REPLICAS_MAX)

@@ -12,9 +12,9 @@
 #include "client/founding_kit.h"
 #include "client/view.h"
 #include "host/address.h"
-#include "host/certificate.h"
 #include "host/file.h"
 #include "host/key_file.h"
+#include "host/tls_certificate.h"
 
 enum {
     OPTION_NAME = OPTION_FIRST_OWN,
@@ -162,7 +162,8 @@ static int fill_endorsement(struct endorsement *out, const char *const *values,
         address_parse(&address, values[OPTION_CLIENT_ADDRESS], problem) != 0) {
         return -1;
     }
-    return certificate_digest_of_file(&out->tls_digest, values[OPTION_TLS_CERTIFICATE], problem);
+    return tls_certificate_digest_of_file(&out->tls_digest, values[OPTION_TLS_CERTIFICATE],
+                                          problem);
 }
 
 static int endorse(const char *const *values, struct problem *problem) {

@@ -10,10 +10,10 @@
 
 #include "client/founding_kit.h"
 #include "client/sandbox.h"
-#include "host/certificate.h"
 #include "host/file.h"
 #include "host/genesis_file.h"
 #include "host/key_file.h"
+#include "host/tls_certificate.h"
 
 #define MEMBER_NAME_SIZE 16u
 #define YAML_SIZE_MAX 4096u
@@ -70,9 +70,9 @@ static int make_replica_keys(struct making *making, uint32_t replica,
         return -1;
     }
     (void)snprintf(key, sizeof key, "%s", making_path(making, "replica-%u/tls.key", replica));
-    struct certificate_paths const paths = {
+    struct tls_certificate_paths const paths = {
         .key = key, .certificate = making_path(making, "replica-%u/tls.crt", replica)};
-    return certificate_generate(&endorsement->tls_digest, &paths, name, problem);
+    return tls_certificate_generate(&endorsement->tls_digest, &paths, name, problem);
 }
 
 static int write_yaml(struct making *making, uint32_t replica, const char *peer, const char *client,

@@ -12,7 +12,7 @@
 
 #include "base/check.h"
 #include "base/limits.h"
-#include "host/certificate_internal.h"
+#include "host/tls_certificate_internal.h"
 
 #define RECORD_HEADER_SIZE 5u
 #define RECORD_TYPE_MIN 20u /* change_cipher_spec */
@@ -77,10 +77,10 @@ static void restrict_protocol(mbedtls_ssl_config *config) {
     mbedtls_ssl_conf_renegotiation(config, MBEDTLS_SSL_RENEGOTIATION_DISABLED);
     mbedtls_ssl_conf_legacy_renegotiation(config, MBEDTLS_SSL_LEGACY_BREAK_HANDSHAKE);
     mbedtls_ssl_conf_extended_master_secret(config, MBEDTLS_SSL_EXTENDED_MS_ENABLED);
-    mbedtls_ssl_conf_rng(config, certificate_random, NULL);
+    mbedtls_ssl_conf_rng(config, tls_certificate_random, NULL);
 }
 
-static int configure(struct tls_context *context, struct certificate *certificate) {
+static int configure(struct tls_context *context, struct tls_certificate *certificate) {
     bool const dials = role_dials(context->role);
     mbedtls_ssl_config *const config = &context->config;
     int error =
@@ -172,10 +172,10 @@ static int verify(void *argument, mbedtls_x509_crt *chain, int depth, uint32_t *
     if (depth != 0 || chain->next != NULL) {
         return refuse(session, flags, "the other end shows a chain of certificates, not one");
     }
-    if (!certificate_key_is_p256(&chain->pk)) {
+    if (!tls_certificate_key_is_p256(&chain->pk)) {
         return refuse(session, flags, "the other end's certificate is not of an ECDSA P-256 key");
     }
-    struct digest const digest = certificate_chain_digest(chain);
+    struct digest const digest = tls_certificate_chain_digest(chain);
     if (role_dials(session->context->role)) {
         if (!digest_equal(&digest, &session->context->pins[session->expected])) {
             char text[TLS_REASON_SIZE];

@@ -14,7 +14,7 @@
 #define ONUS_HOST_TLS_H
 
 #include "base/problem.h"
-#include "host/certificate.h"
+#include "host/tls_certificate.h"
 
 #define TLS_REASON_SIZE 160u
 #define TLS_PEER_ANONYMOUS UINT32_MAX
@@ -31,9 +31,9 @@ struct tls_session;
 
 struct tls_context_options {
     enum tls_role role;
-    struct certificate *certificate; /* our own, only read; NULL for TLS_CLIENT_DIAL */
-    const struct digest *pins;       /* of replica 0, 1, … (copied); unused: CLIENT_ACCEPT */
-    uint32_t pin_count;              /* at most REPLICAS_MAX */
+    struct tls_certificate *certificate; /* our own, only read; NULL for TLS_CLIENT_DIAL */
+    const struct digest *pins;           /* of replica 0, 1, … (copied); unused: CLIENT_ACCEPT */
+    uint32_t pin_count;                  /* at most REPLICAS_MAX */
 };
 
 /* Returns: NULL with a problem when memory or mbedTLS fails. */

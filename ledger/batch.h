@@ -14,6 +14,9 @@
 /* Bytes of one batch: its soft limit, one request beyond it, evidence and statements. */
 #define BATCH_SIZE_MAX (BATCH_SIZE_SOFT_MAX + ENTRY_SIZE_MAX + EVIDENCE_SIZE_MAX + 65536u)
 
+static_assert(FRAME_SIZE_MAX >= BATCH_SIZE_MAX + (BATCH_CALLS_MAX + 2u) * 16u + 4096u,
+              "a whole batch fits into one range message");
+
 struct batch_entry {
     enum entry_kind kind;
     size_t offset;

@@ -18,8 +18,7 @@ enum codec_result journal_record_decode(struct journal_record *out, struct arena
     }
     const Onus__Pb__JournalRecord *const in = unpacked.message;
     enum codec_result result = CODEC_OK;
-    /* No signers: the record that engages the amnesia guard, which stands on no certificate. */
-    struct bounds const signer_bounds = {0, REPLICAS_MAX - 1};
+    struct bounds const signer_bounds = {1, REPLICAS_MAX - 1};
     uint32_t hash_count = 0;
     field_take_number(&result, &out->config, in->config);
     field_take_number(&result, &out->view, in->view);

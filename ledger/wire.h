@@ -13,7 +13,7 @@
 /* How many digests one message may ask for or name, and how many entries a range may hold. */
 #define WIRE_DIGESTS_MAX BATCH_CALLS_MAX
 #define WIRE_REQUESTS_MAX 256u
-#define WIRE_ENTRIES_MAX 4096u
+#define WIRE_ENTRIES_MAX (BATCH_CALLS_MAX + 2u) /* a whole batch always fits */
 #define WIRE_RESULTS_MAX BATCH_CALLS_MAX
 #define STATUS_ERROR_SIZE_MAX 256u
 

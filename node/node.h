@@ -42,7 +42,7 @@ struct identity {
     struct public_key key;
     struct secret_key signing_key;
     struct prf_secret nonce_secret;
-    struct certificate *certificate;
+    struct tls_certificate *certificate;
     struct tls_context *tls_dial;   /* we call a peer */
     struct tls_context *tls_peer;   /* a peer calls us */
     struct tls_context *tls_client; /* a client calls us */

@@ -22,7 +22,7 @@ static int check_endorsement(const struct identity *identity, const struct node_
                            "that key, or correct `replica`",
                            config->signing_key, config->replica);
     }
-    struct digest const digest = certificate_digest(identity->certificate);
+    struct digest const digest = tls_certificate_digest(identity->certificate);
     if (!digest_equal(&endorsed->tls_digest, &digest)) {
         return problem_set(problem, EXIT_ERROR,
                            "%s: its key is not the TLS key that genesis endorses for replica %u; "
@@ -62,13 +62,13 @@ int identity_load_genesis(struct identity *identity, const struct node_config *c
 
 int identity_load_keys(struct identity *identity, const struct node_config *config,
                        struct problem *problem) {
-    struct certificate_paths const paths = {.certificate = config->tls_certificate,
-                                            .key = config->tls_key};
+    struct tls_certificate_paths const paths = {.certificate = config->tls_certificate,
+                                                .key = config->tls_key};
     if (key_file_load(&identity->signing_key, &identity->key, config->signing_key, problem) != 0 ||
         secret_file_load(&identity->nonce_secret, config->nonce_secret, problem) != 0) {
         return -1;
     }
-    identity->certificate = certificate_load(&paths, problem);
+    identity->certificate = tls_certificate_load(&paths, problem);
     if (identity->certificate == NULL || check_endorsement(identity, config, problem) != 0) {
         return -1;
     }
@@ -84,7 +84,7 @@ void identity_free(struct identity *identity) {
         }
     }
     if (identity->certificate != NULL) {
-        certificate_free(identity->certificate);
+        tls_certificate_free(identity->certificate);
     }
     sign_key_wipe(&identity->signing_key);
     prf_secret_wipe(&identity->nonce_secret);

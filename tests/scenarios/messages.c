@@ -98,6 +98,20 @@ Test(messages, each_kind_lost_once_is_said_again) {
     }
 }
 
+/* Without the primary's nonce there is no certificate, however many others have come. */
+Test(messages, without_the_primarys_commit_nothing_commits) {
+    struct meddler m;
+    struct cluster *const c = begin(&m, 9);
+    meddle(&m, &(struct meddler_rule){MEDDLING_DROP, 0, ANYBODY, MESSAGE_COMMIT, ALWAYS, NULL, 0});
+    cluster_submit(c, "kv.put a 1");
+    cluster_run_ms(c, 3000);
+    for (uint32_t node = 1; node < 4; node++) {
+        cr_assert(cluster_committed(c, node) == 0 && cluster_status(c, node).executed_seq == 1);
+    }
+    meddler_release(&m);
+    end(c);
+}
+
 /* A backup that never hears of a batch from the primary gets it with the ledger. */
 Test(messages, pre_prepares_that_never_come) {
     struct meddler m;

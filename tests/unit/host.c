@@ -12,10 +12,10 @@
 
 #include "base/hash.h"
 #include "host/address.h"
-#include "host/certificate_internal.h"
 #include "host/clock.h"
 #include "host/file.h"
 #include "host/key_file.h"
+#include "host/tls_certificate_internal.h"
 
 static char directory[64];
 static char path[128];
@@ -285,17 +285,17 @@ Test(host, nonce_secrets_are_apart_from_keys) {
 
 Test(host, certificates_are_made_and_loaded) {
     struct problem problem = {0};
-    struct certificate_paths const paths = {.certificate = path, .key = other};
+    struct tls_certificate_paths const paths = {.certificate = path, .key = other};
     struct digest made;
     struct digest read;
-    cr_assert(certificate_generate(&made, &paths, "Bank, A=\\\"odd\" \xc3\xa4", &problem) == 0,
+    cr_assert(tls_certificate_generate(&made, &paths, "Bank, A=\\\"odd\" \xc3\xa4", &problem) == 0,
               "%s", problem.text);
     cr_assert_eq(mode_of(other), 0600);
-    struct certificate *const certificate = certificate_load(&paths, &problem);
+    struct tls_certificate *const certificate = tls_certificate_load(&paths, &problem);
     cr_assert(certificate != NULL, "%s", problem.text);
-    struct digest const loaded = certificate_digest(certificate);
+    struct digest const loaded = tls_certificate_digest(certificate);
     cr_assert(digest_equal(&made, &loaded));
-    cr_assert(certificate_digest_of_file(&read, path, &problem) == 0);
+    cr_assert(tls_certificate_digest_of_file(&read, path, &problem) == 0);
     cr_assert(digest_equal(&made, &read));
 
     /* The digest is over the SubjectPublicKeyInfo, as mbedTLS writes it from the private key. */
@@ -308,23 +308,23 @@ Test(host, certificates_are_made_and_loaded) {
     char subject[128];
     cr_assert(mbedtls_x509_dn_gets(subject, sizeof subject, &certificate->chain.subject) > 0);
     cr_assert_str_eq(subject, "CN=Bank--A---odd----");
-    certificate_free(certificate);
-    cr_assert(certificate_generate(&made, &paths, "again", &problem) != 0);
+    tls_certificate_free(certificate);
+    cr_assert(tls_certificate_generate(&made, &paths, "again", &problem) != 0);
     assert_problem(&problem, other, "exists already");
 }
 
 static void assert_no_certificate(const char *name, const char *remedy) {
     struct problem problem = {0};
-    struct certificate_paths const paths = {.certificate = path, .key = other};
-    cr_assert(certificate_load(&paths, &problem) == NULL);
+    struct tls_certificate_paths const paths = {.certificate = path, .key = other};
+    cr_assert(tls_certificate_load(&paths, &problem) == NULL);
     assert_problem(&problem, name, remedy);
 }
 
 Test(host, wrong_certificates_are_refused) {
     struct problem problem = {0};
-    struct certificate_paths const paths = {.certificate = path, .key = other};
+    struct tls_certificate_paths const paths = {.certificate = path, .key = other};
     struct digest digest;
-    cr_assert(certificate_generate(&digest, &paths, "first", &problem) == 0);
+    cr_assert(tls_certificate_generate(&digest, &paths, "first", &problem) == 0);
     cr_assert(chmod(other, 0644) == 0);
     assert_no_certificate(other, "chmod 600");
     cr_assert(unlink(other) == 0);
@@ -333,8 +333,8 @@ Test(host, wrong_certificates_are_refused) {
     /* The key of another certificate. */
     char third[128];
     (void)snprintf(third, sizeof third, "%s/c", directory);
-    struct certificate_paths const more = {.certificate = third, .key = other};
-    cr_assert(certificate_generate(&digest, &more, "second", &problem) == 0);
+    struct tls_certificate_paths const more = {.certificate = third, .key = other};
+    cr_assert(tls_certificate_generate(&digest, &more, "second", &problem) == 0);
     assert_no_certificate(other, "belong together");
 
     /* Two certificates in one file. */

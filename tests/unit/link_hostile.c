@@ -74,19 +74,19 @@ Test(link_hostile, a_client_notices_another_server) {
     tls_context_free(other);
 }
 
-static void dial_as(struct certificate *certificate) {
+static void dial_as(struct tls_certificate *certificate) {
     struct tls_context *const dial = world_context(&world, TLS_PEER_DIAL, certificate);
     dial_in_vain(dial);
     tls_context_free(dial);
 }
 
 Test(link_hostile, a_stranger_calls_a_replica) {
-    struct certificate *const stranger =
+    struct tls_certificate *const stranger =
         world_odd_certificate(MBEDTLS_ECP_DP_SECP256R1, "20200101000000", "20400101000000");
     world_listen_simply(&world, world.peer_accept);
     dial_as(stranger);
     assert_refused("not one that genesis names for a replica", &world.acceptor);
-    certificate_free(stranger);
+    tls_certificate_free(stranger);
 }
 
 Test(link_hostile, a_client_calls_the_port_of_the_replicas) {
@@ -98,7 +98,7 @@ Test(link_hostile, a_client_calls_the_port_of_the_replicas) {
 
 /* The pinned certificate without its key: certificates are public. */
 Test(link_hostile, a_copied_certificate_without_the_key) {
-    struct certificate *const thief =
+    struct tls_certificate *const thief =
         world_odd_certificate(MBEDTLS_ECP_DP_SECP256R1, "20200101000000", "20400101000000");
     mbedtls_x509_crt_free(&thief->chain);
     mbedtls_x509_crt_init(&thief->chain);
@@ -107,14 +107,14 @@ Test(link_hostile, a_copied_certificate_without_the_key) {
     world_listen_simply(&world, world.peer_accept);
     dial_as(thief);
     assert_refused("TLS handshake", &world.acceptor);
-    certificate_free(thief);
+    tls_certificate_free(thief);
     assert_service_unharmed();
 }
 
 Test(link_hostile, a_chain_of_two_certificates) {
-    struct certificate *const chained =
+    struct tls_certificate *const chained =
         world_odd_certificate(MBEDTLS_ECP_DP_SECP256R1, "20200101000000", "20400101000000");
-    world.pins[3] = certificate_digest(chained);
+    world.pins[3] = tls_certificate_digest(chained);
     const mbedtls_x509_buf *const second = &world.certificates[1]->chain.raw;
     cr_assert(mbedtls_x509_crt_parse_der(&chained->chain, second->p, second->len) == 0);
     struct tls_context *const accept =
@@ -126,13 +126,13 @@ Test(link_hostile, a_chain_of_two_certificates) {
     world.accepting = NULL;
     world_run_ms(&world, 5);
     tls_context_free(accept);
-    certificate_free(chained);
+    tls_certificate_free(chained);
 }
 
 Test(link_hostile, a_pinned_key_of_another_curve) {
-    struct certificate *const odd =
+    struct tls_certificate *const odd =
         world_odd_certificate(MBEDTLS_ECP_DP_SECP384R1, "20200101000000", "20400101000000");
-    world.pins[3] = certificate_digest(odd);
+    world.pins[3] = tls_certificate_digest(odd);
     struct tls_context *const accept =
         world_context(&world, TLS_PEER_ACCEPT, world.certificates[0]);
     world_listen_simply(&world, accept);
@@ -142,13 +142,13 @@ Test(link_hostile, a_pinned_key_of_another_curve) {
     world.accepting = NULL;
     world_run_ms(&world, 5);
     tls_context_free(accept);
-    certificate_free(odd);
+    tls_certificate_free(odd);
 }
 
 /* Dates do not count: the pin does. */
 static void assert_accepted_with_dates(const char *from, const char *to) {
-    struct certificate *const odd = world_odd_certificate(MBEDTLS_ECP_DP_SECP256R1, from, to);
-    world.pins[3] = certificate_digest(odd);
+    struct tls_certificate *const odd = world_odd_certificate(MBEDTLS_ECP_DP_SECP256R1, from, to);
+    world.pins[3] = tls_certificate_digest(odd);
     struct tls_context *const accept =
         world_context(&world, TLS_PEER_ACCEPT, world.certificates[0]);
     struct tls_context *const dial = world_context(&world, TLS_PEER_DIAL, odd);
@@ -160,7 +160,7 @@ static void assert_accepted_with_dates(const char *from, const char *to) {
     world_run_ms(&world, 5);
     tls_context_free(accept);
     tls_context_free(dial);
-    certificate_free(odd);
+    tls_certificate_free(odd);
 }
 
 Test(link_hostile, an_expired_certificate_is_as_good) {

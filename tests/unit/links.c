@@ -80,7 +80,7 @@ struct link_options world_options(const struct tls_context *tls, struct end *end
 /* ---- the world ---- */
 
 struct tls_context *world_context(struct world *world, enum tls_role role,
-                                  struct certificate *certificate) {
+                                  struct tls_certificate *certificate) {
     struct problem problem = {0};
     struct tls_context_options const options = {
         .role = role, .certificate = certificate, .pins = world->pins, .pin_count = TEST_REPLICAS};
@@ -94,11 +94,11 @@ static void make_replica(struct world *world, unsigned i) {
     char key[96];
     (void)snprintf(certificate, sizeof certificate, "%s/%u.crt", world->directory, i);
     (void)snprintf(key, sizeof key, "%s/%u.key", world->directory, i);
-    struct certificate_paths const paths = {.certificate = certificate, .key = key};
+    struct tls_certificate_paths const paths = {.certificate = certificate, .key = key};
     struct problem problem = {0};
-    cr_assert(certificate_generate(&world->pins[i], &paths, "a replica", &problem) == 0, "%s",
+    cr_assert(tls_certificate_generate(&world->pins[i], &paths, "a replica", &problem) == 0, "%s",
               problem.text);
-    world->certificates[i] = certificate_load(&paths, &problem);
+    world->certificates[i] = tls_certificate_load(&paths, &problem);
     cr_assert(world->certificates[i] != NULL, "%s", problem.text);
     cr_assert(unlink(certificate) == 0 && unlink(key) == 0);
 }
@@ -111,7 +111,7 @@ void world_open(struct world *world) {
     for (unsigned i = 0; i < TEST_REPLICAS; i++) {
         make_replica(world, i);
     }
-    struct certificate *const *const own = world->certificates;
+    struct tls_certificate *const *const own = world->certificates;
     world->peer_accept = world_context(world, TLS_PEER_ACCEPT, own[0]);
     world->peer_dial = world_context(world, TLS_PEER_DIAL, own[1]);
     world->client_accept = world_context(world, TLS_CLIENT_ACCEPT, own[0]);
@@ -179,7 +179,7 @@ void world_close(struct world *world) {
     tls_context_free(world->client_accept);
     tls_context_free(world->client_dial);
     for (unsigned i = 0; i < TEST_REPLICAS; i++) {
-        certificate_free(world->certificates[i]);
+        tls_certificate_free(world->certificates[i]);
     }
     cr_assert(rmdir(world->directory) == 0);
 }
@@ -243,21 +243,22 @@ static void write_odd(mbedtls_x509write_cert *writer, mbedtls_pk_context *key, c
     cr_assert(mbedtls_x509write_crt_set_issuer_name(writer, "CN=odd") == 0);
     cr_assert(mbedtls_x509write_crt_set_validity(writer, from, to) == 0);
     cr_assert(mbedtls_x509write_crt_set_serial(writer, &serial) == 0);
-    cr_assert(mbedtls_x509write_crt_pem(writer, pem, size, certificate_random, NULL) == 0);
+    cr_assert(mbedtls_x509write_crt_pem(writer, pem, size, tls_certificate_random, NULL) == 0);
     mbedtls_mpi_free(&serial);
 }
 
-struct certificate *world_odd_certificate(mbedtls_ecp_group_id curve, const char *from,
-                                          const char *to) {
+struct tls_certificate *world_odd_certificate(mbedtls_ecp_group_id curve, const char *from,
+                                              const char *to) {
     unsigned char pem[4096];
-    struct certificate *const odd = malloc(sizeof *odd);
+    struct tls_certificate *const odd = malloc(sizeof *odd);
     cr_assert(odd != NULL);
     mbedtls_x509_crt_init(&odd->chain);
     mbedtls_pk_init(&odd->key);
     mbedtls_x509write_cert writer;
     mbedtls_x509write_crt_init(&writer);
     cr_assert(mbedtls_pk_setup(&odd->key, mbedtls_pk_info_from_type(MBEDTLS_PK_ECKEY)) == 0);
-    cr_assert(mbedtls_ecp_gen_key(curve, mbedtls_pk_ec(odd->key), certificate_random, NULL) == 0);
+    cr_assert(mbedtls_ecp_gen_key(curve, mbedtls_pk_ec(odd->key), tls_certificate_random, NULL) ==
+              0);
     write_odd(&writer, &odd->key, from, to, pem, sizeof pem);
     mbedtls_x509write_crt_free(&writer);
     cr_assert(mbedtls_x509_crt_parse(&odd->chain, pem, strlen((char *)pem) + 1) == 0);

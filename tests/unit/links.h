@@ -5,8 +5,8 @@
 #ifndef ONUS_TESTS_UNIT_LINKS_H
 #define ONUS_TESTS_UNIT_LINKS_H
 
-#include "host/certificate_internal.h"
 #include "host/link_internal.h"
+#include "host/tls_certificate_internal.h"
 
 #define TEST_REPLICAS 4u
 
@@ -32,7 +32,7 @@ struct end {
 struct world {
     char directory[64];
     uv_loop_t loop;
-    struct certificate *certificates[TEST_REPLICAS];
+    struct tls_certificate *certificates[TEST_REPLICAS];
     struct digest pins[TEST_REPLICAS];
     struct tls_context *peer_accept;   /* of replica 0, pins all */
     struct tls_context *peer_dial;     /* of replica 1, pins all */
@@ -73,11 +73,11 @@ void world_run_ms(struct world *world, uint64_t ms);
 
 /* A context for another certificate, pinning all replicas. */
 struct tls_context *world_context(struct world *world, enum tls_role role,
-                                  struct certificate *certificate);
+                                  struct tls_certificate *certificate);
 
 /* A self-signed certificate file over a new key of a curve, with these dates. */
-struct certificate *world_odd_certificate(mbedtls_ecp_group_id curve, const char *from,
-                                          const char *to);
+struct tls_certificate *world_odd_certificate(mbedtls_ecp_group_id curve, const char *from,
+                                              const char *to);
 
 /* ---- a hand-driven TLS client, for what struct link never sends ---- */
 

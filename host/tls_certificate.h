@@ -5,15 +5,15 @@
  * its SubjectPublicKeyInfo in DER, which the replica's endorsement in genesis pins (protocol §3).
  * So a certificate may be made anew over the same key without asking anybody.
  */
-#ifndef ONUS_HOST_CERTIFICATE_H
-#define ONUS_HOST_CERTIFICATE_H
+#ifndef ONUS_HOST_TLS_CERTIFICATE_H
+#define ONUS_HOST_TLS_CERTIFICATE_H
 
 #include "base/problem.h"
 
-struct certificate;
+struct tls_certificate;
 
 /* File names: PEM; the key has mode 0600. Two neighbouring paths are easily swapped: a struct. */
-struct certificate_paths {
+struct tls_certificate_paths {
     const char *certificate;
     const char *key;
 };
@@ -25,22 +25,23 @@ struct certificate_paths {
  * Out: digest: of the public key, as genesis pins it.
  * Returns: 0 or -1.
  */
-MUST_USE int certificate_generate(struct digest *digest, const struct certificate_paths *paths,
-                                  const char *name, struct problem *problem);
+MUST_USE int tls_certificate_generate(struct digest *digest,
+                                      const struct tls_certificate_paths *paths, const char *name,
+                                      struct problem *problem);
 
 /*
  * Load both files, and check that they belong together.
- * Returns: the certificate, freed by certificate_free; NULL with a problem.
+ * Returns: the certificate, freed by tls_certificate_free; NULL with a problem.
  */
-MUST_USE struct certificate *certificate_load(const struct certificate_paths *paths,
-                                              struct problem *problem);
-void certificate_free(struct certificate *certificate);
+MUST_USE struct tls_certificate *tls_certificate_load(const struct tls_certificate_paths *paths,
+                                                      struct problem *problem);
+void tls_certificate_free(struct tls_certificate *certificate);
 
 /* The digest of its public key. */
-struct digest certificate_digest(const struct certificate *certificate);
+struct digest tls_certificate_digest(const struct tls_certificate *certificate);
 
 /* The same from a certificate file alone, when genesis is made. Returns: 0 or -1. */
-MUST_USE int certificate_digest_of_file(struct digest *digest, const char *path,
-                                        struct problem *problem);
+MUST_USE int tls_certificate_digest_of_file(struct digest *digest, const char *path,
+                                            struct problem *problem);
 
 #endif

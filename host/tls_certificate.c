@@ -1,8 +1,8 @@
 /*
- * certificate: see certificate.h. Invariant: after certificate_load nothing in the structure is
+ * certificate: see certificate.h. Invariant: after tls_certificate_load nothing in the structure is
  * ever written again, which is what lets handshakes share it without a lock.
  */
-#include "host/certificate.h"
+#include "host/tls_certificate.h"
 
 #include <mbedtls/ecdsa.h>
 #include <mbedtls/error.h>
@@ -11,28 +11,28 @@
 
 #include "base/hash.h"
 #include "base/limits.h"
-#include "host/certificate_internal.h"
 #include "host/file.h"
 #include "host/random.h"
+#include "host/tls_certificate_internal.h"
 
 #define COMMON_NAME_SIZE_MAX 64u /* ub-common-name of X.520 */
 #define SERIAL_SIZE 16u
 #define VALID_FROM "20200101000000"
 #define VALID_TO "99991231235959" /* RFC 5280 §4.1.2.5: no expiration date */
 
-int certificate_random(void *unused, unsigned char *out, size_t size) {
+int tls_certificate_random(void *unused, unsigned char *out, size_t size) {
     (void)unused;
     random_bytes(out, size);
     return 0;
 }
 
-bool certificate_key_is_p256(const mbedtls_pk_context *key) {
+bool tls_certificate_key_is_p256(const mbedtls_pk_context *key) {
     const mbedtls_ecp_keypair *const pair = mbedtls_pk_ec(*key);
     return mbedtls_pk_can_do(key, MBEDTLS_PK_ECDSA) != 0 && pair != NULL &&
            pair->grp.id == MBEDTLS_ECP_DP_SECP256R1;
 }
 
-struct digest certificate_chain_digest(const mbedtls_x509_crt *chain) {
+struct digest tls_certificate_chain_digest(const mbedtls_x509_crt *chain) {
     return hash_bytes(span_of(chain->pk_raw.p, chain->pk_raw.len));
 }
 
@@ -50,8 +50,8 @@ static int make_key(mbedtls_pk_context *key) {
     if (error != 0) {
         return error;
     }
-    return mbedtls_ecp_gen_key(MBEDTLS_ECP_DP_SECP256R1, mbedtls_pk_ec(*key), certificate_random,
-                               NULL);
+    return mbedtls_ecp_gen_key(MBEDTLS_ECP_DP_SECP256R1, mbedtls_pk_ec(*key),
+                               tls_certificate_random, NULL);
 }
 
 /* "CN=" and the name, in the characters that need no escapes. */
@@ -104,7 +104,7 @@ static int make_certificate(uint8_t *pem, size_t size, mbedtls_pk_context *key, 
         error = mbedtls_x509write_crt_set_basic_constraints(&writer, 0, -1);
     }
     if (error == 0) {
-        error = mbedtls_x509write_crt_pem(&writer, pem, size, certificate_random, NULL);
+        error = mbedtls_x509write_crt_pem(&writer, pem, size, tls_certificate_random, NULL);
     }
     mbedtls_x509write_crt_free(&writer);
     return error;
@@ -115,7 +115,7 @@ static struct span pem_span(const uint8_t *pem) {
 }
 
 /* The key first: a certificate without its key is the worse thing to leave behind. */
-static int write_both(const struct certificate_paths *paths, mbedtls_pk_context *key,
+static int write_both(const struct tls_certificate_paths *paths, mbedtls_pk_context *key,
                       const char *name, struct problem *problem) {
     uint8_t pem[4096];
     int error = mbedtls_pk_write_key_pem(key, pem, sizeof pem);
@@ -132,8 +132,8 @@ static int write_both(const struct certificate_paths *paths, mbedtls_pk_context 
     return file_write(paths->certificate, pem_span(pem), 0644, FILE_KEEP, problem);
 }
 
-int certificate_generate(struct digest *digest, const struct certificate_paths *paths,
-                         const char *name, struct problem *problem) {
+int tls_certificate_generate(struct digest *digest, const struct tls_certificate_paths *paths,
+                             const char *name, struct problem *problem) {
     mbedtls_pk_context key;
     mbedtls_pk_init(&key);
     int const error = make_key(&key);
@@ -143,7 +143,7 @@ int certificate_generate(struct digest *digest, const struct certificate_paths *
     if (result != 0) {
         return result;
     }
-    return certificate_digest_of_file(digest, paths->certificate, problem);
+    return tls_certificate_digest_of_file(digest, paths->certificate, problem);
 }
 
 /* ---- loading ---- */
@@ -171,7 +171,7 @@ static int load_chain(mbedtls_x509_crt *chain, const char *path, struct problem 
         if (error < 0) {
             result = failed(problem, "read the certificate", path, error,
                             "it must be one X.509 certificate in PEM");
-        } else if (error > 0 || chain->next != NULL || !certificate_key_is_p256(&chain->pk)) {
+        } else if (error > 0 || chain->next != NULL || !tls_certificate_key_is_p256(&chain->pk)) {
             result = problem_set(problem, EXIT_ERROR,
                                  "%s: must hold exactly one certificate, of an ECDSA P-256 key; "
                                  "make one with onus",
@@ -191,7 +191,7 @@ static int load_key(mbedtls_pk_context *key, const char *path, struct problem *p
         if (error != 0) {
             result = failed(problem, "read the TLS key", path, error,
                             "it must be a private key in PEM, without a passphrase");
-        } else if (!certificate_key_is_p256(key)) {
+        } else if (!tls_certificate_key_is_p256(key)) {
             result = problem_set(problem, EXIT_ERROR, "%s: not an ECDSA P-256 key", path);
         }
     }
@@ -210,10 +210,10 @@ static bool warm_up(mbedtls_pk_context *key) {
     uint8_t signature[MBEDTLS_ECDSA_MAX_LEN];
     size_t size = 0;
     return mbedtls_pk_sign(key, MBEDTLS_MD_SHA256, digest.bytes, DIGEST_SIZE, signature, &size,
-                           certificate_random, NULL) == 0;
+                           tls_certificate_random, NULL) == 0;
 }
 
-static int load_both(struct certificate *certificate, const struct certificate_paths *paths,
+static int load_both(struct tls_certificate *certificate, const struct tls_certificate_paths *paths,
                      struct problem *problem) {
     if (load_chain(&certificate->chain, paths->certificate, problem) != 0 ||
         load_key(&certificate->key, paths->key, problem) != 0) {
@@ -232,9 +232,9 @@ static int load_both(struct certificate *certificate, const struct certificate_p
     return 0;
 }
 
-struct certificate *certificate_load(const struct certificate_paths *paths,
-                                     struct problem *problem) {
-    struct certificate *const certificate = malloc(sizeof *certificate);
+struct tls_certificate *tls_certificate_load(const struct tls_certificate_paths *paths,
+                                             struct problem *problem) {
+    struct tls_certificate *const certificate = malloc(sizeof *certificate);
     if (certificate == NULL) {
         (void)problem_set(problem, EXIT_ERROR, "read %s: out of memory", paths->certificate);
         return NULL;
@@ -242,13 +242,13 @@ struct certificate *certificate_load(const struct certificate_paths *paths,
     mbedtls_x509_crt_init(&certificate->chain);
     mbedtls_pk_init(&certificate->key);
     if (load_both(certificate, paths, problem) != 0) {
-        certificate_free(certificate);
+        tls_certificate_free(certificate);
         return NULL;
     }
     return certificate;
 }
 
-void certificate_free(struct certificate *certificate) {
+void tls_certificate_free(struct tls_certificate *certificate) {
     if (certificate == NULL) {
         return;
     }
@@ -257,16 +257,17 @@ void certificate_free(struct certificate *certificate) {
     free(certificate);
 }
 
-struct digest certificate_digest(const struct certificate *certificate) {
-    return certificate_chain_digest(&certificate->chain);
+struct digest tls_certificate_digest(const struct tls_certificate *certificate) {
+    return tls_certificate_chain_digest(&certificate->chain);
 }
 
-int certificate_digest_of_file(struct digest *digest, const char *path, struct problem *problem) {
+int tls_certificate_digest_of_file(struct digest *digest, const char *path,
+                                   struct problem *problem) {
     mbedtls_x509_crt chain;
     mbedtls_x509_crt_init(&chain);
     int const result = load_chain(&chain, path, problem);
     if (result == 0) {
-        *digest = certificate_chain_digest(&chain);
+        *digest = tls_certificate_chain_digest(&chain);
     }
     mbedtls_x509_crt_free(&chain);
     return result;
