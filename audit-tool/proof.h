@@ -14,7 +14,6 @@
 #include "ledger/rule.h"
 #include "receipts/certificate.h"
 
-#define EVIDENCE_FILE_MAGIC "onus-evidence-v1\n"
 #define EVIDENCE_FILE_SIZE_MAX (sizeof EVIDENCE_FILE_MAGIC - 1 + PROOF_SIZE_MAX)
 
 /* Which check failed, in the order in which they are made. */

@@ -187,29 +187,39 @@ static void ask_to_verify(struct replica *replica, struct slot *slot,
 
 /* ---- a backup's turn ---- */
 
+static void send_fetch(struct replica *replica, const struct slot *slot,
+                       struct fetch_requests_message *fetch) {
+    buffer_clear(&replica->encode);
+    if (!fetch_requests_message_encode(&replica->encode, fetch)) {
+        replica->failed = true;
+    }
+    effect_send(replica, configuration_primary(replica->configuration, slot->body.view),
+                MESSAGE_FETCH_REQUESTS, effect_keep(replica, buffer_span(&replica->encode)), 0);
+    fetch->digest_count = 0;
+}
+
 /* Are all requests of the batch here? If not, ask the primary for those that are missing. */
 static bool requests_complete(struct replica *replica, struct slot *slot) {
     struct digest missing[WIRE_REQUESTS_MAX];
     struct fetch_requests_message fetch = {.seq = slot->seq, .digests = missing};
+    bool const is_due = replica->now_ms >= slot->fetch_after_ms;
     bool complete = true;
-    for (uint32_t i = 0; i < slot->message.request_count; i++) {
+    for (uint32_t i = 0; i < slot->message.request_count && (complete || is_due); i++) {
         const struct digest *const digest = &slot->message.request_digests[i];
         if (pool_find(replica->pool, digest) != NULL) {
             continue;
         }
         complete = false;
-        if (fetch.digest_count < WIRE_REQUESTS_MAX) {
-            missing[fetch.digest_count++] = *digest;
+        missing[fetch.digest_count++] = *digest;
+        if (is_due && fetch.digest_count == WIRE_REQUESTS_MAX) {
+            send_fetch(replica, slot, &fetch);
         }
     }
-    if (!complete && replica->now_ms >= slot->fetch_after_ms) {
+    if (!complete && is_due) {
         slot->fetch_after_ms = replica->now_ms + FETCH_RETRY_MS;
-        buffer_clear(&replica->encode);
-        if (!fetch_requests_message_encode(&replica->encode, &fetch)) {
-            replica->failed = true;
+        if (fetch.digest_count != 0) {
+            send_fetch(replica, slot, &fetch);
         }
-        effect_send(replica, configuration_primary(replica->configuration, slot->body.view),
-                    MESSAGE_FETCH_REQUESTS, effect_keep(replica, buffer_span(&replica->encode)), 0);
     }
     return complete;
 }

@@ -223,7 +223,10 @@ void pool_remove(struct pool *pool, struct pool_entry *entry) {
 }
 
 void pool_expire(struct pool *pool, uint64_t before_ms) {
-    while (pool->first != NULL && pool->first->added_ms < before_ms) {
-        pool_remove(pool, pool->first);
+    struct pool_entry *entry = pool->first;
+    while (entry != NULL && entry->added_ms < before_ms) {
+        struct pool_entry *const next = entry->queue_next;
+        pool_remove(pool, entry);
+        entry = next;
     }
 }

@@ -374,6 +374,9 @@ MUST_USE bool receipt_encode(struct buffer *out, const struct receipt *in);
 
 /* ---- evidence of misbehaviour ---------------------------------------------------------------- */
 
+/* How an evidence file begins; an encoded proof follows. */
+#define EVIDENCE_FILE_MAGIC "onus-evidence-v1\n"
+
 enum proof_kind {
     PROOF_EQUIVOCATION = 1,
     PROOF_CONFLICTING_CERTIFICATES = 2,

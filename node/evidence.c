@@ -10,9 +10,6 @@
 #include "host/file.h"
 #include "node/node.h"
 
-/* The first bytes of an evidence file (docs/formats.md §1). */
-#define EVIDENCE_FILE_MAGIC "onus-evidence-v1\n"
-
 struct evidence_job {
     struct background_job job;
     struct node *node;

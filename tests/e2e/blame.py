@@ -77,8 +77,8 @@ class Court:
         suite.code(result, MISBEHAVIOUR, f"{title}: misbehaviour is proven")
         blamed = {m for line in result.out.splitlines() if line.strip().startswith("blamed")
                   for m in MEMBERS if m in line}
-        suite.check(blamed == {MEMBERS[r] for r in guilty}, f"{title}: exactly the guilty are named",
-                    f"blamed {blamed}\n{result}")
+        suite.check(blamed == {MEMBERS[r] for r in guilty},
+                    f"{title}: exactly the guilty are named", f"blamed {blamed}\n{result}")
         proofs = self.proofs()
         suite.check(proofs, f"{title}: there is evidence")
         for proof in proofs:

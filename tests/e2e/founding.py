@@ -66,7 +66,7 @@ def found(suite, sandbox):
                 "which makes no genesis", result)
     suite.code(create(endorsements, genesis), OK, "genesis is put together")
     shown = run(program("onus"), "-o", "json", "genesis", "show", genesis)
-    suite.check(shown.code == OK and shown.json()["service"] in create_again(shown), "and shown", shown)
+    suite.check(shown.code == OK and len(shown.json()["service"]) == 64, "and shown", shown)
     for place in (sandbox.path("genesis.onus"), os.path.join(sandbox.context, "genesis.onus")):
         shutil.copy(genesis, place)
     shutil.rmtree(os.path.join(sandbox.context, "receipts"), ignore_errors=True)
@@ -74,10 +74,6 @@ def found(suite, sandbox):
         shutil.rmtree(os.path.join(sandbox.home(replica), "data"))
         init = run(program("onusd"), "--config", sandbox.config(replica), "--init")
         suite.code(init, OK, f"replica {replica} makes its data directory")
-
-
-def create_again(shown):
-    return shown.out
 
 
 def submit_many(suite, sandbox, count, title):

@@ -1,4 +1,4 @@
-"""What the end-to-end tests share: a sandbox of real processes, commands with their exit codes, TAP.
+"""What the end-to-end tests share: sandboxes of real processes, commands with exit codes, TAP.
 
 A test program is a list of functions that take the suite; each of their checks is one line of TAP.
 Whatever happens, every process that a test started is ended by its pid, and its directory removed.
@@ -54,14 +54,13 @@ class Result:
         return json.loads(self.out)
 
 
-def run(*command, timeout=COMMAND_TIMEOUT_S, stdin=None, env=None):
+def run(*command, timeout=COMMAND_TIMEOUT_S, stdin=None):
     """Run a command to its end; arguments are turned into text."""
     words = [word if isinstance(word, bytes) else str(word) for word in command]
     shown = [word if isinstance(word, str) else word.decode("utf-8", "replace") for word in words]
     try:
         done = subprocess.run(
-            words, input=stdin, capture_output=True, timeout=timeout, env={**os.environ, **(env or {})},
-            check=False)
+            words, input=stdin, capture_output=True, timeout=timeout, check=False)
     except subprocess.TimeoutExpired as expired:
         return Result(shown, "timeout", text(expired.stdout), text(expired.stderr))
     return Result(shown, done.returncode, text(done.stdout), text(done.stderr))
@@ -111,7 +110,7 @@ def free_ports(count):
 
 
 class Sandbox:
-    """A consortium founded by `onus sandbox up`; its replicas are stopped and started one by one."""
+    """A consortium made by `onus sandbox up`; its replicas are stopped and started one by one."""
 
     def __init__(self, suite, name="sandbox", replicas=4):
         self.suite = suite

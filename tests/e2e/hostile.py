@@ -178,11 +178,12 @@ def strangers(suite):
     dribble(suite, sandbox)
     half_open(suite, sandbox)
     suite.check(sandbox.pids() == pids, "no replica ended", f"{pids} before, {sandbox.pids()} now")
-    result, status = sandbox.status()
+    result, _ = sandbox.status()
     suite.code(result, OK, "onus status finds nothing wrong afterwards")
     suite.code(sandbox.onus("submit", "kv.get", "among"), OK, "the service commits afterwards")
     grown = {replica: rss_kib(pid) - before[replica] for replica, pid in pids.items()}
-    suite.check(max(grown.values()) < 128 << 10, "and its memory is bounded", f"grown by {grown} KiB")
+    suite.check(max(grown.values()) < 128 << 10, "and its memory is bounded",
+                f"grown by {grown} KiB")
     sizes = {r: os.path.getsize(sandbox.log(r)) for r in range(sandbox.count)}
     suite.check(max(sizes.values()) < 1 << 20, "and so are the logs", f"bytes: {sizes}")
     sandbox.down()

@@ -7,7 +7,7 @@ import shutil
 import socket
 
 import harness
-from harness import CORRUPT, ERROR, INVALID, OK, REJECTED, USAGE, Sandbox, program, run
+from harness import ERROR, INVALID, OK, REJECTED, USAGE, Sandbox, program, run
 
 
 def tree(folder):
@@ -144,7 +144,8 @@ def refusals(suite, sandbox):
     """What a procedure refuses is recorded, with a receipt, and is no error of the service."""
     receipt = os.path.join(suite.dir, "refusal.receipt")
     suite.code(sandbox.onus("submit", "bank.create_account", "rich", "10", "10"), OK, "an account")
-    result = sandbox.onus("submit", "bank.send_payment", "rich", "nobody", "5", "--receipt", receipt)
+    result = sandbox.onus("submit", "bank.send_payment", "rich", "nobody", "5", "--receipt",
+                          receipt)
     suite.says(result, REJECTED, "a payment to nobody is refused", "no such account")
     suite.code(sandbox.onus("receipt", "verify", receipt), OK, "and the refusal has a receipt")
     suite.code(sandbox.onus("submit", "bank.write_check", "rich", "9223372036854775808"), REJECTED,
@@ -154,8 +155,9 @@ def refusals(suite, sandbox):
     suite.code(sandbox.onus("submit", "--atomic", "-", stdin=atomic), REJECTED,
                "an atomic request of which one call fails is refused")
     suite.code(sandbox.onus("submit", "kv.get", "both"), REJECTED, "and none of it took effect")
-    suite.code(sandbox.onus("submit", "--atomic", "-", stdin=b'["kv.put","a","1"]\n["kv.put","b","2"]\n'),
-               OK, "another takes effect whole")
+    atomic = b'["kv.put","a","1"]\n["kv.put","b","2"]\n'
+    suite.code(sandbox.onus("submit", "--atomic", "-", stdin=atomic), OK,
+               "another takes effect whole")
     suite.code(sandbox.onus("submit", "kv.get", "b"), OK, "to its last call")
 
 

@@ -17,6 +17,7 @@ static void add(struct random_summary *sum, const struct random_summary *one) {
     sum->requests += one->requests;
     sum->crashes += one->crashes;
     sum->cuts += one->cuts;
+    sum->lies += one->lies;
     sum->frames += one->frames;
     sum->simulated_ms += one->simulated_ms;
 }
@@ -27,13 +28,14 @@ static void run_seeds(uint64_t first, uint64_t count) {
         struct random_summary const one = cluster_random_run(seed);
         add(&sum, &one);
     }
-    (void)fprintf(stderr,
-                  "seeds %llu..%llu: %llu batches, %llu requests, %llu crashes, %llu cuts, "
-                  "%llu events, %llu s simulated\n",
-                  (unsigned long long)first, (unsigned long long)(first + count - 1),
-                  (unsigned long long)sum.batches, (unsigned long long)sum.requests,
-                  (unsigned long long)sum.crashes, (unsigned long long)sum.cuts,
-                  (unsigned long long)sum.frames, (unsigned long long)(sum.simulated_ms / 1000));
+    (void)fprintf(
+        stderr,
+        "seeds %llu..%llu: %llu batches, %llu requests, %llu crashes, %llu cuts, %llu lies, "
+        "%llu events, %llu s simulated\n",
+        (unsigned long long)first, (unsigned long long)(first + count - 1),
+        (unsigned long long)sum.batches, (unsigned long long)sum.requests,
+        (unsigned long long)sum.crashes, (unsigned long long)sum.cuts, (unsigned long long)sum.lies,
+        (unsigned long long)sum.frames, (unsigned long long)(sum.simulated_ms / 1000));
 }
 
 Test(random, fixed_seeds, .timeout = 300) {

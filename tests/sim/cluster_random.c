@@ -6,6 +6,8 @@
 
 #include <stdio.h>
 
+#include "tests/sim/meddler.h"
+
 #define STEPS_MAX 60u
 #define HEAL_MS 60000u
 
@@ -15,11 +17,98 @@ struct random_run {
     uint32_t crash_permille;
     uint32_t cut_permille;
     uint32_t careless_permille;
+    uint32_t liar;
+    uint32_t lie_permille;
     uint32_t submit_max;
     uint32_t keys;
     uint64_t step_us_max;
     struct random_summary summary;
 };
+
+/* ---- one backup that lies, sometimes ---- */
+
+static bool flip(struct random_run *run, const struct frame *frame, struct buffer *out) {
+    buffer_append(out, frame->payload);
+    if (out->size != 0) {
+        out->data[prng_below(&run->prng, out->size)] ^= (uint8_t)(1u << prng_below(&run->prng, 8));
+    }
+    return true;
+}
+
+static bool another_nonce(struct random_run *run, const struct frame *frame, struct buffer *out) {
+    struct nonce nonce = {{0}};
+    store_u64_be(nonce.bytes, prng_next(&run->prng));
+    puppet_commit(out, frame->from, prng_between(&run->prng, 1, 100), &nonce);
+    return true;
+}
+
+/* Another vote, truly signed, before the right one. */
+static bool two_votes(struct random_run *run, const struct frame *frame, struct buffer *out) {
+    struct prepare_parts parts = {.replica = frame->from,
+                                  .seq =
+                                      run->cluster->committed_seq + prng_between(&run->prng, 1, 3)};
+    store_u64_be(parts.pre_prepare_digest.bytes, prng_next(&run->prng));
+    puppet_prepare(out, run->cluster, &parts);
+    cluster_forge(run->cluster, frame->from, frame->to, MESSAGE_PREPARE, buffer_span(out));
+    return false;
+}
+
+static bool absurd_status(struct random_run *run, const struct frame *frame, struct buffer *out) {
+    uint64_t const absurd = prng_next(&run->prng) >> prng_between(&run->prng, 1, 63);
+    struct status_message const status = {.config = 1,
+                                          .executed_seq = absurd,
+                                          .committed_seq = absurd / 2,
+                                          .evidenced_seq = absurd / 3,
+                                          .wants_answer = prng_chance(&run->prng, 500)};
+    (void)frame;
+    return status_message_encode(out, &status);
+}
+
+static bool lie(struct random_run *run, const struct frame *frame, struct buffer *out) {
+    switch ((enum message_kind)frame->kind) {
+    case MESSAGE_PREPARE:
+        return two_votes(run, frame, out);
+    case MESSAGE_COMMIT:
+        return another_nonce(run, frame, out);
+    case MESSAGE_STATUS:
+        return absurd_status(run, frame, out);
+    case MESSAGE_PRE_PREPARE:
+    case MESSAGE_FETCH_REQUESTS:
+    case MESSAGE_REQUESTS:
+    case MESSAGE_FETCH_RANGE:
+    case MESSAGE_RANGE:
+        return flip(run, frame, out);
+    case MESSAGE_REQUEST:
+    case MESSAGE_STATUS_QUERY:
+    case MESSAGE_RECEIPT_QUERY:
+    case MESSAGE_REPLY:
+    case MESSAGE_RESULT:
+    case MESSAGE_REJECT:
+    case MESSAGE_STATUS_REPLY:
+    case MESSAGE_RECEIPT_REPLY:
+        break;
+    }
+    return false;
+}
+
+static bool let_lie(void *context, struct cluster *cluster, const struct frame *frame) {
+    struct random_run *const run = context;
+    struct buffer out;
+    if (frame->from != run->liar || !prng_chance(&run->prng, run->lie_permille)) {
+        return true;
+    }
+    buffer_init(&out, FRAME_SIZE_MAX);
+    bool const lied = lie(run, frame, &out);
+    if (lied) {
+        run->summary.lies++;
+        cluster_forge(cluster, frame->from, frame->to, (enum message_kind)frame->kind,
+                      buffer_span(&out));
+    }
+    buffer_free(&out);
+    return !lied;
+}
+
+/* ---- options ---- */
 
 static struct cluster_options draw_options(struct prng *prng, uint64_t seed) {
     uint32_t const pipeline = (uint32_t)prng_between(prng, 1, 6);
@@ -49,6 +138,12 @@ static void draw_faults(struct random_run *run) {
     run->crash_permille = prng_chance(prng, 600) ? (uint32_t)prng_below(prng, 300) : 0;
     run->cut_permille = prng_chance(prng, 500) ? (uint32_t)prng_below(prng, 300) : 0;
     run->careless_permille = prng_chance(prng, 400) ? (uint32_t)prng_below(prng, 1000) : 0;
+    if (prng_chance(prng, 400)) {
+        run->liar = (uint32_t)prng_between(prng, 1, run->cluster->node_count - 1);
+        run->lie_permille = (uint32_t)prng_between(prng, 1, 500);
+        run->cluster->filter = let_lie;
+        run->cluster->filter_context = run;
+    }
     run->submit_max = (uint32_t)prng_between(prng, 1, 6);
     run->keys = (uint32_t)prng_between(prng, 1, 20);
     run->step_us_max = prng_between(prng, 1000, 120000);
@@ -159,6 +254,7 @@ struct random_summary cluster_random_run(uint64_t seed) {
     run.cluster = cluster_new(&options);
     draw_faults(&run);
     make_trouble(&run);
+    run.cluster->filter = NULL;
     cluster_heal(run.cluster);
     for (uint32_t i = 0; i < run.cluster->node_count; i++) {
         cluster_start(run.cluster, i);

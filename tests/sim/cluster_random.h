@@ -13,6 +13,7 @@ struct random_summary {
     uint64_t requests;
     uint64_t crashes;
     uint64_t cuts;
+    uint64_t lies;
     uint64_t frames;
     uint64_t simulated_ms;
     struct digest trace_hash;
