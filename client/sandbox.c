@@ -226,9 +226,9 @@ static int prepare_data(const struct sandbox *sandbox, uint32_t replica, struct 
     char path[PATH_MAX];
     pid_t pid;
     int ended = 0;
-    replica_path(sandbox, path, replica, "data");
+    replica_path(sandbox, path, replica, "founded");
     if (access(path, F_OK) == 0) {
-        return 0;
+        return 0; /* only once: whoever lost its data must not forget what it signed (§5) */
     }
     if (spawn(sandbox, replica, true, &pid, problem) != 0) {
         return -1;
@@ -240,7 +240,7 @@ static int prepare_data(const struct sandbox *sandbox, uint32_t replica, struct 
         }
     }
     return WIFEXITED(ended) && WEXITSTATUS(ended) == 0
-               ? 0
+               ? file_write(path, span_text("data was made\n"), 0644, FILE_REPLACE, problem)
                : explain_end(sandbox, replica, "while it made its data directory", problem);
 }
 

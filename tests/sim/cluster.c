@@ -283,6 +283,7 @@ static void checkpoint_begin(struct cluster *cluster, uint32_t node) {
     at->cut_waits = false;
     at->cut_runs = true;
     uint64_t const takes =
+        at->cut_extra_us +
         prng_between(&cluster->prng, cluster->checkpoint_us / 2, cluster->checkpoint_us);
     cluster_schedule(cluster, &(struct sim_event){.at_us = cluster->now_us + takes,
                                                   .kind = SIM_CHECKPOINT,

@@ -110,6 +110,7 @@ struct node {
     bool cut_waits; /* a checkpoint waits for the ledger before it to be durable */
     bool cut_runs;
     uint64_t cut_after;
+    uint64_t cut_extra_us; /* what a checkpoint takes here beyond what it takes elsewhere */
     struct checkpoint_cut cut;
 
     uint64_t judged_seq; /* committed batches up to here were held against the others' */
