@@ -55,11 +55,6 @@ static bool advance(struct audit *audit) {
     return any;
 }
 
-static bool same_batch(const struct batch *a, const struct batch *b) {
-    return span_equal(buffer_span(&a->entries), buffer_span(&b->entries)) &&
-           span_equal(buffer_span(&a->bytes), buffer_span(&b->bytes));
-}
-
 static struct digest digest_of(const struct audit *audit, const struct batch *batch) {
     return hash_statement(LABEL_PRE_PREPARE, &audit->options.configuration->service,
                           batch->seal.statement.body, &batch->seal.statement.signature);
@@ -133,7 +128,7 @@ static void leave_alike(struct audit *audit, const struct audit_ledger *like) {
     for (uint32_t i = 0; i < audit->ledger_count; i++) {
         struct audit_ledger *const ledger = &audit->ledgers[i];
         if (ledger != like && is_here(ledger) &&
-            same_batch(&ledger->reader.batch, &like->reader.batch)) {
+            batch_equal(&ledger->reader.batch, &like->reader.batch)) {
             ledger->state = LEDGER_LEFT;
         }
     }
@@ -154,7 +149,7 @@ static uint32_t collect_ways(struct audit *audit, struct way *ways) {
         struct audit_ledger *const ledger = &audit->ledgers[i];
         bool is_new = is_here(ledger);
         for (uint32_t k = 0; is_new && k < count; k++) {
-            is_new = !same_batch(&ways[k].ledger->reader.batch, &ledger->reader.batch);
+            is_new = !batch_equal(&ways[k].ledger->reader.batch, &ledger->reader.batch);
         }
         if (is_new) {
             ways[count++] = (struct way){.ledger = ledger};

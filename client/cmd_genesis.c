@@ -120,8 +120,8 @@ int command_genesis_prologue(const struct command *command, struct globals *glob
     if (name == NULL || out == NULL || optind != argc) {
         return command_misused(command, "--name and --out are needed, and nothing else");
     }
-    if (parameters.checkpoint_interval <= parameters.pipeline) {
-        return command_misused(command, "the checkpoint interval must exceed the pipeline");
+    if (parameters.checkpoint_interval < checkpoint_interval_min(parameters.pipeline)) {
+        return command_misused(command, "the checkpoint interval must be more than two pipelines");
     }
     return write_prologue(globals, name, &parameters, out);
 }

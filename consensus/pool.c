@@ -204,6 +204,12 @@ void pool_put_back(struct pool *pool, struct pool_entry *entry) {
     queue_prepend(pool, entry);
 }
 
+void pool_put_last(struct pool *pool, struct pool_entry *entry) {
+    CHECK(entry->taken_seq == 0);
+    queue_remove(pool, entry);
+    queue_append(pool, entry);
+}
+
 void pool_remove(struct pool *pool, struct pool_entry *entry) {
     if (entry->taken_seq == 0) {
         queue_remove(pool, entry);

@@ -61,6 +61,8 @@ struct pool_entry *pool_after(const struct pool_entry *entry);
 void pool_take(struct pool *pool, struct pool_entry *entry, uint64_t seq);
 /* Undo pool_take: back to the front of the queue. */
 void pool_put_back(struct pool *pool, struct pool_entry *entry);
+/* To the end of the queue: it is not its time yet. */
+void pool_put_last(struct pool *pool, struct pool_entry *entry);
 void pool_remove(struct pool *pool, struct pool_entry *entry);
 
 #endif

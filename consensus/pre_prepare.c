@@ -6,6 +6,9 @@
 
 static void note_conflict(struct replica *replica, const struct slot *slot,
                           const struct peer_message *message) {
+    if (replica->peers[message->from].conflicts++ >= CONFLICTS_MAX) {
+        return;
+    }
     effect_note(replica, NOTE_CONFLICT, message->from, slot->seq, RULE_NONE);
     struct effect *const effect = effect_add(replica, EFFECT_EVIDENCE);
     if (effect != NULL) {

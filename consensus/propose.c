@@ -101,8 +101,9 @@ static struct span build_evidence(struct replica *replica, struct pre_prepare *b
 static uint32_t fill_batch(struct replica *replica, struct slot *slot, struct digest *digests) {
     const struct parameters *const parameters = &replica->configuration->parameters;
     uint32_t count = 0;
+    uint32_t skips = 0;
     struct pool_entry *entry = pool_first(replica->pool);
-    while (entry != NULL && !replica->failed) {
+    while (entry != NULL && !replica->failed && skips < POOL_SKIPS_MAX) {
         struct pool_entry *const next = pool_after(entry);
         if (!batch_has_room(replica, slot, entry)) {
             break;
@@ -121,6 +122,9 @@ static uint32_t fill_batch(struct replica *replica, struct slot *slot, struct di
                 return count;
             }
             digests[count++] = entry->digest;
+        } else {
+            pool_put_last(replica->pool, entry);
+            skips++;
         }
         entry = next;
     }

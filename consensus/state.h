@@ -24,6 +24,8 @@
 #define CUTS_MAX 4u             /* checkpoints under way */
 #define REQUEST_AGE_MS_MAX 60000u /* a request that nobody proposes is forgotten */
 #define LISTEN_MS 5000u           /* a primary that started lets its past come, see propose.c */
+#define CONFLICTS_MAX 16u         /* proofs handed out against one peer: one would do */
+#define POOL_SKIPS_MAX 64u        /* requests passed over, because it is too early, in one look */
 #define RANGE_BATCHES_MAX 64u     /* batches applied from one range */
 
 static_assert(LISTEN_MS > 2 * RANGE_RETRY_MS, "two peers can be asked meanwhile");
@@ -103,6 +105,7 @@ struct peer {
     struct status_message status;
     uint64_t helped_ms;      /* when it was last answered because it is stuck */
     uint64_t range_after_ms; /* not asked for a range before */
+    uint32_t conflicts;      /* pairs of statements that convict it, handed out so far */
 };
 
 struct replica {

@@ -125,6 +125,9 @@ static void note_conflict(struct replica *replica, const struct vote *vote,
         .pre_prepare_digest = vote->pre_prepare_digest,
         .nonce_hash = vote->nonce_hash,
     };
+    if (replica->peers[message->from].conflicts++ >= CONFLICTS_MAX) {
+        return;
+    }
     effect_note(replica, NOTE_CONFLICT, message->from, body->seq, RULE_NONE);
     buffer_clear(&replica->encode);
     if (!prepare_encode(&replica->encode, &first)) {

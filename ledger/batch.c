@@ -50,6 +50,18 @@ struct entry batch_entry_at(const struct batch *batch, uint32_t nth) {
                           .payload = span_of(batch->bytes.data + record.offset, record.size)};
 }
 
+bool batch_equal(const struct batch *a, const struct batch *b) {
+    uint32_t const count = batch_entry_count(a);
+    bool equal =
+        count == batch_entry_count(b) && span_equal(buffer_span(&a->bytes), buffer_span(&b->bytes));
+    for (uint32_t i = 0; equal && i < count; i++) {
+        struct batch_entry const ours = record_at(a, i);
+        struct batch_entry const theirs = record_at(b, i);
+        equal = ours.kind == theirs.kind && ours.size == theirs.size;
+    }
+    return equal;
+}
+
 struct span batch_request_payload(const struct batch *batch, uint32_t nth) {
     CHECK(batch->whole && nth < batch->request_count);
     return batch_entry_at(batch, batch_entry_count(batch) - batch->request_count + nth).payload;

@@ -59,6 +59,8 @@ enum batch_step batch_add(struct batch *batch, uint64_t index, const struct entr
 /* Entries of the batch so far, and each of them as it was fed. */
 uint32_t batch_entry_count(const struct batch *batch);
 struct entry batch_entry_at(const struct batch *batch, uint32_t nth);
+/* Do both hold the same entries, byte for byte? */
+bool batch_equal(const struct batch *a, const struct batch *b);
 /* The nth request entry of a whole batch (0 .. request_count - 1), still encoded. */
 struct span batch_request_payload(const struct batch *batch, uint32_t nth);
 

@@ -186,12 +186,22 @@ MUST_USE bool signed_encode(struct buffer *out, const struct signed_body *in);
 
 /* What all replicas must agree on, fixed at genesis and changed by governance alone. */
 struct parameters {
-    uint32_t pipeline;            /* P: 1..PIPELINE_MAX */
-    uint64_t checkpoint_interval; /* C, in batches: 1..CHECKPOINT_INTERVAL_MAX, > P */
-    uint64_t window;              /* W, in transaction indices: BATCH_CALLS_MAX..WINDOW_MAX */
-    uint32_t batch_calls_max;     /* CALLS_MAX..BATCH_CALLS_MAX */
+    uint32_t pipeline; /* P: 1..PIPELINE_MAX */
+    uint64_t
+        checkpoint_interval;  /* C, in batches: checkpoint_interval_min..CHECKPOINT_INTERVAL_MAX */
+    uint64_t window;          /* W, in transaction indices: BATCH_CALLS_MAX..WINDOW_MAX */
+    uint32_t batch_calls_max; /* CALLS_MAX..BATCH_CALLS_MAX */
     uint32_t batch_size_soft_max; /* bytes of requests and outcomes; one request may exceed it */
 };
+
+/*
+ * The least C for a pipeline P. A batch carries the digest of the last checkpoint but one, whose
+ * batch must be settled by then; settling may lag two pipelines: one until evidence for a batch is
+ * in the ledger, one until that evidence is itself evidenced.
+ */
+static inline uint64_t checkpoint_interval_min(uint32_t pipeline) {
+    return 2 * (uint64_t)pipeline + 1;
+}
 
 struct named_key {
     struct span name; /* 1..NAME_SIZE_MAX of [a-z0-9.-], unique in its list */

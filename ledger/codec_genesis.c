@@ -24,8 +24,9 @@ static void take_parameters(enum codec_result *result, struct parameters *out,
         return;
     }
     field_take_u32(result, &out->pipeline, in->pipeline, (struct bounds){1, PIPELINE_MAX});
-    field_check_range(result, in->checkpoint_interval,
-                      (struct bounds){(uint64_t)in->pipeline + 1, CHECKPOINT_INTERVAL_MAX});
+    field_check_range(
+        result, in->checkpoint_interval,
+        (struct bounds){checkpoint_interval_min(in->pipeline), CHECKPOINT_INTERVAL_MAX});
     out->checkpoint_interval = in->checkpoint_interval;
     field_check_range(result, in->window, (struct bounds){BATCH_CALLS_MAX, WINDOW_MAX});
     out->window = in->window;

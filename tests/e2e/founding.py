@@ -11,7 +11,7 @@ import shutil
 import harness
 from harness import ERROR, INVALID, OK, USAGE, Sandbox, program, run
 
-INTERVAL = 5
+INTERVAL = 7
 
 
 def onus(*arguments):

@@ -37,6 +37,18 @@ static void execute_many(struct cluster *c, uint32_t count) {
     cluster_run_until_done(c, 5000);
 }
 
+/* A call whose value fills the rest of `call`, which has VALUE_SIZE_MAX characters. */
+static void write_large_put(char *call) {
+    static const char start[] = "kv.put a ";
+    for (size_t i = 0; i + 1 < VALUE_SIZE_MAX; i++) {
+        call[i] = 'x';
+        if (i < sizeof start - 1) {
+            call[i] = start[i];
+        }
+    }
+    call[VALUE_SIZE_MAX - 1] = '\0';
+}
+
 Test(limits, a_request_whose_window_has_passed_is_never_executed) {
     struct cluster *const c = cluster_new(&(struct cluster_options){.seed = 1});
     uint32_t const early = cluster_submit(c, one_call);
@@ -296,8 +308,7 @@ Test(limits, what_a_primary_names_is_kept_within_bounds) {
     struct cluster *const c = cluster_new(
         &(struct cluster_options){.seed = 13, .pipeline = 1, .pool_size_max = (size_t)1 << 20});
     cr_assert(call != NULL);
-    memset(call, 'x', VALUE_SIZE_MAX - 1);
-    memcpy(call, "kv.put a ", 9);
+    write_large_put(call);
     for (uint32_t i = 0; i < 31; i++) {
         calls[i] = call;
     }
@@ -343,8 +354,7 @@ Test(limits, a_batch_of_too_many_calls_is_refused) {
 Test(limits, a_batch_of_too_many_bytes_is_refused) {
     char *const call = calloc(1, VALUE_SIZE_MAX);
     cr_assert(call != NULL);
-    memset(call, 'x', VALUE_SIZE_MAX - 1);
-    memcpy(call, "kv.put a ", 9);
+    write_large_put(call);
     overfull(12, 24, 31, call);
     free(call);
 }

@@ -37,13 +37,18 @@ void cluster_trace(struct cluster *cluster, const char *format, ...) {
 /* The cluster whose trace is printed when the process aborts, whoever found the fault. */
 static const struct cluster *last_words_of;
 
+/*
+ * Nothing but this process's own abort raises the signal, and the process ends after it: that the
+ * standard library is not meant for signal handlers does not matter here.
+ */
 static void last_words(int number) {
     const struct cluster *const cluster = last_words_of;
     (void)number;
     if (cluster != NULL) {
         uint64_t const count = cluster->trace_count;
         for (uint64_t i = count > TRACE_LINES ? count - TRACE_LINES : 0; i < count; i++) {
-            (void)fprintf(stderr, "%s\n", cluster->trace[i % TRACE_LINES]);
+            (void)fprintf(stderr, "%s\n", /* NOLINT(bugprone-signal-handler) */
+                          cluster->trace[i % TRACE_LINES]);
         }
         (void)fprintf(stderr, "seed %llu, %.3f ms\n", (unsigned long long)cluster->options.seed,
                       (double)cluster->now_us / 1000);

@@ -294,8 +294,8 @@ const char *cluster_reply_text(struct cluster *cluster, uint32_t request);
 
 /* ---- faults ---- */
 
-void cluster_crash(struct cluster *cluster, uint32_t node);
-void cluster_start(struct cluster *cluster, uint32_t node);
+void cluster_crash(struct cluster *cluster, uint32_t number);
+void cluster_start(struct cluster *cluster, uint32_t number);
 /* Cut all that goes from one node to another; or heal it. */
 void cluster_cut(struct cluster *cluster, uint32_t from, uint32_t to, bool cut);
 /* Cut a node off from all the others, both ways; or heal it. */
@@ -327,11 +327,11 @@ void list_reserve(void *items, uint64_t count, uint64_t *capacity, size_t item_s
 void cluster_schedule(struct cluster *cluster, const struct sim_event *event);
 /* One event for a node's core, and its effects carried out. */
 void node_step(struct cluster *cluster, uint32_t node, struct event *event);
-void node_take_frame(struct cluster *cluster, uint32_t node, uint32_t from, uint8_t kind,
+void node_take_frame(struct cluster *cluster, uint32_t number, uint32_t from, uint8_t kind,
                      struct span payload);
-void node_take_client_frame(struct cluster *cluster, uint32_t node, uint32_t client, uint8_t kind,
+void node_take_client_frame(struct cluster *cluster, uint32_t number, uint32_t client, uint8_t kind,
                             struct span payload);
-void node_recover(struct cluster *cluster, uint32_t node);
+void node_recover(struct cluster *cluster, uint32_t number);
 void node_release(struct node *node);
 bool check_holds(struct cluster *cluster, const struct sign_check *check);
 void send_to_client(struct cluster *cluster, uint32_t node, uint64_t origin, enum message_kind kind,
