@@ -8,6 +8,8 @@
 #include "audit-tool/replayer.h"
 #include "tests/forge/story.h"
 
+#define INTERVAL 9u /* C of the consortium */
+
 #define HONEST_BATCHES 300u
 #define LIE_AFTER 21u
 #define ARENA_SIZE (64u << 20)
@@ -161,7 +163,7 @@ Test(checker, goes_on_from_every_checkpoint) {
     replayer_open(&replayer, NULL);
     for (uint64_t seq = 1; seq <= 70; seq++) {
         cr_assert_eq(replay_seq(&replayer, seq), RULE_NONE);
-        if (seq % 8 == 0) {
+        if (seq % INTERVAL == 0) {
             follow_from(&replayer, seq, 70);
         }
     }
@@ -177,13 +179,13 @@ Test(checker, snapshots_are_bound_to_their_header, .timeout = 300) {
     struct state_copy copy;
     struct state_item items[64];
     struct arena arena;
-    story_append_honest(&story, 16);
+    story_append_honest(&story, 2 * INTERVAL);
     replayer_open(&replayer, NULL);
-    for (uint64_t seq = 1; seq <= 16; seq++) {
+    for (uint64_t seq = 1; seq <= 2 * INTERVAL; seq++) {
         cr_assert_eq(replay_seq(&replayer, seq), RULE_NONE);
     }
-    uint32_t const count = copy_state(&copy, items, &replayer, 16);
-    const struct replayer_cut *const cut = replayer_cut_at(&replayer, 16);
+    uint32_t const count = copy_state(&copy, items, &replayer, 2 * INTERVAL);
+    const struct replayer_cut *const cut = replayer_cut_at(&replayer, 2 * INTERVAL);
     struct buffer snapshot = cut->snapshot;
     arena_init(&arena, ARENA_SIZE);
     for (size_t at = 0; at < snapshot.size; at++) {
@@ -214,7 +216,7 @@ Test(checker, snapshots_hold_no_dead_window) {
         many[i] = "kv.put a 1";
     }
     struct order order = {.author = &consortium.users[0], .call_count = CALLS_MAX, .calls = many};
-    while (forge_seq(&forge) < 40) { /* 10,240 transactions: the window holds 8,192 */
+    while (forge_seq(&forge) < 5 * INTERVAL) { /* 11,520 transactions: the window holds 8,192 */
         order.min_index = forge.next_index;
         order.number++;
         story_append_order(&story, &order, RULE_NONE, 0);
@@ -227,21 +229,23 @@ Test(checker, snapshots_hold_no_dead_window) {
     replayer_open(&replayer, NULL);
     struct buffer old;
     buffer_init(&old, SNAPSHOT_SIZE_MAX);
-    for (uint64_t seq = 1; seq <= 40; seq++) {
+    for (uint64_t seq = 1; seq <= 5 * INTERVAL; seq++) {
         cr_assert_eq(replay_seq(&replayer, seq), RULE_NONE);
-        if (seq == 8) {
-            cr_assert(buffer_append(&old, buffer_span(&replayer_cut_at(&replayer, 8)->snapshot)));
+        if (seq == INTERVAL) {
+            cr_assert(
+                buffer_append(&old, buffer_span(&replayer_cut_at(&replayer, INTERVAL)->snapshot)));
         }
     }
-    uint32_t const count = copy_state(&copy, items, &replayer, 40);
+    uint32_t const count = copy_state(&copy, items, &replayer, 5 * INTERVAL);
     struct checker_snapshot decoded;
     struct checker_snapshot decoded_old;
     arena_init(&arena, ARENA_SIZE);
-    cr_assert_eq(checker_snapshot_decode(&decoded, &arena,
-                                         buffer_span(&replayer_cut_at(&replayer, 40)->snapshot)),
-                 CODEC_OK);
+    cr_assert_eq(
+        checker_snapshot_decode(&decoded, &arena,
+                                buffer_span(&replayer_cut_at(&replayer, 5 * INTERVAL)->snapshot)),
+        CODEC_OK);
     cr_assert_eq(checker_snapshot_decode(&decoded_old, &arena, buffer_span(&old)), CODEC_OK);
-    cr_assert_lt(decoded.window_count, 40);
+    cr_assert_lt(decoded.window_count, 5 * INTERVAL);
     struct span window[64];
     window[0] = decoded_old.window[0];
     memcpy(window + 1, decoded.window, decoded.window_count * sizeof window[0]);
