@@ -126,7 +126,7 @@
 #define DISK_QUEUE_SIZE_MAX (64u << 20)      /* nor are pre-prepares and ranges */
 #define DISK_RETRY_MS 1000u                  /* after the disk was full */
 #define OUTBOX_SIZE_MAX (64u << 20)
-#define VERIFY_CHECKS_MAX 16u          /* signatures that one piece of work checks */
+#define VERIFY_CHECKS_MAX 32u          /* signatures that one piece of work checks */
 #define VERIFY_ARENA_SIZE (256u << 10) /* close a piece of work past this */
 #define VERIFY_REQUESTS_MAX 4096u      /* of clients, waiting for their signature check */
 #define VERIFY_SIZE_MAX (32u << 20)    /* bytes of them */

@@ -17,7 +17,7 @@
 #include "client/sandbox.h"
 #include "client/view.h"
 
-#define CLIENTS_DEFAULT 512u
+#define CLIENTS_DEFAULT 2048u
 #define CLIENTS_BUNDLED_DEFAULT 128u /* with several calls a request */
 #define CLIENTS_MAX 2048u
 #define DURATION_S_DEFAULT 10u

@@ -208,10 +208,23 @@ static bool has_listened(struct replica *replica) {
     return replica->listened;
 }
 
+/*
+ * Is there something to propose now? At once when nothing is under way. While batches are, only
+ * when at least half as many requests wait as the last one took: each batch has a price of its
+ * own, and what waits goes with the next in a moment.
+ */
+static bool has_reason(const struct replica *replica) {
+    uint32_t const queued = pool_queued(replica->pool);
+    if (queued == 0) {
+        return idle_evidence_due(replica);
+    }
+    return replica->executed_seq == replica->committed_seq ||
+           queued >= replica->last_batch_requests / 2;
+}
+
 bool try_propose(struct replica *replica) {
     if (!is_primary(replica) || !is_voting(replica) || !pipeline_has_room(replica) ||
-        (pool_queued(replica->pool) == 0 && !idle_evidence_due(replica)) ||
-        !has_listened(replica)) {
+        !has_reason(replica) || !has_listened(replica)) {
         return false;
     }
     struct slot *const slot = slot_claim(replica, replica->executed_seq + 1);
@@ -240,6 +253,7 @@ bool try_propose(struct replica *replica) {
         batch_cancel(replica, slot, mark);
         return false;
     }
+    replica->last_batch_requests = message.request_count;
     finish_proposal(replica, slot, &body, &message);
     return true;
 }

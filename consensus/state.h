@@ -149,8 +149,8 @@ struct replica {
     uint64_t now_ms;
     uint64_t wall_ms;
     uint64_t status_due_ms;
-    uint64_t progress_ms; /* when committed_seq or executed_seq last moved */
-    uint64_t idle_since_ms;
+    uint64_t progress_ms;         /* when committed_seq or executed_seq last moved */
+    uint32_t last_batch_requests; /* of the last batch that this primary proposed */
 
     /* scratch */
     struct execution execution;

@@ -263,7 +263,8 @@ void checker_batch_add(struct checker *checker, const struct request *request,
         checker->failed |= !tree_append(&checker->batch_tree, &leaf);
     }
     checker->batch_tx_count += request->call_count;
-    if (!window_find(checker->window, &request->id, NULL)) {
+    if (rule != RULE_REQUEST_DUPLICATE &&
+        (rule == RULE_NONE || !window_find(checker->window, &request->id, NULL))) {
         checker->failed |= !window_add(checker->window, &request->id, request->call_count);
     }
 }

@@ -28,8 +28,11 @@ struct batch {
 
 struct place {
     uint32_t ordinal;         /* low bits of the batch's ordinal */
-    uint32_t position_plus_1; /* 0: a free cell */
+    uint16_t position_plus_1; /* 0: a free cell */
+    uint16_t tag;             /* of the id: spares a look at most ids that are others */
 };
+
+static_assert(BATCH_CALLS_MAX < UINT16_MAX, "a position in a batch fits");
 
 struct window {
     struct digest service;
@@ -105,11 +108,18 @@ static const struct digest *id_at(const struct window *window, const struct plac
     return &batch_of(window, place->ordinal)->ids[place->position_plus_1 - 1];
 }
 
+/* Bits of the id that its home does not use. */
+static uint16_t id_tag(const struct digest *id) {
+    return (uint16_t)(id->bytes[8] << 8 | id->bytes[9]);
+}
+
 /* The cell that holds the id, or the free cell where it would go. */
 static uint64_t table_probe(const struct window *window, const struct digest *id) {
     uint64_t cell = id_home(window, id);
+    uint16_t const tag = id_tag(id);
     while (window->table[cell].position_plus_1 != 0 &&
-           !digest_equal(id_at(window, &window->table[cell]), id)) {
+           (window->table[cell].tag != tag ||
+            !digest_equal(id_at(window, &window->table[cell]), id))) {
         cell = (cell + 1) & (window->table_capacity - 1);
     }
     return cell;
@@ -202,7 +212,8 @@ bool window_add(struct window *window, const struct digest *request_id, uint32_t
     window->collecting_calls += call_count;
     window->table[cell] = (struct place){
         .ordinal = (uint32_t)(window->first_ordinal + window->batch_count),
-        .position_plus_1 = batch->request_count,
+        .position_plus_1 = (uint16_t)batch->request_count,
+        .tag = id_tag(request_id),
     };
     window->id_count++;
     return true;
