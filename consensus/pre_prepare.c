@@ -33,7 +33,9 @@ void on_pre_prepare(struct replica *replica, const struct peer_message *message)
             replica->failed = true;
         }
         /* Its requests are most likely on their way from the clients: give them a moment. */
-        slot->fetch_after_ms = replica->now_ms + FETCH_AFTER_MS;
+        slot->fetch_after_ms =
+            replica->now_ms +
+            (pool_count(replica->pool) == 0 ? FETCH_AFTER_IDLE_MS : FETCH_AFTER_MS);
         return;
     }
     struct digest const digest =

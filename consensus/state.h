@@ -18,6 +18,7 @@
 #define STATUS_INTERVAL_MS 200u /* how often peers hear how far this replica is */
 #define STUCK_AFTER_MS 400u     /* no progress for so long: ask for what is missing */
 #define FETCH_AFTER_MS 100u     /* requests of a pre-prepare come from clients; then ask for them */
+#define FETCH_AFTER_IDLE_MS 10u /* when no others wait here: the client may be gone already */
 #define FETCH_RETRY_MS 200u     /* ask again for requests of a pre-prepare */
 #define RANGE_RETRY_MS 2000u    /* ask another peer for a range */
 #define EVIDENCE_IDLE_MS 30u    /* an idle primary evidences its last batches after this */
