@@ -5,6 +5,9 @@
  * once the key A and the point R are valid points of the prime-order group: A is checked when a
  * key is admitted (public_key_valid), R in every universal verifier (signature_universal).
  *
+ * libsodium computes R from the rest and compares its encoding, so where A has been admitted a
+ * signature that verifies has a valid R: what a replica accepts from a peer holds in evidence too.
+ *
  * Every signature is over: label, one zero byte, the 32-byte service id, the body.
  */
 #ifndef ONUS_BASE_SIGN_H
