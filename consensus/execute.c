@@ -32,19 +32,10 @@ static bool slot_record(struct replica *replica, struct slot *slot, const struct
         .first_index = first_index,
         .leaf = leaf,
         .call_count = request->call_count,
-        .outcomes_offset = slot->outcomes.size,
     };
     size_t const before = slot->entries.size;
-    bool done = request_entry_encode(&slot->entries, &entry);
-    uint32_t const entry_size = (uint32_t)(slot->entries.size - before);
-    done = done && buffer_append(&slot->entry_sizes, span_of(&entry_size, sizeof entry_size)) &&
-           buffer_append(&slot->requests, span_of(&record, sizeof record));
-    for (uint32_t i = 0; done && i < execution->count; i++) {
-        uint32_t const size = (uint32_t)execution->outcomes[i].size;
-        done = buffer_append(&slot->outcomes, execution->outcomes[i]) &&
-               buffer_append(&slot->outcome_sizes, span_of(&size, sizeof size));
-    }
-    return done;
+    return request_entry_encode(&slot->entries, &entry) &&
+           slot_note_request(slot, &record, slot->entries.size - before, execution->outcomes);
 }
 
 bool batch_has_room(const struct replica *replica, const struct slot *slot,
@@ -69,6 +60,10 @@ bool batch_take_request(struct replica *replica, struct slot *slot,
     uint64_t const first_index = checker_next_index(replica->checker);
     uint64_t const leaf = checker_batch_tx_count(replica->checker);
     engine_execute(replica->engine, &replica->execution, service, &request);
+    if (replica->execution.count != request.call_count) {
+        replica->failed = true; /* the store or memory failed: the step ends the process */
+        return false;
+    }
     checker_batch_add(replica->checker, &request, replica->execution.digests, &sign_sink_trust);
     if (!slot_record(replica, slot, &request, entry->origin, first_index, leaf)) {
         replica->failed = true;

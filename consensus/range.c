@@ -46,7 +46,6 @@ static bool fill_slot(struct replica *replica, struct slot *slot, const struct b
     uint64_t leaf = 0;
     for (uint32_t i = 0; i < batch->request_count; i++) {
         struct span const payload = batch_request_payload(batch, i);
-        uint32_t const payload_size = (uint32_t)payload.size;
         struct request_entry entry;
         struct request request;
         arena_reset(&replica->scratch);
@@ -60,17 +59,9 @@ static bool fill_slot(struct replica *replica, struct slot *slot, const struct b
             .first_index = entry.first_index,
             .leaf = leaf,
             .call_count = request.call_count,
-            .outcomes_offset = slot->outcomes.size,
         };
-        bool done = buffer_append(&slot->entries, payload) &&
-                    buffer_append(&slot->entry_sizes, span_of(&payload_size, 4)) &&
-                    buffer_append(&slot->requests, span_of(&record, sizeof record));
-        for (uint32_t k = 0; done && k < entry.outcome_count; k++) {
-            uint32_t const size = (uint32_t)entry.outcomes[k].size;
-            done = buffer_append(&slot->outcomes, entry.outcomes[k]) &&
-                   buffer_append(&slot->outcome_sizes, span_of(&size, sizeof size));
-        }
-        if (!done) {
+        if (!buffer_append(&slot->entries, payload) ||
+            !slot_note_request(slot, &record, payload.size, entry.outcomes)) {
             return false;
         }
         leaf += request.call_count;

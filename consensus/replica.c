@@ -311,7 +311,8 @@ uint64_t replica_deadline(const struct replica *replica) {
     return deadline;
 }
 
-bool replica_has_request(const struct replica *replica, const struct request *request) {
+/* Is this request waiting already, byte for byte, or was it executed? */
+static bool is_known(const struct replica *replica, const struct request *request) {
     return window_find(checker_window(replica->checker), &request->id, NULL) ||
            pool_find(replica->pool, &request->digest) != NULL;
 }
@@ -334,7 +335,7 @@ bool replica_wants_request(const struct replica *replica, const struct digest *r
 enum reject_reason replica_request_refusal(const struct replica *replica,
                                            const struct request *request) {
     const struct configuration *const configuration = replica->configuration;
-    if (replica_has_request(replica, request)) {
+    if (is_known(replica, request)) {
         return (enum reject_reason)0;
     }
     if (!configuration_has_author(configuration, &request->author)) {

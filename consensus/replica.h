@@ -240,12 +240,6 @@ uint64_t replica_deadline(const struct replica *replica);
 bool replica_wants_request(const struct replica *replica, const struct digest *request_digest);
 
 /*
- * Is this request, byte for byte, waiting already, or was it executed? Then handing it over needs
- * no check of its signature: it only says who wants the reply.
- */
-bool replica_has_request(const struct replica *replica, const struct request *request);
-
-/*
  * Would this request be taken now? Asked before its signature is paid for. Returns 0, or why not.
  * REJECT_UNKNOWN never; a request already executed or waiting is taken (0): it gets its reply.
  */

@@ -121,6 +121,19 @@ bool slot_store_statement(struct replica *replica, struct slot *slot,
     return true;
 }
 
+bool slot_note_request(struct slot *slot, const struct slot_request *record, size_t entry_size,
+                       const struct span *outcomes) {
+    uint32_t const size = (uint32_t)entry_size;
+    bool noted = buffer_append(&slot->entry_sizes, span_of(&size, sizeof size)) &&
+                 buffer_append(&slot->requests, span_of(record, sizeof *record));
+    for (uint32_t i = 0; noted && i < record->call_count; i++) {
+        uint32_t const outcome_size = (uint32_t)outcomes[i].size;
+        noted = buffer_append(&slot->outcomes, outcomes[i]) &&
+                buffer_append(&slot->outcome_sizes, span_of(&outcome_size, sizeof outcome_size));
+    }
+    return noted;
+}
+
 uint32_t slot_request_count(const struct slot *slot) {
     return (uint32_t)(slot->requests.size / sizeof(struct slot_request));
 }

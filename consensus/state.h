@@ -48,7 +48,6 @@ struct slot_request {
     uint64_t first_index;
     uint64_t leaf;
     uint32_t call_count;
-    size_t outcomes_offset; /* of the first call's outcome in slot.outcomes */
 };
 
 enum slot_stage {
@@ -180,6 +179,12 @@ void slot_free(struct slot *slot);
 /* Store an encoded pre-prepare message. Returns: false when out of memory or not decodable. */
 MUST_USE bool slot_store_statement(struct replica *replica, struct slot *slot,
                                    const struct pre_prepare_message *message);
+/*
+ * Note one executed request whose entry, of entry_size bytes, was just appended to slot->entries;
+ * outcomes: one a call. Returns: false when out of memory or over the limit of a batch.
+ */
+MUST_USE bool slot_note_request(struct slot *slot, const struct slot_request *record,
+                                size_t entry_size, const struct span *outcomes);
 uint32_t slot_request_count(const struct slot *slot);
 struct slot_request *slot_request_at(const struct slot *slot, uint32_t nth);
 

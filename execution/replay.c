@@ -44,6 +44,9 @@ static enum rule replay_request(struct replay *replay, struct checker *checker,
         return RULE_ENTRY_ORDER;
     }
     engine_execute(engine, &replay->execution, service, &request);
+    if (engine_failed(engine)) {
+        return RULE_ENTRY_ENCODING; /* convicts nobody: no outcome was computed to hold against */
+    }
     struct digest stated[CALLS_MAX];
     for (uint32_t i = 0; i < request.call_count; i++) {
         stated[i] = hash_labelled(LABEL_OUTCOME, service, entry.outcomes[i]);
