@@ -20,6 +20,7 @@ struct audit *audit_new(const struct audit_options *options) {
     audit->options = *options;
     arena_init(&audit->arena, AUDIT_ARENA_SIZE);
     claims_init(&audit->claims);
+    watch_init(&audit->watch);
     audit->signatures = signatures_new(&options->configuration->service, options->jobs);
     if (!replayer_init(&audit->replayer, options->configuration, audit->signatures, true) ||
         audit->signatures == NULL) {
@@ -43,6 +44,7 @@ void audit_free(struct audit *audit) {
     replayer_free(&audit->replayer);
     signatures_free(audit->signatures);
     claims_free(&audit->claims);
+    watch_free(&audit->watch);
     arena_free(&audit->arena);
     free(audit);
 }
@@ -123,15 +125,16 @@ int audit_add_ledger(struct audit *audit, const char *name, const struct disk *d
 /* ---- receipts against each other (§10 step 2) ---- */
 
 /*
- * Sorted by number, each claim must go together with the one before. Then all go together: what
- * certificates_conflict compares only ever grows along a ledger.
+ * Sorted by view and number, each claim must go together with the one before. Then all of a view go
+ * together: what certificates_conflict compares only ever grows along a ledger.
  */
-static void compare_claims(struct audit *audit) {
+void audit_compare_claims(struct audit *audit) {
     struct found_certificate previous;
     struct found_certificate current;
     bool has_previous = false;
     found_certificate_init(&previous);
     found_certificate_init(&current);
+    claims_sort(&audit->claims, CLAIMS_BY_VIEW);
     for (uint64_t i = 0; i < claims_count(&audit->claims); i++) {
         const struct claim *const claim = claims_at(&audit->claims, i);
         if (!certificate_open(audit, &current, claims_certificate(&audit->claims, claim))) {
@@ -148,40 +151,19 @@ static void compare_claims(struct audit *audit) {
     }
     found_certificate_free(&previous);
     found_certificate_free(&current);
+    claims_sort(&audit->claims, CLAIMS_BY_SEQ);
+    audit->claims_done =
+        claims_first_at(&audit->claims, replayer_position(&audit->replayer)->seq + 1);
 }
 
 /* ---- all of it ---- */
 
-/* Receipts for batches that no ledger led to. */
-static void note_unchecked(struct audit *audit) {
-    struct audit_report *const report = &audit->report;
-    for (uint64_t i = audit->claims_done; i < claims_count(&audit->claims); i++) {
-        const struct claim *const claim = claims_at(&audit->claims, i);
-        if (!report->has_unchecked || claim->index_first < report->unchecked_first) {
-            report->unchecked_first = claim->index_first;
-        }
-        if (!report->has_unchecked || claim->index_last > report->unchecked_last) {
-            report->unchecked_last = claim->index_last;
-        }
-        report->has_unchecked = true;
-    }
-    if (report->has_unchecked) {
-        audit_notice(audit, EXIT_CANNOT_AUDIT,
-                     "transactions %llu..%llu: receipts name them, but no ledger given reaches "
-                     "batch %llu; get the ledger of a replica that signed them",
-                     (unsigned long long)report->unchecked_first,
-                     (unsigned long long)report->unchecked_last,
-                     (unsigned long long)claims_at(&audit->claims, audit->claims_done)->seq);
-    }
-}
-
 int audit_run(struct audit *audit, struct problem *problem) {
-    claims_sort(&audit->claims);
-    compare_claims(audit);
+    audit_compare_claims(audit);
     if (audit_walk(audit, problem) != 0) {
         return -1;
     }
-    note_unchecked(audit);
+    reconcile_rest(audit);
     return 0;
 }
 

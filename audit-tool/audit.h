@@ -1,6 +1,6 @@
 /*
  * audit: holds receipts and ledgers against each other and against execution, and blames who signed
- * what does not fit (protocol §10, for one view and one configuration).
+ * what does not fit (protocol §10, for one configuration).
  *
  * All ledgers are followed side by side. As long as they are the same, byte for byte, each batch is
  * checked and executed once; where they part, each way is judged. Memory grows with the state and

@@ -1,6 +1,8 @@
 /*
  * audit_internal: what the files of the audit share; not for others. audit.c takes input and
- * compares receipts, walk.c follows the ledgers, blame.c makes the proofs.
+ * compares receipts; walk.c follows the ledgers and parting.c decides where they part;
+ * reconcile.c holds receipts against them; views.c looks at changes of view; blame.c and
+ * blame_view.c make the proofs.
  */
 #ifndef ONUS_AUDIT_TOOL_AUDIT_INTERNAL_H
 #define ONUS_AUDIT_TOOL_AUDIT_INTERNAL_H
@@ -21,7 +23,30 @@ struct audit_ledger {
     const struct disk *disk;
     struct batch_reader reader;
     enum ledger_state state;
-    bool has_batch; /* reader.batch is the next one, not yet judged */
+    bool has_next; /* what the reader stands on is next: a batch or a new view, not yet judged */
+};
+
+/* A new view in the ledger that is followed. */
+struct view_seen {
+    uint64_t view;
+    uint64_t entry; /* of its view-change set */
+};
+
+/* A batch of the ledger that is followed, by where it lies. */
+struct batch_place {
+    uint64_t seq;
+    struct rank rank; /* what a nonce revealed for it holds its author to */
+    uint64_t entry;   /* its first */
+    uint64_t signers; /* of its evidence, once that is known */
+};
+
+/* The batches that evidence may still come for. */
+#define BATCH_PLACES_MAX CHECKER_MARKS_MAX
+
+struct view_watch {
+    struct buffer seen;                          /* of struct view_seen, ascending */
+    struct batch_place places[BATCH_PLACES_MAX]; /* by sequence number, a ring */
+    struct batch_place revealed[REPLICAS_MAX];   /* the highest that each is evidenced with */
 };
 
 struct audit {
@@ -29,12 +54,14 @@ struct audit {
     struct signatures *signatures;
     struct replayer replayer;
     struct claims claims;
-    uint64_t claims_done; /* claims before this one have been reconciled, or answered for */
+    uint64_t claims_done; /* claims before this one have been held against the ledger followed */
     struct receipt_memory memory;
     struct arena arena;
     uint32_t ledger_count;
     struct audit_ledger ledgers[AUDIT_LEDGERS_MAX];
-    uint64_t blamed[PROOF_WRONG_CHECKPOINT + 1]; /* bitmap of replicas, for each kind */
+    const struct audit_ledger *followed; /* whose batch was replayed last; NULL: none yet */
+    struct view_watch watch;
+    uint64_t blamed[PROOF_KIND_END]; /* bitmap of replicas, for each kind */
     struct audit_report report;
 };
 
@@ -48,10 +75,63 @@ struct found_certificate {
 __attribute__((format(printf, 3, 4))) void audit_notice(struct audit *audit, enum exit_code code,
                                                         const char *format, ...);
 
+/* Hold all claims of one view against each other (§10 step 2). Leaves them sorted by seq. */
+void audit_compare_claims(struct audit *audit);
+
 /* ---- walk.c ---- */
 
 /* Follow all ledgers to their ends. Returns: 0 or -1. */
 MUST_USE int audit_walk(struct audit *audit, struct problem *problem);
+
+/* Is this a ledger to be judged now? */
+bool ledger_is_here(const struct audit_ledger *ledger);
+/* Does the reader stand on a new view? Else on a batch. */
+bool ledger_is_at_view(const struct audit_ledger *ledger);
+/* Replay what the ledger's reader stands on. Returns: the rule that it breaks. */
+enum rule ledger_take(struct audit *audit, const struct audit_ledger *ledger);
+/* Everybody who would go on as this ledger does leaves, but not itself. */
+void ledger_leave_alike(struct audit *audit, const struct audit_ledger *like);
+
+/* Another reader of the same ledger, on the batch or new view at this entry. NULL: none there. */
+struct audit_ledger *ledger_open_at(struct audit *audit, const struct audit_ledger *ledger,
+                                    uint64_t entry);
+void ledger_close(struct audit_ledger *ledger);
+
+/*
+ * A ledger goes another way than the one that is followed, and breaks a rule; ours: where the one
+ * that is followed goes on, or NULL.
+ */
+void judge_astray(struct audit *audit, const struct audit_ledger *theirs, enum rule rule,
+                  const struct audit_ledger *ours);
+
+/* ---- parting.c ---- */
+
+/*
+ * Find the one way in which to go on from here, and judge the others.
+ * Returns: the first ledger that goes this way; NULL when none does.
+ */
+struct audit_ledger *audit_choose_way(struct audit *audit);
+
+/* ---- reconcile.c ---- */
+
+/* Hold all claims about this batch against it, which was just replayed, and is sound or not. */
+void reconcile_batch(struct audit *audit, const struct audit_ledger *ledger, bool is_sound);
+/* A sound ledger that is not followed holds the batch too. */
+void reconcile_aside(struct audit *audit, const struct audit_ledger *ledger);
+/* At the end: what no ledger has said anything about. */
+void reconcile_rest(struct audit *audit);
+
+/* ---- views.c ---- */
+
+void watch_init(struct view_watch *watch);
+void watch_free(struct view_watch *watch);
+/* The batch, or the new view, that the ledger's reader stands on was replayed. */
+void watch_batch(struct audit *audit, const struct audit_ledger *ledger);
+MUST_USE bool watch_view(struct audit *audit, const struct audit_ledger *ledger);
+/* The first new view above `view` in the ledger followed, or NULL. */
+const struct view_seen *watch_first_above(const struct audit *audit, uint64_t view);
+/* Blame who understates in the view-changes of the new view at this entry what it revealed. */
+void watch_hold(struct audit *audit, const struct audit_ledger *ledger, uint64_t entry);
 
 /* ---- blame.c ---- */
 
@@ -71,11 +151,35 @@ MUST_USE bool certificate_open(struct audit *audit, struct found_certificate *ou
 MUST_USE bool certificate_find(struct audit *audit, struct found_certificate *out,
                                const struct audit_ledger *ledger);
 
+/* The same, by evidence in its ledger alone. */
+MUST_USE bool certificate_scan(struct audit *audit, struct found_certificate *out,
+                               const struct audit_ledger *ledger);
+
+/* Does it blame anybody whom nothing of its kind blames yet? */
+bool blame_is_news(const struct audit *audit, enum proof_kind kind, uint64_t replicas);
+/* Make a file of it, verify that, and keep it if it holds; say so if it cannot be made. */
+void blame_with(struct audit *audit, struct proof *proof);
+
 /* Each of these adds a finding if the proof holds, and says so if it cannot be made. */
 void blame_certificates(struct audit *audit, const struct found_certificate *a,
                         const struct found_certificate *b);
 void blame_primary(struct audit *audit, const struct signed_body *a, const struct signed_body *b);
-/* The batch that the ledger's reader stands on breaks a rule, just after what was replayed. */
+/* The batch or new view that the reader stands on breaks a rule, just after what was replayed. */
 void blame_batch(struct audit *audit, const struct audit_ledger *ledger, enum rule rule);
+
+/* ---- blame_view.c ---- */
+
+/* The view-changes in this bitmap state less than what their authors' nonces in it show. */
+void blame_understated(struct audit *audit, const struct found_certificate *certificate,
+                       const struct view_change_set *set, uint64_t nths);
+/*
+ * The view of the certificate had another ledger: that of the batch that `ledger` stands on, of
+ * the same view, which is certified.
+ */
+void blame_fork_behind(struct audit *audit, const struct found_certificate *certificate,
+                       const struct audit_ledger *ledger);
+/* The same of what the new view that `ledger` stands on has chosen. Returns: is it of that view? */
+bool blame_fork_chosen(struct audit *audit, const struct found_certificate *certificate,
+                       const struct audit_ledger *ledger);
 
 #endif

@@ -95,7 +95,8 @@ int batch_reader_next(struct batch_reader *reader, struct problem *problem) {
                                rule_text(rule));
         }
         reader->next_entry = record.index + 1;
-        if (step == BATCH_WHOLE) {
+        if (step != BATCH_MORE) {
+            reader->step = step;
             return 1;
         }
     }

@@ -1,7 +1,7 @@
 /*
- * batch_reader: a ledger on disk, batch by batch (docs/formats.md §8, §12). It tells damage, which
- * is nobody's guilt and has a place in a file, from the end of the ledger. What a batch says is
- * judged elsewhere.
+ * batch_reader: a ledger on disk, batch by batch (docs/formats.md §8, §12), with the new views that
+ * stand between batches. It tells damage, which is nobody's guilt and has a place in a file, from
+ * the end of the ledger. What a batch or a new view says is judged elsewhere.
  */
 #ifndef ONUS_AUDIT_TOOL_BATCH_READER_H
 #define ONUS_AUDIT_TOOL_BATCH_READER_H
@@ -19,7 +19,8 @@ struct ledger_spot {
 struct batch_reader {
     const struct disk *disk;
     struct segment_reader reader;
-    struct batch batch;      /* the batch last read; valid until the next call */
+    struct batch batch;      /* what was last read; valid until the next call */
+    enum batch_step step;    /* what that is: BATCH_WHOLE or BATCH_VIEW */
     struct ledger_spot spot; /* of its first entry */
     uint64_t next_entry;     /* to be read next */
     bool ends_within_batch;  /* at the end: entries are left that make no whole batch */
@@ -37,14 +38,15 @@ void batch_reader_free(struct batch_reader *reader);
 MUST_USE int batch_reader_open(struct batch_reader *reader, struct span genesis,
                                struct problem *problem);
 
-/* Go to the first entry of a batch. Returns: 1; 0 when the ledger ends before it; -1. */
+/* Go to the first entry of a batch or new view. Returns: 1; 0 when the ledger ends before it; -1.
+ */
 MUST_USE int batch_reader_seek(struct batch_reader *reader, uint64_t entry,
                                struct problem *problem);
 
 /*
- * The next whole batch.
+ * The next whole batch or new view.
  * Returns: 1; 0 at the end; -1 on a problem: EXIT_CORRUPT with file and offset for damage and for
- * entries that make no batch.
+ * entries that make neither.
  */
 MUST_USE int batch_reader_next(struct batch_reader *reader, struct problem *problem);
 

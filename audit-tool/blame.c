@@ -45,28 +45,25 @@ static bool certificate_keep(struct audit *audit, struct found_certificate *out,
            certificate_encode(&out->bytes, certificate);
 }
 
-/* Look for evidence of the batch in what follows it in its ledger. */
-static bool certificate_scan(struct audit *audit, struct found_certificate *out,
-                             const struct audit_ledger *ledger) {
+bool certificate_scan(struct audit *audit, struct found_certificate *out,
+                      const struct audit_ledger *ledger) {
     const struct signed_body *const statement = &ledger->reader.batch.seal.statement;
     uint64_t const seq = ledger->reader.batch.pre_prepare.seq;
-    struct batch_reader *const ahead = malloc(sizeof *ahead);
-    struct problem ignored = {.code =
-                                  EXIT_OK}; /* damage further on is met when the walk gets there */
+    struct problem ignored = {.code = EXIT_OK}; /* damage is met when the walk gets there */
     bool found = false;
-    if (ahead == NULL) {
-        return false;
-    }
-    batch_reader_init(ahead, ledger->disk, &audit->options.configuration->service);
-    bool going = batch_reader_seek(ahead, ledger->reader.next_entry, &ignored) == 1;
-    while (going && !found && batch_reader_next(ahead, &ignored) == 1) {
+    bool going = true;
+    struct audit_ledger *const ahead = ledger_open_at(audit, ledger, ledger->reader.next_entry);
+    while (ahead != NULL && going && !found) {
+        const struct batch *const batch = &ahead->reader.batch;
         struct certificate certificate;
-        found = certificate_from_ledger(&certificate, statement, seq, &ahead->batch) &&
-                certificate_keep(audit, out, &certificate);
-        going = ahead->batch.pre_prepare.evidence_upto < seq;
+        if (!ledger_is_at_view(ahead)) {
+            found = certificate_from_ledger(&certificate, statement, seq, batch) &&
+                    certificate_keep(audit, out, &certificate);
+            going = batch->pre_prepare.evidence_upto < seq;
+        }
+        going = going && !found && batch_reader_next(&ahead->reader, &ignored) == 1;
     }
-    batch_reader_free(ahead);
-    free(ahead);
+    ledger_close(ahead);
     return found;
 }
 
@@ -77,8 +74,7 @@ bool certificate_find(struct audit *audit, struct found_certificate *out,
     struct digest const digest =
         hash_statement(LABEL_PRE_PREPARE, &audit->options.configuration->service, statement->body,
                        &statement->signature);
-    const struct claim *const claim =
-        claims_find(&audit->claims, batch->pre_prepare.view, batch->pre_prepare.seq, &digest);
+    const struct claim *const claim = claims_find(&audit->claims, batch->pre_prepare.seq, &digest);
     if (claim != NULL) {
         return certificate_open(audit, out, claims_certificate(&audit->claims, claim));
     }
@@ -87,15 +83,14 @@ bool certificate_find(struct audit *audit, struct found_certificate *out,
 
 /* ---- findings ---- */
 
-/* Does it blame anybody whom nothing of its kind blames yet? */
-static bool is_news(const struct audit *audit, enum proof_kind kind, uint64_t replicas) {
+bool blame_is_news(const struct audit *audit, enum proof_kind kind, uint64_t replicas) {
     return (replicas & ~audit->blamed[kind]) != 0;
 }
 
 static void keep_finding(struct audit *audit, const struct proof_verdict *verdict,
                          struct buffer *file) {
     struct audit_report *const report = &audit->report;
-    if (!is_news(audit, verdict->kind, verdict->blamed) ||
+    if (!blame_is_news(audit, verdict->kind, verdict->blamed) ||
         report->finding_count == AUDIT_FINDINGS_MAX) {
         report->findings_further++;
         buffer_free(file);
@@ -109,7 +104,7 @@ static void keep_finding(struct audit *audit, const struct proof_verdict *verdic
         (struct audit_finding){.verdict = *verdict, .file = *file};
 }
 
-static void add_proof(struct audit *audit, struct proof *proof) {
+void blame_with(struct audit *audit, struct proof *proof) {
     struct buffer file;
     struct proof_verdict *const verdict = malloc(sizeof *verdict);
     buffer_init(&file, EVIDENCE_FILE_SIZE_MAX);
@@ -137,7 +132,8 @@ static void add_proof(struct audit *audit, struct proof *proof) {
 
 void blame_certificates(struct audit *audit, const struct found_certificate *a,
                         const struct found_certificate *b) {
-    if (!is_news(audit, PROOF_CONFLICTING_CERTIFICATES, a->batch.signers & b->batch.signers)) {
+    if (!blame_is_news(audit, PROOF_CONFLICTING_CERTIFICATES,
+                       a->batch.signers & b->batch.signers)) {
         audit->report.findings_further++;
         return;
     }
@@ -146,7 +142,7 @@ void blame_certificates(struct audit *audit, const struct found_certificate *a,
         .certificate_count = 2,
         .certificates = {buffer_span(&a->bytes), buffer_span(&b->bytes)},
     };
-    add_proof(audit, &proof);
+    blame_with(audit, &proof);
 }
 
 void blame_primary(struct audit *audit, const struct signed_body *a, const struct signed_body *b) {
@@ -155,7 +151,7 @@ void blame_primary(struct audit *audit, const struct signed_body *a, const struc
         .statement_count = 2,
         .statements = {*a, *b},
     };
-    add_proof(audit, &proof);
+    blame_with(audit, &proof);
 }
 
 /* ---- fragments ---- */
@@ -188,6 +184,11 @@ static bool gather(struct gathering *gathering, enum entry_kind kind, struct spa
         .kind = (uint32_t)kind, .first_size = first.size, .second_size = second.size};
     return buffer_append(&gathering->bytes, first) && buffer_append(&gathering->bytes, second) &&
            buffer_append(&gathering->records, span_of(&record, sizeof record));
+}
+
+static bool gather_all(struct gathering *gathering, const struct gathering *from) {
+    return buffer_append(&gathering->bytes, buffer_span(&from->bytes)) &&
+           buffer_append(&gathering->records, buffer_span(&from->records));
 }
 
 static uint32_t gathered_count(const struct gathering *gathering) {
@@ -255,7 +256,7 @@ static void add_fragment(struct audit *audit, struct proof *proof, const struct 
     proof->fragment.entries = list;
     proof->fragment.entry_count = gathered_count(entries);
     if (items != NULL && list != NULL) {
-        add_proof(audit, proof);
+        blame_with(audit, proof);
     } else {
         audit_notice(audit, EXIT_CANNOT_AUDIT, "out of memory for a proof of misbehaviour");
     }
@@ -284,30 +285,87 @@ static bool gather_fragment(struct audit *audit, const struct audit_ledger *ledg
     return gather_entries(audit, entries, ledger, first, ledger->reader.next_entry);
 }
 
+/* The kind of proof for a rule that a batch, or a new view, breaks. */
+static enum proof_kind kind_of(const struct audit_ledger *ledger, enum rule rule) {
+    if (ledger_is_at_view(ledger)) {
+        return PROOF_BROKEN_NEW_VIEW;
+    }
+    if (rule == RULE_OUTCOME) {
+        return PROOF_WRONG_OUTCOME;
+    }
+    return rule == RULE_CHECKPOINT_DIGEST ? PROOF_WRONG_CHECKPOINT : PROOF_BROKEN_BATCH;
+}
+
+/*
+ * Who prepared in a view that must not have been: the certificate of one of its batches, and the
+ * leaves of M up to that batch, which tie it to the new view.
+ */
+static bool gather_prepared(struct audit *audit, const struct audit_ledger *ledger,
+                            struct found_certificate *certificate, struct gathering *entries) {
+    struct problem ignored = {.code = EXIT_OK};
+    struct gathering leaves;
+    bool found = false;
+    struct audit_ledger *const at = ledger_open_at(audit, ledger, ledger->reader.next_entry);
+    uint32_t const batches_max = 2 * audit->options.configuration->parameters.pipeline;
+    bool going = at != NULL;
+    gathering_init(&leaves);
+    for (uint32_t i = 0; going && i < batches_max && !ledger_is_at_view(at); i++) {
+        const struct batch *const batch = &at->reader.batch;
+        for (uint32_t k = 0; going && k + batch->request_count < batch_entry_count(batch); k++) {
+            struct entry const entry = batch_entry_at(batch, k);
+            going = gather(&leaves, entry.kind, entry.payload, (struct span){0});
+        }
+        found = going && certificate_find(audit, certificate, at);
+        going = going && !found && batch_reader_next(&at->reader, &ignored) == 1;
+    }
+    ledger_close(at);
+    found = found && gather_all(entries, &leaves);
+    gathering_free(&leaves);
+    return found;
+}
+
+static bool gather_proof(struct audit *audit, const struct audit_ledger *ledger,
+                         struct proof *proof, struct found_certificate *certificate,
+                         struct gathering *state, struct gathering *entries) {
+    if (!gather_fragment(audit, ledger, proof, state, entries)) {
+        return false;
+    }
+    bool const is_certified = ledger_is_at_view(ledger)
+                                  ? gather_prepared(audit, ledger, certificate, entries)
+                                  : certificate_find(audit, certificate, ledger);
+    if (is_certified) {
+        proof->certificate_count = 1;
+        proof->certificates[0] = buffer_span(&certificate->bytes);
+    }
+    return true;
+}
+
+/* Say that what was found cannot be shown. */
+static void note_unproven(struct audit *audit, const struct audit_ledger *ledger, enum rule rule) {
+    uint64_t const number = ledger_is_at_view(ledger) ? ledger->reader.batch.view.new_view.view
+                                                      : ledger->reader.batch.pre_prepare.seq;
+    audit_notice(audit, EXIT_CANNOT_AUDIT,
+                 "%s: %s %llu: %s, but the proof cannot be put together: it is larger than a file "
+                 "of evidence may be, or the ledger can no longer be read",
+                 ledger->name, ledger_is_at_view(ledger) ? "new view" : "batch",
+                 (unsigned long long)number, rule_text(rule));
+}
+
 void blame_batch(struct audit *audit, const struct audit_ledger *ledger, enum rule rule) {
     struct found_certificate certificate;
     struct gathering state;
     struct gathering entries;
-    struct proof proof = {.kind = PROOF_BROKEN_BATCH, .rule = span_text(rule_name(rule))};
-    if (rule == RULE_OUTCOME || rule == RULE_CHECKPOINT_DIGEST) {
-        proof.kind = rule == RULE_OUTCOME ? PROOF_WRONG_OUTCOME : PROOF_WRONG_CHECKPOINT;
-        proof.rule = (struct span){0};
+    struct proof proof = {.kind = kind_of(ledger, rule)};
+    if (proof.kind == PROOF_BROKEN_BATCH || proof.kind == PROOF_BROKEN_NEW_VIEW) {
+        proof.rule = span_text(rule_name(rule));
     }
     found_certificate_init(&certificate);
     gathering_init(&state);
     gathering_init(&entries);
-    if (certificate_find(audit, &certificate, ledger)) {
-        proof.certificate_count = 1;
-        proof.certificates[0] = buffer_span(&certificate.bytes);
-    }
-    if (gather_fragment(audit, ledger, &proof, &state, &entries)) {
+    if (gather_proof(audit, ledger, &proof, &certificate, &state, &entries)) {
         add_fragment(audit, &proof, &state, &entries);
     } else {
-        audit_notice(audit, EXIT_CANNOT_AUDIT,
-                     "%s: batch %llu: %s, but the proof cannot be put together: it is larger than "
-                     "a file of evidence may be, or the ledger can no longer be read",
-                     ledger->name, (unsigned long long)ledger->reader.batch.pre_prepare.seq,
-                     rule_text(rule));
+        note_unproven(audit, ledger, rule);
     }
     gathering_free(&state);
     gathering_free(&entries);

@@ -23,6 +23,15 @@ static void print_valid(const struct proof_verdict *verdict) {
     case PROOF_CONFLICTING_CERTIFICATES:
         (void)fputs(", commitments, certificates\n", stdout);
         return;
+    case PROOF_UNDERSTATED_VIEW_CHANGE:
+        (void)fputs(", commitments, certificate, view-change\n", stdout);
+        return;
+    case PROOF_FORKED_VIEW:
+        (void)fputs(", commitments, certificates, path in the ledger\n", stdout);
+        return;
+    case PROOF_BROKEN_NEW_VIEW:
+        (void)fputs(", commitments, ledger roots, view-changes\n", stdout);
+        return;
     case PROOF_BROKEN_BATCH:
     case PROOF_WRONG_OUTCOME:
     case PROOF_WRONG_CHECKPOINT:

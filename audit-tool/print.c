@@ -40,6 +40,20 @@ void print_headline(FILE *out, const struct proof_verdict *verdict) {
         (void)fprintf(out, "view %" PRIu64 ", batch %" PRIu64 " states a wrong checkpoint digest",
                       verdict->view, verdict->seq);
         return;
+    case PROOF_UNDERSTATED_VIEW_CHANGE:
+        (void)fprintf(out,
+                      "batch %" PRIu64 " of view %" PRIu64 " was hidden when view %" PRIu64
+                      " was asked for",
+                      verdict->seq, verdict->view, verdict->view_asked);
+        return;
+    case PROOF_BROKEN_NEW_VIEW:
+        (void)fprintf(out, "new view %" PRIu64 ", after batch %" PRIu64 ", breaks the rule %s",
+                      verdict->view, verdict->seq, rule_name(verdict->rule));
+        return;
+    case PROOF_FORKED_VIEW:
+        (void)fprintf(out, "two ledgers in view %" PRIu64 ", batches %" PRIu64 " and %" PRIu64,
+                      verdict->view, verdict->seq_other, verdict->seq);
+        return;
     }
     UNREACHABLE();
 }
@@ -50,25 +64,46 @@ static void print_root(FILE *out, const struct digest *root) {
     (void)fprintf(out, "%s…", text);
 }
 
+/* Two batches, of which each of the blamed signed both. */
+static void print_two_batches(FILE *out, const struct proof_verdict *verdict, const char *who) {
+    if (verdict->seq == verdict->seq_other) {
+        (void)fprintf(out, "  %s batch %" PRIu64 " of view %" PRIu64 " with %s ", who, verdict->seq,
+                      verdict->view, verdict->is_prepare ? "digests" : "roots");
+    } else {
+        (void)fprintf(out,
+                      "  %s batches %" PRIu64 " and %" PRIu64 " of view %" PRIu64
+                      ", which no one ledger holds, with roots ",
+                      who, verdict->seq_other, verdict->seq, verdict->view);
+    }
+    print_root(out, &verdict->roots[0]);
+    (void)fputs(" and ", out);
+    print_root(out, &verdict->roots[1]);
+    (void)fputc('\n', out);
+}
+
+/* What the blamed revealed, and what they stated afterwards. */
+static void print_hidden(FILE *out, const struct proof_verdict *verdict, const char *each) {
+    (void)fprintf(out, "  %srevealed a nonce for batch %" PRIu64 " of view %" PRIu64 ", root ",
+                  each, verdict->seq, verdict->view);
+    print_root(out, &verdict->roots[0]);
+    if (verdict->stated.seq == 0) {
+        (void)fputs(", and signed later that it never prepared anything\n", out);
+    } else {
+        (void)fprintf(out,
+                      ", and signed later that it prepared nothing above batch %" PRIu64
+                      " of view %" PRIu64 "\n",
+                      verdict->stated.seq, verdict->stated.view);
+    }
+}
+
 static void print_why(FILE *out, const struct proof_verdict *verdict) {
     bool const several = (verdict->blamed & (verdict->blamed - 1)) != 0;
     const char *const who = several ? "each signed" : "signed";
     switch (verdict->kind) {
     case PROOF_EQUIVOCATION:
     case PROOF_CONFLICTING_CERTIFICATES:
-        if (verdict->seq == verdict->seq_other) {
-            (void)fprintf(out, "  %s batch %" PRIu64 " of view %" PRIu64 " with %s ", who,
-                          verdict->seq, verdict->view, verdict->is_prepare ? "digests" : "roots");
-        } else {
-            (void)fprintf(out,
-                          "  %s batches %" PRIu64 " and %" PRIu64 " of view %" PRIu64
-                          ", which no one ledger holds, with roots ",
-                          who, verdict->seq_other, verdict->seq, verdict->view);
-        }
-        print_root(out, &verdict->roots[0]);
-        (void)fputs(" and ", out);
-        print_root(out, &verdict->roots[1]);
-        (void)fputc('\n', out);
+    case PROOF_FORKED_VIEW:
+        print_two_batches(out, verdict, who);
         return;
     case PROOF_BROKEN_BATCH:
     case PROOF_WRONG_OUTCOME:
@@ -77,6 +112,13 @@ static void print_why(FILE *out, const struct proof_verdict *verdict) {
                       verdict->seq, verdict->view);
         print_root(out, &verdict->roots[0]);
         (void)fprintf(out, ": %s\n", rule_text(verdict->rule));
+        return;
+    case PROOF_UNDERSTATED_VIEW_CHANGE:
+        print_hidden(out, verdict, several ? "each " : "");
+        return;
+    case PROOF_BROKEN_NEW_VIEW:
+        (void)fprintf(out, "  signed new view %" PRIu64 "%s: %s\n", verdict->view,
+                      several ? ", or prepared in it" : "", rule_text(verdict->rule));
         return;
     }
     UNREACHABLE();
@@ -159,6 +201,12 @@ static const char *kind_name(enum proof_kind kind) {
         return "wrong-outcome";
     case PROOF_WRONG_CHECKPOINT:
         return "wrong-checkpoint";
+    case PROOF_UNDERSTATED_VIEW_CHANGE:
+        return "understated-view-change";
+    case PROOF_BROKEN_NEW_VIEW:
+        return "broken-new-view";
+    case PROOF_FORKED_VIEW:
+        return "forked-view";
     }
     UNREACHABLE();
 }
@@ -183,18 +231,26 @@ static int add_details(json_t *object, const struct proof_verdict *verdict) {
     switch (verdict->kind) {
     case PROOF_EQUIVOCATION:
     case PROOF_CONFLICTING_CERTIFICATES:
+    case PROOF_FORKED_VIEW:
         return json_object_set_new(object, "other_batch", json_of_u64(verdict->seq_other)) |
                json_object_set_new(object, "roots",
                                    json_pack("[o, o]", json_of_digest(&verdict->roots[0]),
                                              json_of_digest(&verdict->roots[1])));
     case PROOF_BROKEN_BATCH:
     case PROOF_WRONG_CHECKPOINT:
+    case PROOF_BROKEN_NEW_VIEW:
         return json_object_set_new(object, "rule", json_string(rule_name(verdict->rule))) |
                json_object_set_new(object, "roots",
                                    json_pack("[o]", json_of_digest(&verdict->roots[0])));
     case PROOF_WRONG_OUTCOME:
         return json_object_set_new(object, "rule", json_string(rule_name(verdict->rule))) |
                json_object_set_new(object, "transaction", json_of_u64(verdict->wrong_index)) |
+               json_object_set_new(object, "roots",
+                                   json_pack("[o]", json_of_digest(&verdict->roots[0])));
+    case PROOF_UNDERSTATED_VIEW_CHANGE:
+        return json_object_set_new(object, "view_asked", json_of_u64(verdict->view_asked)) |
+               json_object_set_new(object, "stated_view", json_of_u64(verdict->stated.view)) |
+               json_object_set_new(object, "stated_batch", json_of_u64(verdict->stated.seq)) |
                json_object_set_new(object, "roots",
                                    json_pack("[o]", json_of_digest(&verdict->roots[0])));
     }

@@ -2,11 +2,10 @@
  * proof: see proof.h. Every byte is hostile. Why each kind convicts is said where it is judged; a
  * correct replica is one that runs this project's checker and execution before it signs.
  */
-#include "audit-tool/proof.h"
+#include "audit-tool/proof_internal.h"
 
 #include <stdlib.h>
 
-#include "audit-tool/replayer.h"
 #include "base/check.h"
 #include "governance/founding.h"
 
@@ -26,7 +25,7 @@ const char *proof_check_text(enum proof_check check) {
     case PROOF_PARTS:
         return "it lacks a part that its kind needs, or has one too many";
     case PROOF_STATEMENTS:
-        return "the statements are not two of one kind about one batch";
+        return "the statements are not such as its kind needs";
     case PROOF_SIGNATURE:
         return "the signature of a statement does not hold";
     case PROOF_CERTIFICATE:
@@ -38,13 +37,35 @@ const char *proof_check_text(enum proof_check check) {
     case PROOF_CHECKPOINT:
         return "the state in it is not one that the blamed signed";
     case PROOF_NOTHING_BROKEN:
-        return "the batch does not break the rule named";
+        return "the batch or new view does not break the rule named";
     case PROOF_MEMORY:
         return "there is not enough memory to tell";
     case PROOF_CHECK_COUNT:
         break;
     }
     UNREACHABLE();
+}
+
+/* ---- parts ---- */
+
+bool proof_has_parts(const struct proof *proof, const struct proof_parts *parts) {
+    return proof->statement_count == parts->statements &&
+           proof->certificate_count == parts->certificates &&
+           (proof->rule.size != 0) == parts->has_rule &&
+           proof->has_fragment == parts->has_fragment &&
+           (proof->path_count == 0 || parts->may_have_path);
+}
+
+bool proof_certificate(struct proof_verdict *out, struct verified_batch *batch,
+                       struct certificate *certificate, struct arena *arena,
+                       const struct proof *proof, uint32_t nth) {
+    CHECK(nth < proof->certificate_count);
+    out->certificate = RECEIPT_CERTIFICATE_ENCODING;
+    if (certificate_decode(certificate, arena, proof->certificates[nth]) != CODEC_OK) {
+        return false;
+    }
+    out->certificate = certificate_verify(batch, arena, &out->configuration, certificate);
+    return out->certificate == RECEIPT_VALID;
 }
 
 /* ---- two statements ---- */
@@ -92,8 +113,7 @@ static enum proof_check judge_equivocation(struct proof_verdict *out, struct are
                                            const struct proof *proof) {
     const struct configuration *const configuration = &out->configuration;
     struct statement_facts facts[2];
-    if (proof->statement_count != 2 || proof->certificate_count != 0 || proof->has_fragment ||
-        proof->rule.size != 0) {
+    if (!proof_has_parts(proof, &(struct proof_parts){.statements = 2})) {
         return PROOF_PARTS;
     }
     for (unsigned i = 0; i < 2; i++) {
@@ -132,9 +152,8 @@ static enum proof_check judge_equivocation(struct proof_verdict *out, struct are
 
 /* ---- two certificates ---- */
 
-/* Within one view a correct replica signs the batches of one chain: b extends a. */
-static bool extends(const struct configuration *configuration, const struct pre_prepare *a,
-                    const struct pre_prepare *b) {
+bool batch_extends(const struct configuration *configuration, const struct pre_prepare *a,
+                   const struct pre_prepare *b) {
     uint64_t const between = b->seq - a->seq - 1;
     uint64_t const end = a->first_index + a->tx_count;
     uint64_t const gap_max =
@@ -155,26 +174,19 @@ bool certificates_conflict(const struct configuration *configuration,
     if (first->seq == second->seq) {
         return !digest_equal(&a->digest, &b->digest);
     }
-    return first->seq < second->seq ? !extends(configuration, first, second)
-                                    : !extends(configuration, second, first);
+    return first->seq < second->seq ? !batch_extends(configuration, first, second)
+                                    : !batch_extends(configuration, second, first);
 }
 
 static enum proof_check judge_certificates(struct proof_verdict *out, struct arena *arena,
                                            const struct proof *proof) {
     struct verified_batch batches[2];
-    if (proof->certificate_count != 2 || proof->statement_count != 0 || proof->has_fragment ||
-        proof->rule.size != 0) {
+    if (!proof_has_parts(proof, &(struct proof_parts){.certificates = 2})) {
         return PROOF_PARTS;
     }
     for (unsigned i = 0; i < 2; i++) {
         struct certificate certificate;
-        out->certificate = RECEIPT_CERTIFICATE_ENCODING;
-        if (certificate_decode(&certificate, arena, proof->certificates[i]) != CODEC_OK) {
-            return PROOF_CERTIFICATE;
-        }
-        out->certificate =
-            certificate_verify(&batches[i], arena, &out->configuration, &certificate);
-        if (out->certificate != RECEIPT_VALID) {
+        if (!proof_certificate(out, &batches[i], &certificate, arena, proof, i)) {
             return PROOF_CERTIFICATE;
         }
         out->roots[i] = batches[i].pre_prepare.batch_root;
@@ -188,182 +200,6 @@ static enum proof_check judge_certificates(struct proof_verdict *out, struct are
     out->seq = batches[1].pre_prepare.seq;
     out->blamed = batches[0].signers & batches[1].signers; /* two quorums: at least f + 1 */
     return PROOF_VALID;
-}
-
-/* ---- a batch that breaks a rule ---- */
-
-/* A fragment at work. */
-struct fragment_walk {
-    struct replayer replayer;
-    struct batch batch;
-    uint32_t next;            /* entry of the fragment */
-    uint64_t first_index;     /* in the ledger, of the fragment's first entry */
-    struct digest checkpoint; /* d_C of the snapshot, which must have been signed */
-    uint64_t checkpoint_seq;  /* 0: the fragment begins at genesis */
-};
-
-static bool walk_begin(struct fragment_walk *walk, struct arena *arena, const struct proof *proof) {
-    const struct fragment *const fragment = &proof->fragment;
-    if (fragment->snapshot.size == 0) {
-        const struct entry *const genesis = &fragment->entries[0];
-        walk->next = 1;
-        replayer_start(&walk->replayer, proof->genesis);
-        return fragment->state_count == 0 && genesis->kind == ENTRY_GENESIS &&
-               span_equal(genesis->payload, proof->genesis);
-    }
-    struct checker_snapshot snapshot;
-    if (checker_snapshot_decode(&snapshot, arena, fragment->snapshot) != CODEC_OK ||
-        !replayer_load(&walk->replayer, arena, fragment->snapshot, fragment->state,
-                       fragment->state_count)) {
-        return false;
-    }
-    walk->checkpoint =
-        hash_labelled(LABEL_CHECKPOINT, &walk->replayer.configuration->service, snapshot.header);
-    walk->checkpoint_seq = replayer_position(&walk->replayer)->seq;
-    walk->first_index = replayer_position(&walk->replayer)->entries;
-    return true;
-}
-
-/* Put the next batch together. Returns: false when the entries are none. */
-static bool walk_batch(struct fragment_walk *walk, const struct fragment *fragment) {
-    batch_clear(&walk->batch);
-    while (walk->next < fragment->entry_count) {
-        enum rule rule = RULE_NONE;
-        uint64_t const index = walk->first_index + walk->next;
-        switch (batch_add(&walk->batch, index, &fragment->entries[walk->next++], &rule)) {
-        case BATCH_MORE:
-            break;
-        case BATCH_WHOLE:
-            return true;
-        case BATCH_BROKEN:
-            return false;
-        }
-    }
-    return false;
-}
-
-/*
- * The ledger up to the blamed batch is bound by the root that it signs, but not the state and the
- * window below. They count only if the batch before carries their digest: whoever signed the
- * blamed batch has checked that one too.
- */
-static bool walk_is_bound(const struct fragment_walk *walk) {
-    const struct ledger_position *const before = replayer_position(&walk->replayer);
-    return walk->checkpoint_seq == 0 ||
-           (before->seq > walk->checkpoint_seq && before->checkpoint_seq == walk->checkpoint_seq &&
-            digest_equal(&before->checkpoint_digest, &walk->checkpoint));
-}
-
-/* All batches but the last must be right. */
-static enum proof_check walk_to_last(struct fragment_walk *walk, const struct fragment *fragment) {
-    for (;;) {
-        if (!walk_batch(walk, fragment) || !replayer_is_ready(&walk->replayer)) {
-            return PROOF_FRAGMENT;
-        }
-        if (walk->next == fragment->entry_count) {
-            return walk_is_bound(walk) ? PROOF_VALID : PROOF_CHECKPOINT;
-        }
-        enum rule const rule = replayer_step(&walk->replayer, &walk->batch);
-        if (replayer_failed(&walk->replayer)) {
-            return PROOF_MEMORY;
-        }
-        if (rule != RULE_NONE) {
-            return PROOF_FRAGMENT;
-        }
-    }
-}
-
-/* Who signed the last batch: those of its certificate, or its primary alone. */
-static enum proof_check blame_signers(struct proof_verdict *out, struct arena *arena,
-                                      const struct proof *proof, const struct batch *batch) {
-    const struct signed_body *const statement = &batch->seal.statement;
-    struct digest const digest =
-        hash_statement(LABEL_PRE_PREPARE, &out->service, statement->body, &statement->signature);
-    if (proof->certificate_count == 0) {
-        out->blamed =
-            (uint64_t)1 << configuration_primary(&out->configuration, batch->pre_prepare.view);
-        return PROOF_VALID;
-    }
-    struct certificate certificate;
-    struct verified_batch verified;
-    out->certificate = RECEIPT_CERTIFICATE_ENCODING;
-    if (certificate_decode(&certificate, arena, proof->certificates[0]) != CODEC_OK) {
-        return PROOF_CERTIFICATE;
-    }
-    out->certificate = certificate_verify(&verified, arena, &out->configuration, &certificate);
-    if (out->certificate != RECEIPT_VALID) {
-        return PROOF_CERTIFICATE;
-    }
-    out->blamed = verified.signers;
-    return digest_equal(&digest, &verified.digest) ? PROOF_VALID : PROOF_PARTS;
-}
-
-/* The kind and the rule that a proof must name for what replay finds. */
-static enum proof_kind kind_of_rule(enum rule rule) {
-    if (rule == RULE_OUTCOME) {
-        return PROOF_WRONG_OUTCOME;
-    }
-    return rule == RULE_CHECKPOINT_DIGEST ? PROOF_WRONG_CHECKPOINT : PROOF_BROKEN_BATCH;
-}
-
-static bool rule_is_named(const struct proof *proof, enum rule rule) {
-    struct span const name =
-        proof->kind == PROOF_BROKEN_BATCH ? span_text(rule_name(rule)) : (struct span){0};
-    return rule_convicts(rule) && proof->kind == kind_of_rule(rule) &&
-           span_equal(proof->rule, name);
-}
-
-static enum proof_check judge_walk(struct proof_verdict *out, struct arena *arena,
-                                   const struct proof *proof, struct fragment_walk *walk) {
-    if (!walk_begin(walk, arena, proof)) {
-        return PROOF_FRAGMENT;
-    }
-    enum proof_check const check = walk_to_last(walk, &proof->fragment);
-    if (check != PROOF_VALID) {
-        return check;
-    }
-    enum rule const rule = replayer_step(&walk->replayer, &walk->batch);
-    if (replayer_failed(&walk->replayer)) {
-        return PROOF_MEMORY;
-    }
-    if (!rule_is_named(proof, rule)) {
-        return PROOF_NOTHING_BROKEN;
-    }
-    const struct pre_prepare *const body = &walk->batch.pre_prepare;
-    out->rule = rule;
-    out->wrong_index = walk->replayer.replay.wrong_index;
-    out->config = body->config;
-    out->view = body->view;
-    out->seq = replayer_position(&walk->replayer)->seq + 1;
-    out->seq_other = out->seq;
-    out->roots[0] = body->batch_root;
-    out->roots[1] = body->checkpoint_digest;
-    return blame_signers(out, arena, proof, &walk->batch);
-}
-
-/*
- * A correct replica signs a batch only if it breaks no rule, and what it signs fixes the ledger
- * below it: the checker and execution, fed with that very ledger, must come to the same for all.
- */
-static enum proof_check judge_fragment(struct proof_verdict *out, struct arena *arena,
-                                       const struct proof *proof) {
-    if (!proof->has_fragment || proof->fragment.entry_count == 0 || proof->statement_count != 0 ||
-        proof->certificate_count > 1) {
-        return PROOF_PARTS;
-    }
-    struct fragment_walk *const walk = calloc(1, sizeof *walk);
-    if (walk == NULL) {
-        return PROOF_MEMORY;
-    }
-    batch_init(&walk->batch);
-    enum proof_check check = PROOF_MEMORY;
-    if (replayer_init(&walk->replayer, &out->configuration, NULL, false)) {
-        check = judge_walk(out, arena, proof, walk);
-    }
-    replayer_free(&walk->replayer);
-    batch_free(&walk->batch);
-    free(walk);
-    return check;
 }
 
 /* ---- all kinds ---- */
@@ -391,7 +227,12 @@ static enum proof_check judge(struct proof_verdict *out, struct arena *arena,
     case PROOF_BROKEN_BATCH:
     case PROOF_WRONG_OUTCOME:
     case PROOF_WRONG_CHECKPOINT:
+    case PROOF_BROKEN_NEW_VIEW:
         return judge_fragment(out, arena, proof);
+    case PROOF_UNDERSTATED_VIEW_CHANGE:
+        return judge_understated(out, arena, proof);
+    case PROOF_FORKED_VIEW:
+        return judge_forked_view(out, arena, proof);
     }
     return PROOF_ENCODING;
 }

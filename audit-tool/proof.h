@@ -12,6 +12,7 @@
 #include "ledger/codec.h"
 #include "ledger/configuration.h"
 #include "ledger/rule.h"
+#include "ledger/view.h"
 #include "receipts/certificate.h"
 
 #define EVIDENCE_FILE_SIZE_MAX (sizeof EVIDENCE_FILE_MAGIC - 1 + PROOF_SIZE_MAX)
@@ -45,11 +46,14 @@ struct proof_verdict {
     uint64_t blamed;                    /* bitmap of replicas; never empty */
     uint64_t config;
     uint64_t view;
-    uint64_t seq;                   /* of the batch, or of the later one of two */
+    uint64_t seq;                   /* of the batch, or of the later one of two; BROKEN_NEW_VIEW:
+                                       of the batch before the new view */
     uint64_t seq_other;             /* of the other one */
     bool is_prepare;                /* EQUIVOCATION: two prepares, else two pre-prepares */
+    uint64_t view_asked;            /* UNDERSTATED_VIEW_CHANGE: the view asked for, */
+    struct rank stated;             /* and the most that was stated; view, seq: what was revealed */
     struct digest roots[2];         /* what tells the two apart: batch roots, or digests */
-    enum rule rule;                 /* what the batch breaks, else RULE_NONE */
+    enum rule rule;                 /* what the batch or new view breaks, else RULE_NONE */
     uint64_t wrong_index;           /* WRONG_OUTCOME: the transaction */
     enum receipt_check certificate; /* why, when the check that failed is PROOF_CERTIFICATE */
 };

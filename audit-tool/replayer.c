@@ -1,7 +1,7 @@
 /*
- * replayer: see replayer.h. A batch is first taken with all its signatures on trust while threads
- * check them. When anything at all is wrong it is undone and judged again, each signature at its
- * turn, so that the rule found is the one that everybody finds.
+ * replayer: see replayer.h. A batch or a new view is first taken with all its signatures on trust
+ * while threads check them. When anything at all is wrong it is undone and judged again, each
+ * signature at its turn, so that the rule found is the one that everybody finds.
  */
 #include "audit-tool/replayer.h"
 
@@ -61,7 +61,7 @@ bool replayer_load(struct replayer *replayer, struct arena *arena, struct span s
     uint64_t const interval = replayer->configuration->parameters.checkpoint_interval;
     return checker_snapshot_decode(&decoded, arena, snapshot) == CODEC_OK &&
            checkpoint_header_decode(&header, arena, decoded.header) == CODEC_OK &&
-           header.seq != 0 && header.seq % interval == 0 &&
+           header.seq != 0 && header.seq % interval == 0 && decoded.past_entry == 0 &&
            checker_load(replayer->checker, &decoded, arena, false) &&
            load_state(replayer, &header, state, state_count);
 }
@@ -120,44 +120,49 @@ static bool take_checkpoint(struct replayer *replayer, uint64_t seq) {
     return done;
 }
 
-/* Take the batch on trust, then ask the threads. Returns: whether it stands. */
-static bool step_trusting(struct replayer *replayer, const struct batch *batch) {
+/* ---- step by step ---- */
+
+/* What stands next in a ledger: a batch, or a new view. */
+struct next_item {
+    const struct batch *batch;
+    const struct view_unit *unit;
+};
+
+static enum rule take(struct replayer *replayer, const struct next_item *next,
+                      const struct sign_sink *sink) {
+    return next->batch != NULL ? replay_batch(&replayer->replay, replayer->checker,
+                                              replayer->engine, next->batch, sink)
+                               : checker_view_add(replayer->checker, next->unit, sink);
+}
+
+/* Take it on trust, then ask the threads. Returns: whether it stands. */
+static bool take_trusting(struct replayer *replayer, const struct next_item *next) {
     uint64_t const seq_before = checker_position(replayer->checker)->seq;
+    uint64_t const view_before = checker_position(replayer->checker)->view;
     uint64_t const mark = engine_mark(replayer->engine);
     struct sign_sink const sink = signatures_sink(replayer->signatures);
-    enum rule const rule =
-        replay_batch(&replayer->replay, replayer->checker, replayer->engine, batch, &sink);
+    enum rule const rule = take(replayer, next, &sink);
     bool const all_hold = signatures_settle(replayer->signatures);
     if (rule == RULE_NONE && !all_hold) {
-        checker_rollback(replayer->checker, seq_before);
+        checker_rollback_in(replayer->checker, seq_before, view_before);
         engine_rollback(replayer->engine, mark);
     }
     return rule == RULE_NONE && all_hold;
 }
 
-enum rule replayer_judge(struct replayer *replayer, const struct batch *batch) {
-    CHECK(replayer_is_ready(replayer));
-    uint64_t const seq_before = checker_position(replayer->checker)->seq;
-    uint64_t const mark = engine_mark(replayer->engine);
-    struct sign_sink const sink = signatures_sink_at_once(&replayer->configuration->service);
-    enum rule const rule =
-        replay_batch(&replayer->replay, replayer->checker, replayer->engine, batch, &sink);
-    if (rule == RULE_NONE) {
-        checker_rollback(replayer->checker, seq_before);
-        engine_rollback(replayer->engine, mark);
+static enum rule take_next(struct replayer *replayer, const struct next_item *next) {
+    if (replayer->signatures != NULL && take_trusting(replayer, next)) {
+        return RULE_NONE;
     }
-    return rule;
+    struct sign_sink const sink = signatures_sink_at_once(&replayer->configuration->service);
+    return take(replayer, next, &sink);
 }
 
 enum rule replayer_step(struct replayer *replayer, const struct batch *batch) {
     CHECK(replayer_is_ready(replayer));
-    if (replayer->signatures == NULL || !step_trusting(replayer, batch)) {
-        struct sign_sink const sink = signatures_sink_at_once(&replayer->configuration->service);
-        enum rule const rule =
-            replay_batch(&replayer->replay, replayer->checker, replayer->engine, batch, &sink);
-        if (rule != RULE_NONE) {
-            return rule;
-        }
+    enum rule const rule = take_next(replayer, &(struct next_item){.batch = batch});
+    if (rule != RULE_NONE || replayer->on_trial) {
+        return rule;
     }
     uint64_t const seq = checker_position(replayer->checker)->seq;
     engine_settle(replayer->engine, engine_mark(replayer->engine));
@@ -166,4 +171,38 @@ enum rule replayer_step(struct replayer *replayer, const struct batch *batch) {
         replayer->failed |= !take_checkpoint(replayer, seq);
     }
     return RULE_NONE;
+}
+
+enum rule replayer_enter(struct replayer *replayer, const struct view_unit *unit) {
+    enum rule const rule = take_next(replayer, &(struct next_item){.unit = unit});
+    if (rule == RULE_NONE && replayer->on_trial) {
+        replayer->trial_views++;
+    }
+    return rule;
+}
+
+/* ---- trials ---- */
+
+void replayer_trial_begin(struct replayer *replayer) {
+    CHECK(!replayer->on_trial);
+    replayer->on_trial = true;
+    replayer->trial_seq = checker_position(replayer->checker)->seq;
+    replayer->trial_view = checker_position(replayer->checker)->view;
+    replayer->trial_views = 0;
+    replayer->trial_mark = engine_mark(replayer->engine);
+}
+
+bool replayer_trial_goes_on(const struct replayer *replayer) {
+    /* Less than C batches: none of them needs a checkpoint that the trial would have to make. */
+    uint64_t const batches = checker_position(replayer->checker)->seq - replayer->trial_seq;
+    uint64_t const batches_max = 2 * (uint64_t)replayer->configuration->parameters.pipeline;
+    return batches < batches_max && replayer->trial_views < REPLAYER_TRIAL_VIEWS &&
+           replayer_is_ready(replayer) && !replayer_failed(replayer);
+}
+
+void replayer_trial_end(struct replayer *replayer) {
+    CHECK(replayer->on_trial);
+    replayer->on_trial = false;
+    checker_rollback_in(replayer->checker, replayer->trial_seq, replayer->trial_view);
+    engine_rollback(replayer->engine, replayer->trial_mark);
 }

@@ -1,8 +1,8 @@
 /*
- * replayer: a ledger, batch by batch, through checker and execution, with its checkpoints
- * (protocol §10 steps 3 and 5). The auditor follows whole ledgers with it, and the verifier of
- * evidence a fragment: both come to the same rule. Memory does not grow with the ledger, only with
- * the state.
+ * replayer: a ledger, batch by batch and new view by new view, through checker and execution, with
+ * its checkpoints (protocol §10 steps 3 and 5). The auditor follows whole ledgers with it, and the
+ * verifier of evidence a fragment: both come to the same rule. Memory does not grow with the
+ * ledger, only with the state.
  */
 #ifndef ONUS_AUDIT_TOOL_REPLAYER_H
 #define ONUS_AUDIT_TOOL_REPLAYER_H
@@ -12,6 +12,9 @@
 
 /* Checkpoints that a fragment may have to begin at: the one carried, and one on either side. */
 #define REPLAYER_CUTS 3u
+
+/* New views that one trial may hold. */
+#define REPLAYER_TRIAL_VIEWS (VIEW_MARKS_MAX / 2u)
 
 /* A checkpoint that was passed. */
 struct replayer_cut {
@@ -30,6 +33,13 @@ struct replayer {
     struct replayer_cut cuts[REPLAYER_CUTS]; /* newest first */
     bool keep_cuts;
     bool failed;
+
+    /* on trial: where it began */
+    bool on_trial;
+    uint64_t trial_seq;
+    uint64_t trial_view;
+    uint32_t trial_views; /* taken since */
+    uint64_t trial_mark;
 };
 
 /*
@@ -57,8 +67,18 @@ bool replayer_is_ready(const struct replayer *replayer);
  * Must be ready. After memory ran out, replayer_failed is true and the rule means nothing.
  */
 MUST_USE enum rule replayer_step(struct replayer *replayer, const struct batch *batch);
-/* The rule that a batch would break here, or RULE_NONE; nothing changes. Must be ready. */
-MUST_USE enum rule replayer_judge(struct replayer *replayer, const struct batch *batch);
+/* The next new view, as above. It need not be ready. */
+MUST_USE enum rule replayer_enter(struct replayer *replayer, const struct view_unit *unit);
+
+/*
+ * From here on take batches and new views on trial: nothing is settled and no checkpoint is made,
+ * until replayer_trial_end goes back to where it began.
+ */
+void replayer_trial_begin(struct replayer *replayer);
+/* Is there room for one more batch or new view on this trial? */
+bool replayer_trial_goes_on(const struct replayer *replayer);
+void replayer_trial_end(struct replayer *replayer);
+
 bool replayer_failed(const struct replayer *replayer);
 
 const struct ledger_position *replayer_position(const struct replayer *replayer);

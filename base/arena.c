@@ -37,20 +37,24 @@ void arena_reset(struct arena *arena) {
         arena->blocks->offset = 0;
     }
     arena->used = 0;
+    arena->exhausted = false;
 }
 
 void arena_free(struct arena *arena) {
     blocks_free(arena->blocks);
     arena->blocks = NULL;
     arena->used = 0;
+    arena->exhausted = false;
 }
 
 void *arena_alloc(struct arena *arena, size_t size) {
     if (size > arena->budget) {
+        arena->exhausted = true;
         return NULL;
     }
     size_t const rounded = (size + ARENA_ALIGNMENT - 1) & ~(size_t)(ARENA_ALIGNMENT - 1);
     if (rounded > arena->budget - arena->used) {
+        arena->exhausted = true;
         return NULL;
     }
     struct arena_block *block = arena->blocks;
@@ -59,6 +63,7 @@ void *arena_alloc(struct arena *arena, size_t size) {
         size_t const capacity = rounded > doubled ? rounded : doubled;
         block = malloc(sizeof *block + capacity);
         if (block == NULL) {
+            arena->exhausted = true;
             return NULL;
         }
         block->capacity = capacity;

@@ -13,6 +13,7 @@ struct arena {
     struct arena_block *blocks; /* newest first */
     size_t used;                /* bytes handed out since the last reset */
     size_t budget;
+    bool exhausted; /* something was refused since the last reset */
 };
 
 /* An arena that hands out at most `budget` bytes between resets. Allocates nothing yet. */

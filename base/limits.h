@@ -57,11 +57,28 @@
 #define EVIDENCE_PER_BATCH_SIZE_MAX (REPLICAS_MAX * (64u + 32u) + 64u)
 #define EVIDENCE_SIZE_MAX (EVIDENCE_BATCHES_MAX * EVIDENCE_PER_BATCH_SIZE_MAX)
 
+/*
+ * Changes of view. A view-change shows one prepared certificate and the batches behind it; the
+ * entry of a new view holds Q of them.
+ */
+#define VIEW_CHANGE_SIZE_MAX                                                                       \
+    (REPLICAS_MAX * (64u + 32u) + PIPELINE_MAX * (STATEMENT_SIZE_MAX + 160u) + 256u)
+#define VIEW_CHANGE_SIGNED_SIZE_MAX (VIEW_CHANGE_SIZE_MAX + 128u)
+#define VIEW_CHANGE_SET_SIZE_MAX (REPLICAS_MAX * VIEW_CHANGE_SIGNED_SIZE_MAX)
+#define SIGNED_SIZE_MAX VIEW_CHANGE_SIZE_MAX /* the largest body that anybody signs */
+#define VIEW_TIMEOUT_MS 2000u /* patience with a primary; doubles with each failed view */
+#define VIEW_TIMEOUT_DOUBLINGS_MAX 6u
+#define VIEW_CHANGE_RETRY_MS 400u   /* a view-change that is not answered is sent again */
+#define VIEW_CHANGE_INTERVAL_MS 50u /* a peer's view-changes that come faster are not heard */
+#define VIEW_SYNC_RETRY_MS 500u     /* then another peer is asked for what a new view builds on */
+#define VIEW_UNITS_MAX 16u          /* new views kept at hand: not on disk yet, or current */
+#define VIEW_MARKS_MAX 32u /* new views remembered between two batches that can be undone */
+
 /* The largest entry is a request with the outcomes of all its calls. */
 #define ENTRY_SIZE_MAX (REQUEST_SIZE_MAX + CALLS_MAX * (OUTCOME_SIZE_MAX + 16u) + 64u)
 
 /* Checkpoints. A snapshot holds the replay window's requests, at worst one a batch. */
-#define CHECKPOINT_HEADER_SIZE_MAX (8u << 10)
+#define CHECKPOINT_HEADER_SIZE_MAX (12u << 10)
 #define WINDOW_BATCH_SIZE_MAX (BATCH_CALLS_MAX * (32u + 2u) + 64u)
 #define SNAPSHOT_WINDOW_MAX WINDOW_MAX
 #define SNAPSHOT_SIZE_MAX (SNAPSHOT_WINDOW_MAX * 80u + (1u << 20))
@@ -125,6 +142,7 @@
 #define DISK_QUEUE_SIZE_SOFT_MAX (16u << 20) /* clients are not heard beyond this */
 #define DISK_QUEUE_SIZE_MAX (64u << 20)      /* nor are pre-prepares and ranges */
 #define DISK_RETRY_MS 1000u                  /* after the disk was full */
+#define STOP_TIMEOUT_MS 2000u                /* an orderly end waits so long for the disk */
 #define OUTBOX_SIZE_MAX (64u << 20)
 #define VERIFY_CHECKS_MAX 32u          /* signatures that one piece of work checks */
 #define VERIFY_ARENA_SIZE (256u << 10) /* close a piece of work past this */
@@ -146,7 +164,7 @@
 /* Proofs of misbehaviour: a fragment of the ledger with the state below it is the largest part. */
 #define PROOF_SIZE_MAX (256u << 20)
 #define PROOF_CERTIFICATES_MAX 2u
-#define PROOF_STATEMENTS_MAX 2u
+#define PROOF_STATEMENTS_MAX REPLICAS_MAX
 #define PROOF_ENTRIES_MAX (1u << 20)
 #define PROOF_STATE_ITEMS_MAX (1u << 20)
 
@@ -160,11 +178,15 @@ static_assert(REPLY_SIZE_MAX >= VALUE_SIZE_MAX, "kv.get can answer with the larg
 static_assert(REPLY_SIZE_MAX >= VALUE_SIZE_MAX + KEY_SIZE_MAX, "a scan always gets on by one key");
 static_assert(REPLY_ITEMS_MAX >= 2 * SCAN_KEYS_MAX, "a scan answers with keys and values");
 static_assert(FRAME_SIZE_MAX >= ENTRY_SIZE_MAX + 65536u, "an entry and its envelope fit a frame");
+static_assert(SIGNED_SIZE_MAX >= STATEMENT_SIZE_MAX, "every statement can be signed");
+static_assert(SIGNED_SIZE_MAX <= 256u << 10, "it is put together on a thread's stack");
+static_assert(ENTRY_SIZE_MAX >= VIEW_CHANGE_SET_SIZE_MAX, "a change of view fits into an entry");
+static_assert(STATEMENT_SIZE_MAX >= REPLICAS_MAX * 32u + 256u, "a new-view is a statement");
 static_assert(RECEIPT_SIZE_MAX >= CALL_SIZE_MAX + OUTCOME_SIZE_MAX + COMMIT_CERTIFICATE_SIZE_MAX +
                                       2u * MERKLE_DEPTH_MAX * 32u + 1024u,
               "the largest receipt fits into its file");
-static_assert(CHECKPOINT_HEADER_SIZE_MAX >= EVIDENCE_BATCHES_MAX * 96u + 512u,
-              "a checkpoint header can name every batch that may lack evidence");
+static_assert(CHECKPOINT_HEADER_SIZE_MAX >= EVIDENCE_BATCHES_MAX * 96u + PIPELINE_MAX * 96u + 512u,
+              "a checkpoint header can name every batch that may lack evidence or was taken over");
 static_assert(STATEMENT_SIZE_MAX >= EVIDENCE_BATCHES_MAX * 10u + 512u,
               "a pre-prepare can name the signers of every batch it evidences");
 static_assert(PROOF_SIZE_MAX >= GENESIS_SIZE_MAX + ENTRY_SIZE_MAX, "a proof can hold an entry");

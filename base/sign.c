@@ -11,7 +11,7 @@
 #include "base/limits.h"
 
 #define PREFIX_SIZE_MAX (32u + 1u + DIGEST_SIZE)
-#define STACK_MESSAGE_SIZE (PREFIX_SIZE_MAX + STATEMENT_SIZE_MAX)
+#define STACK_MESSAGE_SIZE (PREFIX_SIZE_MAX + SIGNED_SIZE_MAX)
 
 static_assert(sizeof(struct secret_key) == crypto_sign_SECRETKEYBYTES, "libsodium's layout");
 static_assert(sizeof(struct public_key) == crypto_sign_PUBLICKEYBYTES, "libsodium's layout");
@@ -50,7 +50,7 @@ bool public_key_valid(const struct public_key *key) {
 
 struct signature sign_labelled(const struct secret_key *secret, const struct public_key *key,
                                enum label label, const struct digest *service, struct span body) {
-    CHECK(body.size <= STATEMENT_SIZE_MAX);
+    CHECK(body.size <= SIGNED_SIZE_MAX);
     CHECK(memcmp(secret->bytes + 32, key->bytes, PUBLIC_KEY_SIZE) == 0);
     uint8_t message[STACK_MESSAGE_SIZE];
     size_t const size = message_lay_out(message, label, service, body);
@@ -60,7 +60,7 @@ struct signature sign_labelled(const struct secret_key *secret, const struct pub
 }
 
 bool sign_verify(const struct digest *service, const struct sign_check *check) {
-    if (check->body.size > STATEMENT_SIZE_MAX) {
+    if (check->body.size > SIGNED_SIZE_MAX) {
         return false;
     }
     uint8_t message[STACK_MESSAGE_SIZE];

@@ -52,7 +52,7 @@ struct sign_check {
 
 /*
  * Does the signature hold? The key must have been admitted with public_key_valid.
- * A body of more than STATEMENT_SIZE_MAX bytes is refused.
+ * A body of more than SIGNED_SIZE_MAX bytes is refused.
  */
 MUST_USE bool sign_verify(const struct digest *service, const struct sign_check *check);
 

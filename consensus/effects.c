@@ -77,37 +77,49 @@ void effect_send_all(struct replica *replica, enum message_kind kind, struct spa
     }
 }
 
-static void append_entry(struct replica *replica, enum entry_kind kind, struct span payload,
-                         bool batch_end) {
+void effect_append(struct replica *replica, enum entry_kind kind, struct span payload,
+                   bool batch_end) {
     struct effect *const effect = effect_add(replica, EFFECT_APPEND);
     if (effect != NULL) {
         effect->append.position = ++replica->disk_position;
         effect->append.entry = (struct entry){.kind = kind, .payload = payload};
         effect->append.batch_end = batch_end;
+        replica->disk_entries++;
     }
+}
+
+uint64_t effect_journal(struct replica *replica, const struct journal_record *record) {
+    struct effect *const effect = effect_add(replica, EFFECT_JOURNAL);
+    if (effect != NULL) {
+        effect->journal.position = ++replica->disk_position;
+        effect->journal.record = *record;
+    }
+    return replica->disk_position;
 }
 
 void effect_append_slot(struct replica *replica, struct slot *slot) {
     uint32_t const count = (uint32_t)(slot->entry_sizes.size / sizeof(uint32_t));
     if (slot->message.evidence.size != 0) {
-        append_entry(replica, ENTRY_EVIDENCE, slot->message.evidence, false);
+        effect_append(replica, ENTRY_EVIDENCE, effect_keep(replica, slot->message.evidence), false);
     }
     buffer_clear(&replica->encode);
     if (!signed_encode(&replica->encode, &slot->message.statement)) {
         replica->failed = true;
         return;
     }
-    append_entry(replica, ENTRY_PRE_PREPARE, effect_keep(replica, buffer_span(&replica->encode)),
-                 count == 0);
+    effect_append(replica, ENTRY_PRE_PREPARE, effect_keep(replica, buffer_span(&replica->encode)),
+                  count == 0);
     size_t offset = 0;
     for (uint32_t i = 0; i < count; i++) {
         uint32_t size = 0;
         memcpy(&size, slot->entry_sizes.data + i * sizeof size, sizeof size);
-        append_entry(replica, ENTRY_REQUEST, span_of(slot->entries.data + offset, size),
-                     i + 1 == count);
+        effect_append(replica, ENTRY_REQUEST, span_of(slot->entries.data + offset, size),
+                      i + 1 == count);
         offset += size;
     }
     CHECK(offset == slot->entries.size);
     slot->position = replica->disk_position;
+    replica->disk_seq = slot->seq;
+    replica->disk_seq_position = slot->position;
     slot->stage = SLOT_EXECUTED;
 }

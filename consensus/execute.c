@@ -167,19 +167,6 @@ static bool collect_unknown(void *context, const struct sign_check *check, enum 
     return true;
 }
 
-static void ask_to_verify(struct replica *replica, struct slot *slot,
-                          const struct unknown_signatures *unknown) {
-    struct effect *const effect = effect_add(replica, EFFECT_VERIFY);
-    struct span const checks = effect_keep(replica, buffer_span(&unknown->checks));
-    if (effect == NULL || checks.data == NULL) {
-        return;
-    }
-    slot->verify_token = ++replica->next_token;
-    effect->verify.token = slot->verify_token;
-    effect->verify.count = (uint32_t)(checks.size / sizeof(struct sign_check));
-    effect->verify.checks = (const struct sign_check *)(const void *)checks.data;
-}
-
 /* ---- a backup's turn ---- */
 
 static void send_fetch(struct replica *replica, const struct slot *slot,
@@ -234,14 +221,16 @@ static enum rule take_all(struct replica *replica, struct slot *slot) {
         struct pool_entry *const entry =
             pool_find(replica->pool, &slot->message.request_digests[i]);
         /* Named twice in one batch, or again after its execution: the rules refuse it too. */
-        if (entry == NULL || entry->taken_seq != 0) {
+        if (entry == NULL || (entry->taken_seq != 0 && entry->taken_seq != slot->seq)) {
             return RULE_REQUEST_DUPLICATE;
         }
         /* Before it is executed: what a batch takes in memory must be bounded. */
         if (!batch_has_room(replica, slot, entry)) {
             return RULE_TX_COUNT;
         }
-        pool_take(replica->pool, entry, slot->seq);
+        if (entry->taken_seq == 0) {
+            pool_take(replica->pool, entry, slot->seq);
+        }
         if (!batch_take_request(replica, slot, entry)) {
             return RULE_TX_COUNT;
         }
@@ -283,13 +272,13 @@ static void execute_received(struct replica *replica, struct slot *slot,
         engine_rollback(replica->engine, mark);
         slot_shrink(slot);
         slot_put_back(replica, slot);
-        ask_to_verify(replica, slot, unknown);
+        slot->verify_token = effect_verify(replica, &unknown->checks);
         return;
     }
     batch_sealed(replica, slot);
-    effect_append_slot(replica, slot);
+    append_slot(replica, slot);
     check_own_votes(replica, slot);
-    vote_for(replica, slot);
+    absorb_evidence(replica, slot);
     learn_from_evidence(replica);
 }
 
@@ -309,7 +298,7 @@ bool try_execute(struct replica *replica) {
 
 /* ---- undoing ---- */
 
-void rollback_to(struct replica *replica, uint64_t seq) {
+void rollback_to(struct replica *replica, uint64_t seq, uint64_t view) {
     CHECK(seq >= replica->evidenced_seq);
     struct slot *const last = slot_find(replica, seq);
     uint64_t const mark = last == NULL ? replica->base_mark : last->engine_mark;
@@ -317,7 +306,13 @@ void rollback_to(struct replica *replica, uint64_t seq) {
         struct slot *const slot = slot_find(replica, s);
         CHECK(slot != NULL);
         slot_put_back(replica, slot);
-        slot_reset_batch(slot);
+    }
+    /* What came for batches further on belongs to the view that is left. */
+    for (unsigned i = 0; i < SLOTS_MAX; i++) {
+        if (replica->slots[i].seq > seq) {
+            slot_retire(replica, &replica->slots[i]);
+            slot_reset(&replica->slots[i]);
+        }
     }
     for (unsigned i = 0; i < CUTS_MAX; i++) {
         if (replica->cuts[i].used && replica->cuts[i].cut.header.seq > seq) {
@@ -325,7 +320,11 @@ void rollback_to(struct replica *replica, uint64_t seq) {
             replica->cuts[i].used = false;
         }
     }
-    checker_rollback(replica->checker, seq);
+    checker_rollback_in(replica->checker, seq, view);
     engine_rollback(replica->engine, mark);
     replica->executed_seq = seq;
+    replica->committed_seq = replica->committed_seq < seq ? replica->committed_seq : seq;
+    replica->revealed_seq = replica->revealed_seq < seq ? replica->revealed_seq : seq;
+    replica->voted_seq = replica->voted_seq < seq ? replica->voted_seq : seq;
+    tidy_views(replica);
 }

@@ -1,5 +1,6 @@
 /*
- * message: see message.h. What a link's owner may say in somebody else's name: nothing.
+ * message: see message.h. What a link's owner may say in somebody else's name:
+ * only what proves itself, a new view with its signature and a nonce with its commitment.
  */
 #include "consensus/message.h"
 
@@ -53,13 +54,67 @@ static enum codec_result decode_prepare(struct peer_message *message,
     return CODEC_OK;
 }
 
-static enum codec_result decode_commit(struct peer_message *message, struct span payload) {
+static enum codec_result decode_view_change(struct peer_message *message,
+                                            const struct configuration *configuration,
+                                            struct span payload) {
+    struct signed_body *const statement = &message->view_change.statement;
+    enum codec_result result =
+        signed_decode(statement, &message->arena, payload, VIEW_CHANGE_SIGNED_SIZE_MAX);
+    if (result == CODEC_OK) {
+        result = view_change_decode(&message->view_change.body, &message->arena, statement->body);
+    }
+    if (result != CODEC_OK) {
+        return result;
+    }
+    if (message->view_change.body.replica != message->from) {
+        return CODEC_MISMATCH;
+    }
+    message->signed_statement = true;
+    message->check = (struct sign_check){
+        .key = configuration->replicas[message->from].key,
+        .signature = statement->signature,
+        .body = statement->body,
+        .label = LABEL_VIEW_CHANGE,
+    };
+    return CODEC_OK;
+}
+
+static enum codec_result decode_new_view(struct peer_message *message,
+                                         const struct configuration *configuration,
+                                         struct span payload) {
+    struct signed_body *const statement = &message->new_view.statement;
+    enum codec_result result =
+        new_view_message_decode(&message->new_view.message, &message->arena, payload);
+    if (result == CODEC_OK) {
+        result = signed_decode(statement, &message->arena, message->new_view.message.new_view,
+                               STATEMENT_SIZE_MAX);
+    }
+    if (result == CODEC_OK) {
+        result = new_view_decode(&message->new_view.body, &message->arena, statement->body);
+    }
+    if (result != CODEC_OK) {
+        return result;
+    }
+    uint32_t const primary = configuration_primary(configuration, message->new_view.body.view);
+    message->signed_statement = true;
+    message->check = (struct sign_check){
+        .key = configuration->replicas[primary].key,
+        .signature = statement->signature,
+        .body = statement->body,
+        .label = LABEL_NEW_VIEW,
+    };
+    return CODEC_OK;
+}
+
+static enum codec_result decode_commit(struct peer_message *message,
+                                       const struct configuration *configuration,
+                                       struct span payload) {
     enum codec_result const result =
         commit_message_decode(&message->commit, &message->arena, payload);
     if (result != CODEC_OK) {
         return result;
     }
-    return message->commit.replica == message->from ? CODEC_OK : CODEC_MISMATCH;
+    return message->commit.replica < configuration->replica_count ? CODEC_OK : CODEC_MISMATCH;
 }
 
 enum codec_result peer_message_decode(struct peer_message *message,
@@ -77,7 +132,11 @@ enum codec_result peer_message_decode(struct peer_message *message,
     case MESSAGE_PREPARE:
         return decode_prepare(message, configuration, payload);
     case MESSAGE_COMMIT:
-        return decode_commit(message, payload);
+        return decode_commit(message, configuration, payload);
+    case MESSAGE_VIEW_CHANGE:
+        return decode_view_change(message, configuration, payload);
+    case MESSAGE_NEW_VIEW:
+        return decode_new_view(message, configuration, payload);
     case MESSAGE_STATUS:
         return status_message_decode(&message->status, arena, payload);
     case MESSAGE_FETCH_REQUESTS:

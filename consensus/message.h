@@ -2,12 +2,15 @@
  * message: a frame from a peer, decoded once, with the one signature it hangs on.
  *
  * The driver decodes on arrival, has the signature checked elsewhere, and then hands the message
- * to the replica. A frame that does not decode, or speaks for somebody else, never gets that far.
+ * to the replica. A frame that does not decode, or speaks for somebody else, never gets that far. A
+ * new view may be passed on, since it carries its signature; and a nonce, which fits its
+ * commitment or does not.
  */
 #ifndef ONUS_CONSENSUS_MESSAGE_H
 #define ONUS_CONSENSUS_MESSAGE_H
 
 #include "base/sign.h"
+#include "ledger/codec_view.h"
 #include "ledger/configuration.h"
 #include "ledger/wire.h"
 
@@ -25,6 +28,15 @@ struct peer_message {
             struct signed_body statement;
             struct prepare body;
         } prepare;
+        struct {
+            struct signed_body statement;
+            struct view_change body;
+        } view_change;
+        struct {
+            struct new_view_message message;
+            struct signed_body statement;
+            struct new_view body;
+        } new_view;
         struct commit_message commit;
         struct status_message status;
         struct fetch_requests_message fetch_requests;

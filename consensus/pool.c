@@ -17,6 +17,7 @@ struct pool {
     uint32_t bucket_count; /* power of two */
     uint32_t count;
     uint32_t queued;
+    uint64_t taken_count; /* by batches, ever */
     uint32_t requests_max;
     size_t size;
     size_t size_max;
@@ -170,6 +171,9 @@ struct pool_entry *pool_add(struct pool *pool, const struct request *request, ui
         .origin = origin,
         .min_index = request->min_index,
         .added_ms = now_ms,
+        .relayed_ms = now_ms,
+        .ahead = pool->queued,
+        .taken_before = pool->taken_count,
         .call_count = request->call_count,
         .author = author,
         .bytes = span_of(bytes, request->bytes.size),
@@ -192,10 +196,15 @@ struct pool_entry *pool_after(const struct pool_entry *entry) {
     return entry->queue_next;
 }
 
+uint64_t pool_overtaken(const struct pool *pool, const struct pool_entry *entry) {
+    return pool->taken_count - entry->taken_before;
+}
+
 void pool_take(struct pool *pool, struct pool_entry *entry, uint64_t seq) {
     CHECK(entry->taken_seq == 0 && seq != 0);
     queue_remove(pool, entry);
     entry->taken_seq = seq;
+    pool->taken_count++;
 }
 
 void pool_put_back(struct pool *pool, struct pool_entry *entry) {

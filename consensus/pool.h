@@ -21,11 +21,14 @@ struct pool_entry {
     uint64_t min_index;
     uint64_t taken_seq; /* the batch that took it; 0: queued */
     uint64_t added_ms;
+    uint64_t relayed_ms; /* when it was last passed on to the primary */
+    uint32_t ahead;      /* requests that were queued when it came */
     uint32_t call_count;
     uint32_t author; /* place in the configuration's authors */
     struct span bytes;
 
     /* private */
+    uint64_t taken_before; /* requests that batches had taken when it came */
     struct pool_entry *bucket_next;
     struct pool_entry *queue_previous;
     struct pool_entry *queue_next;
@@ -57,6 +60,9 @@ struct pool_entry *pool_find(const struct pool *pool, const struct digest *diges
 /* The queue in order of arrival. */
 struct pool_entry *pool_first(const struct pool *pool);
 struct pool_entry *pool_after(const struct pool_entry *entry);
+
+/* How many requests batches have taken since this one came. */
+uint64_t pool_overtaken(const struct pool *pool, const struct pool_entry *entry);
 
 void pool_take(struct pool *pool, struct pool_entry *entry, uint64_t seq);
 /* Undo pool_take: back to the front of the queue. */

@@ -6,6 +6,7 @@
 
 static void note_conflict(struct replica *replica, const struct slot *slot,
                           const struct peer_message *message) {
+    suspect(replica);
     if (replica->peers[message->from].conflicts++ >= CONFLICTS_MAX) {
         return;
     }

@@ -163,9 +163,11 @@ static void finish_proposal(struct replica *replica, struct slot *slot, struct p
     enum rule const rule = batch_seal_statement(replica, slot, &sign_sink_trust);
     CHECK(rule == RULE_NONE || checker_failed(replica->checker));
     batch_sealed(replica, slot);
-    effect_append_slot(replica, slot);
-    slot->voted = true;
-    effect_send_all(replica, MESSAGE_PRE_PREPARE, buffer_span(&slot->statement), slot->position);
+    append_slot(replica, slot);
+    absorb_evidence(replica, slot);
+    note_signed(replica, slot->body.view, slot->seq, &slot->digest);
+    effect_send_all(replica, MESSAGE_PRE_PREPARE, buffer_span(&slot->statement),
+                    replica->sign_position);
     learn_from_evidence(replica);
 }
 
@@ -173,7 +175,8 @@ static bool pipeline_has_room(const struct replica *replica) {
     uint64_t const seq = replica->executed_seq + 1;
     uint32_t const pipeline = replica->configuration->parameters.pipeline;
     return seq <= replica->committed_seq + pipeline && slot_is_open(replica, seq) &&
-           replica->range_token == 0 && checker_checkpoint_known(replica->checker);
+           may_sign(replica, seq, NULL) && replica->range_token == 0 &&
+           checker_checkpoint_known(replica->checker);
 }
 
 /* Transactions that committed, none waiting, and some time gone by: evidence them now. */
@@ -222,9 +225,43 @@ static bool has_reason(const struct replica *replica) {
            queued >= replica->last_batch_requests / 2;
 }
 
+/* The requests of a batch that the view took over, in their order. */
+static bool fill_again(struct replica *replica, struct slot *slot,
+                       const struct carried_content *content, struct digest *digests) {
+    uint32_t const count = (uint32_t)(content->digests.size / DIGEST_SIZE);
+    memcpy(digests, content->digests.data, content->digests.size);
+    for (uint32_t i = 0; i < count; i++) {
+        struct pool_entry *const entry = pool_find(replica->pool, &digests[i]);
+        CHECK(entry != NULL && entry->taken_seq == slot->seq);
+        if (!batch_take_request(replica, slot, entry)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The ledger's rule on how far evidence reaches (§4, §6). */
+static bool evidence_suffices(const struct replica *replica, const struct pre_prepare *body) {
+    const struct ledger_position *const now = checker_position(replica->checker);
+    uint64_t const seq = now->seq + 1;
+    bool const is_first_of_view = now->view != 0 && now->seq == now->view_seq;
+    return body->evidence_upto + replica->configuration->parameters.pipeline >= seq &&
+           (!is_first_of_view || body->evidence_upto + 1 == seq);
+}
+
+/* Is it the turn of a batch that the view took over? Then there is no choice. */
+static bool has_turn(struct replica *replica, const struct carried_batch *carried) {
+    if (!is_primary(replica) || !is_voting(replica) || !pipeline_has_room(replica)) {
+        return false;
+    }
+    return carried != NULL ? carry_find(replica, carried->seq) != NULL
+                           : has_reason(replica) && has_listened(replica);
+}
+
 bool try_propose(struct replica *replica) {
-    if (!is_primary(replica) || !is_voting(replica) || !pipeline_has_room(replica) ||
-        !has_reason(replica) || !has_listened(replica)) {
+    const struct carried_batch *const carried =
+        checker_carried(replica->checker, replica->executed_seq + 1);
+    if (!has_turn(replica, carried)) {
         return false;
     }
     struct slot *const slot = slot_claim(replica, replica->executed_seq + 1);
@@ -235,21 +272,24 @@ bool try_propose(struct replica *replica) {
         return false;
     }
     uint64_t const mark = engine_mark(replica->engine);
-    struct pre_prepare body = {.time_ms = replica->wall_ms};
+    struct pre_prepare body = {.time_ms = carried == NULL ? replica->wall_ms : carried->time_ms};
     struct pre_prepare_message message = {.request_digests = digests};
     message.evidence = build_evidence(replica, &body);
-    /* The rule of the ledger: evidence follows within the pipeline's depth (§4). */
-    bool const evidence_suffices =
-        body.evidence_upto + replica->configuration->parameters.pipeline >= slot->seq;
-    if (replica->failed || !evidence_suffices) {
+    if (replica->failed || !evidence_suffices(replica, &body)) {
         return false;
     }
     batch_open(replica, slot);
-    message.request_count = fill_batch(replica, slot, digests);
+    if (carried != NULL) {
+        const struct carried_content *const content = carry_find(replica, carried->seq);
+        message.request_count = (uint32_t)(content->digests.size / DIGEST_SIZE);
+        replica->failed |= !fill_again(replica, slot, content, digests);
+    } else {
+        message.request_count = fill_batch(replica, slot, digests);
+    }
     if (replica->failed) {
         return false;
     }
-    if (message.request_count == 0 && !idle_evidence_due(replica)) {
+    if (carried == NULL && message.request_count == 0 && !idle_evidence_due(replica)) {
         batch_cancel(replica, slot, mark);
         return false;
     }

@@ -1,21 +1,22 @@
 /*
  * range: batches fetched from a peer's ledger (protocol §7).
  *
- * The batches are executed tentatively while every signature in them is checked elsewhere; only
- * when all hold are they appended, and voted for as if they had come as messages. If one does not
- * hold, all of them are undone and another peer is asked.
+ * Batches and new views are taken tentatively while every signature in them is checked elsewhere;
+ * only when all hold are they appended, and voted for as if they had come as messages. If one does
+ * not hold, all of them are undone and another peer is asked.
+ *
+ * A range may begin at the settled end, since a peer's ledger may part from this one further on.
+ * What is the same is passed over. Where they part, this replica's own batches are given up only
+ * for what must be: a higher view, batches that the peer's ledger shows to be committed, or
+ * what a change of view waits for. They stay on disk until they are outranked (hold.c).
  */
 #include "base/check.h"
 #include "consensus/state.h"
 
 /* Signatures of one range: its pre-prepares, its evidence, and its requests. */
-#define RANGE_CHECKS_MAX (WIRE_ENTRIES_MAX + RANGE_BATCHES_MAX * EVIDENCE_BATCHES_MAX * 8u)
-
-struct range_checks {
-    struct replica *replica;
-    struct buffer checks; /* of struct sign_check */
-    bool overflow;
-};
+#define RANGE_CHECKS_MAX                                                                           \
+    (WIRE_ENTRIES_MAX + RANGE_BATCHES_MAX * EVIDENCE_BATCHES_MAX * 8u +                            \
+     VIEW_UNITS_MAX * REPLICAS_MAX * (REPLICAS_MAX + PIPELINE_MAX + 2u))
 
 /* Is it the signature of a request that waits here, and was checked when it came? */
 static bool request_is_known(const struct replica *replica, const struct sign_check *check) {
@@ -24,15 +25,11 @@ static bool request_is_known(const struct replica *replica, const struct sign_ch
     return pool_find(replica->pool, &digest) != NULL;
 }
 
+/* A sink that keeps what is to be checked, but for what was. */
 static bool collect_check(void *context, const struct sign_check *check, enum rule rule) {
-    struct range_checks *const checks = context;
-    if (rule == RULE_REQUEST_SIGNATURE && request_is_known(checks->replica, check)) {
-        return true;
-    }
-    struct sign_check kept = *check;
-    kept.body = effect_keep(checks->replica, check->body);
-    checks->overflow |= !buffer_append(&checks->checks, span_of(&kept, sizeof kept));
-    return true;
+    struct collector *const collector = context;
+    return (rule == RULE_REQUEST_SIGNATURE && request_is_known(collector->replica, check)) ||
+           collector_check(collector, check, rule);
 }
 
 /* Copy what the batch holds into a slot, as if its pre-prepare had come and been executed. */
@@ -94,25 +91,168 @@ enum rule take_ledger_batch(struct replica *replica, const struct batch *batch,
     return RULE_NONE;
 }
 
-static enum rule apply_tentatively(struct replica *replica, const struct range_message *range,
+/* ---- where a peer's ledger parts from this one ---- */
+
+/* How far a range has been followed. */
+struct walk {
+    const struct range_message *range;
+    uint64_t seq; /* the last batch passed */
+    uint64_t view;
+    bool parted; /* what comes is applied */
+    uint32_t applied;
+};
+
+static bool is_same_batch(struct replica *replica, const struct walk *walk,
+                          const struct batch *batch) {
+    const struct slot *const slot = slot_find(replica, walk->seq + 1);
+    if (slot == NULL || slot->seq > replica->executed_seq || slot->stage != SLOT_EXECUTED) {
+        return false;
+    }
+    struct digest const digest =
+        hash_statement(LABEL_PRE_PREPARE, &replica->configuration->service,
+                       batch->seal.statement.body, &batch->seal.statement.signature);
+    return digest_equal(&digest, &slot->digest);
+}
+
+static bool is_same_view(const struct replica *replica, const struct walk *walk,
+                         const struct view_unit *unit) {
+    const struct kept_view *const kept = find_view(replica, walk->seq, unit->new_view.view);
+    return kept != NULL && span_equal(buffer_span(&kept->set), unit->set_payload) &&
+           span_equal(buffer_span(&kept->entry), unit->entry_payload);
+}
+
+/* How far the range itself shows batches to be committed. Its signatures are checked later. */
+static uint64_t evidenced_in(struct replica *replica, const struct range_message *range) {
+    uint64_t upto = 0;
+    for (uint32_t i = 0; i < range->count; i++) {
+        struct signed_body statement;
+        struct pre_prepare body;
+        arena_reset(&replica->scratch);
+        if (range->entries[i].kind == ENTRY_PRE_PREPARE &&
+            signed_decode(&statement, &replica->scratch, range->entries[i].payload,
+                          STATEMENT_SIZE_MAX) == CODEC_OK &&
+            pre_prepare_decode(&body, &replica->scratch, statement.body) == CODEC_OK &&
+            body.evidence_upto > upto) {
+            upto = body.evidence_upto;
+        }
+    }
+    return upto;
+}
+
+/* May what this replica has beyond the walk be given up for this batch or new view? */
+static bool may_part(struct replica *replica, const struct walk *walk, const struct batch *batch,
+                     enum batch_step step) {
+    uint64_t const view = checker_position(replica->checker)->view;
+    bool const has_more = replica->executed_seq > walk->seq || view > walk->view;
+    if (walk->seq < replica->evidenced_seq ||
+        checker_position_in(replica->checker, walk->seq, walk->view) == NULL) {
+        return false; /* settled meanwhile */
+    }
+    return !has_more || view_waits_for_range(replica) ||
+           (step == BATCH_VIEW && batch->view.new_view.view > view) ||
+           (step == BATCH_WHOLE && walk->view == view &&
+            evidenced_in(replica, walk->range) > walk->seq);
+}
+
+/*
+ * Did it reveal a nonce in this view for what it now gives up? Then more than f are faulty, and
+ * nothing that it could still sign in this view would fit what it has signed: it asks for another.
+ */
+static void leave_view_if_forked(struct replica *replica, const struct walk *walk) {
+    const struct ledger_position *const now = checker_position(replica->checker);
+    for (uint64_t seq = walk->seq + 1; seq <= replica->executed_seq; seq++) {
+        const struct slot *const slot = slot_find(replica, seq);
+        if (slot != NULL && slot->revealed && slot->body.view == now->view &&
+            walk->view == now->view) {
+            raise_asked_view(replica, now->view + 1);
+            return;
+        }
+    }
+}
+
+/* From here on the range is applied: this replica's ledger ends at the walk. */
+static void part(struct replica *replica, struct walk *walk) {
+    const struct ledger_position *const now = checker_position(replica->checker);
+    walk->parted = true;
+    if (now->seq != walk->seq || now->view != walk->view) {
+        leave_view_if_forked(replica, walk);
+        rank_capture(replica);
+        rollback_to(replica, walk->seq, walk->view);
+    }
+    if (replica->disk_entries > checker_position(replica->checker)->entries) {
+        hold_from(replica, checker_position(replica->checker));
+    }
+    replica->range_base_seq = walk->seq;
+    replica->range_base_view = walk->view;
+}
+
+/* ---- applying ---- */
+
+static enum rule apply(struct replica *replica, struct walk *walk, const struct batch *batch,
+                       enum batch_step step, const struct sign_sink *sink) {
+    enum rule rule = RULE_NONE;
+    if (step == BATCH_VIEW) {
+        rule = checker_view_add(replica->checker, &batch->view, sink);
+        if (rule == RULE_NONE) {
+            append_view(replica, &batch->view, false);
+            walk->view = batch->view.new_view.view;
+        }
+    } else {
+        rule = take_ledger_batch(replica, batch, sink);
+        walk->seq++;
+        walk->applied++;
+    }
+    return rule;
+}
+
+/* Is there room to apply one more? */
+static bool has_room(struct replica *replica, const struct walk *walk, enum batch_step step) {
+    return step == BATCH_VIEW ? has_room_for_view(replica)
+                              : walk->applied < RANGE_BATCHES_MAX &&
+                                    slot_is_free(replica, replica->executed_seq + 1) &&
+                                    checker_checkpoint_known(replica->checker);
+}
+
+/* One batch or new view of the range. Returns: whether to go on. */
+static bool follow(struct replica *replica, struct walk *walk, const struct batch *batch,
+                   enum batch_step step, const struct sign_sink *sink, enum rule *rule) {
+    if (!walk->parted && step == BATCH_WHOLE && is_same_batch(replica, walk, batch)) {
+        walk->seq++;
+        return true;
+    }
+    if (!walk->parted && step == BATCH_VIEW && is_same_view(replica, walk, &batch->view)) {
+        walk->view = batch->view.new_view.view;
+        return true;
+    }
+    if (!walk->parted) {
+        if (!may_part(replica, walk, batch, step)) {
+            return false;
+        }
+        part(replica, walk);
+    }
+    if (!has_room(replica, walk, step)) {
+        return false;
+    }
+    *rule = apply(replica, walk, batch, step, sink);
+    return *rule == RULE_NONE && !replica->failed;
+}
+
+static enum rule apply_tentatively(struct replica *replica, struct walk *walk,
                                    const struct sign_sink *sink) {
     struct batch batch;
     enum rule rule = RULE_NONE;
+    bool goes_on = true;
     batch_init(&batch);
-    uint32_t applied = 0;
-    for (uint32_t i = 0; i < range->count && rule == RULE_NONE && !replica->failed; i++) {
+    for (uint32_t i = 0; i < walk->range->count && goes_on; i++) {
         enum batch_step const step =
-            batch_add(&batch, range->first_entry + i, &range->entries[i], &rule);
-        if (step != BATCH_WHOLE) {
-            continue;
-        }
-        if (applied == RANGE_BATCHES_MAX || !slot_is_free(replica, replica->executed_seq + 1) ||
-            !checker_checkpoint_known(replica->checker)) {
+            batch_add(&batch, walk->range->first_entry + i, &walk->range->entries[i], &rule);
+        if (step == BATCH_BROKEN) {
             break;
         }
-        rule = take_ledger_batch(replica, &batch, sink);
-        applied++;
-        batch_clear(&batch);
+        if (step != BATCH_MORE) {
+            goes_on = follow(replica, walk, &batch, step, sink, &rule);
+            batch_clear(&batch);
+        }
     }
     batch_free(&batch);
     return rule;
@@ -123,21 +263,29 @@ void range_was_useless(struct replica *replica, uint64_t pause_ms) {
     replica->peers[replica->range_peer].range_after_ms = replica->now_ms + pause_ms;
     replica->range_asked = false;
     replica->catching_up = false;
+    view_range_was_useless(replica);
 }
 
 static void give_up(struct replica *replica, enum rule rule) {
+    const struct ledger_position *const now = checker_position(replica->checker);
     effect_note(replica, NOTE_RANGE_REFUSED, replica->range_peer, replica->executed_seq + 1, rule);
-    if (replica->executed_seq > replica->range_base_seq) {
-        rollback_to(replica, replica->range_base_seq);
+    if (now->seq != replica->range_base_seq || now->view != replica->range_base_view) {
+        rollback_to(replica, replica->range_base_seq, replica->range_base_view);
     }
     replica->range_token = 0;
+    replica->range_parted = true;
     range_was_useless(replica, RANGE_RETRY_MS);
 }
 
+/* Is it what was asked for? */
+static bool is_expected(const struct replica *replica, const struct peer_message *message) {
+    return replica->range_asked && replica->range_token == 0 &&
+           message->from == replica->range_peer &&
+           message->range.first_entry == replica->range_first_entry;
+}
+
 void on_range(struct replica *replica, const struct peer_message *message) {
-    if (!replica->range_asked || replica->range_token != 0 ||
-        message->from != replica->range_peer ||
-        message->range.first_entry != checker_position(replica->checker)->entries) {
+    if (!is_expected(replica, message)) {
         return;
     }
     replica->range_asked = false;
@@ -145,27 +293,27 @@ void on_range(struct replica *replica, const struct peer_message *message) {
         range_was_useless(replica, STATUS_INTERVAL_MS);
         return;
     }
-    struct range_checks checks = {.replica = replica};
-    buffer_init(&checks.checks, RANGE_CHECKS_MAX * sizeof(struct sign_check));
-    struct sign_sink const sink = {.context = &checks, .check = collect_check};
-    replica->range_base_seq = replica->executed_seq;
-    enum rule const rule = apply_tentatively(replica, &message->range, &sink);
-    uint32_t const count = (uint32_t)(checks.checks.size / sizeof(struct sign_check));
-    if (rule != RULE_NONE || checks.overflow) {
+    struct collector collector = {.replica = replica};
+    buffer_init(&collector.checks, RANGE_CHECKS_MAX * sizeof(struct sign_check));
+    struct sign_sink const sink = {.context = &collector, .check = collect_check};
+    struct walk walk = {.range = &message->range,
+                        .seq = replica->range_first_seq,
+                        .view = replica->range_first_view};
+    replica->range_base_seq = checker_position(replica->checker)->seq;
+    replica->range_base_view = checker_position(replica->checker)->view;
+    enum rule const rule = apply_tentatively(replica, &walk, &sink);
+    const struct ledger_position *const now = checker_position(replica->checker);
+    bool const has_gained = walk.parted && (now->seq != replica->range_base_seq ||
+                                            now->view != replica->range_base_view);
+    if (rule != RULE_NONE || collector.overflow) {
         give_up(replica, rule);
-    } else if (replica->executed_seq > replica->range_base_seq) {
-        struct effect *const effect = effect_add(replica, EFFECT_VERIFY);
-        struct span const kept = effect_keep(replica, buffer_span(&checks.checks));
-        if (effect != NULL && kept.data != NULL) {
-            replica->range_token = ++replica->next_token;
-            effect->verify.token = replica->range_token;
-            effect->verify.count = count;
-            effect->verify.checks = (const struct sign_check *)(const void *)kept.data;
-        }
+    } else if (has_gained && !replica->failed) {
+        replica->range_token = effect_verify(replica, &collector.checks);
     } else {
+        replica->range_parted = !walk.parted && !replica->range_afresh;
         range_was_useless(replica, RANGE_RETRY_MS);
     }
-    buffer_free(&checks.checks);
+    buffer_free(&collector.checks);
 }
 
 void on_range_verified(struct replica *replica, bool all_hold) {
@@ -173,19 +321,25 @@ void on_range_verified(struct replica *replica, bool all_hold) {
         give_up(replica, RULE_SIGNATURE);
         return;
     }
+    const struct ledger_position *const now = checker_position(replica->checker);
     replica->range_token = 0;
+    replica->range_parted = false;
     replica->catching_up = true;
-    uint64_t const evidenced = checker_position(replica->checker)->evidence_upto;
+    append_views_after(replica, replica->range_base_seq);
     for (uint64_t seq = replica->range_base_seq + 1; seq <= replica->executed_seq; seq++) {
         struct slot *const slot = slot_find(replica, seq);
         CHECK(slot != NULL && slot->stage == SLOT_TENTATIVE);
-        effect_append_slot(replica, slot);
+        append_slot(replica, slot);
+        append_views_after(replica, seq);
         check_own_votes(replica, slot);
-        if (seq > evidenced) {
-            vote_for(replica, slot);
-        }
+        absorb_evidence(replica, slot);
+    }
+    if (now->view != replica->range_base_view) {
+        view_was_entered(replica);
     }
     learn_from_evidence(replica);
     effect_note(replica, NOTE_CAUGHT_UP, replica->range_peer, replica->executed_seq, RULE_NONE);
+    replica->sync_due_ms = replica->now_ms;
+    replica->sync_tries -= replica->sync_tries > 0 ? 1 : 0; /* the same peer may have more */
     catch_up_tick(replica);
 }

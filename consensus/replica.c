@@ -17,7 +17,44 @@ bool is_primary(const struct replica *replica) {
 }
 
 bool is_voting(const struct replica *replica) {
-    return replica->guard == GUARD_NONE;
+    return replica->guard == GUARD_NONE && !replica->stopping && replica->started &&
+           !is_changing_view(replica);
+}
+
+static void buffers_init(struct replica *replica) {
+    size_t const one_max = VIEW_CHANGE_SIGNED_SIZE_MAX;
+    for (unsigned i = 0; i < REPLICAS_MAX; i++) {
+        struct asked *const asked = &replica->asked[i];
+        buffer_init(&asked->bytes, one_max);
+        buffer_init(&asked->next_bytes, one_max);
+        arena_init(&asked->arena, 8 * one_max);
+        arena_init(&asked->next_arena, 8 * one_max);
+    }
+    struct incoming_view *const incoming = &replica->incoming;
+    buffer_init(&incoming->set, VIEW_CHANGE_SET_SIZE_MAX);
+    buffer_init(&incoming->entry, STATEMENT_SIZE_MAX + 128u);
+    arena_init(&incoming->arena, 16 * (size_t)VIEW_CHANGE_SET_SIZE_MAX);
+}
+
+static void buffers_free(struct replica *replica) {
+    for (unsigned i = 0; i < REPLICAS_MAX; i++) {
+        struct asked *const asked = &replica->asked[i];
+        buffer_free(&asked->bytes);
+        buffer_free(&asked->next_bytes);
+        arena_free(&asked->arena);
+        arena_free(&asked->next_arena);
+    }
+    for (unsigned i = 0; i < VIEW_UNITS_MAX; i++) {
+        buffer_free(&replica->views[i].set);
+        buffer_free(&replica->views[i].entry);
+    }
+    buffer_free(&replica->incoming.set);
+    buffer_free(&replica->incoming.entry);
+    arena_free(&replica->incoming.arena);
+    buffer_free(&replica->best_bytes);
+    carry_free(replica);
+    retired_free(replica);
+    buffer_free(&replica->retired);
 }
 
 struct replica *replica_new(const struct replica_options *options) {
@@ -49,6 +86,14 @@ struct replica *replica_new(const struct replica_options *options) {
     replica->evidenced_seq = position->seq;
     replica->revealed_seq = position->seq;
     replica->loaded_seq = position->seq;
+    replica->loaded_view = position->view;
+    replica->asked_view = position->view;
+    replica->voted_seq = position->seq;
+    replica->durable_seq = position->seq;
+    replica->disk_entries = position->entries;
+    buffer_init(&replica->best_bytes, VIEW_CHANGE_SIZE_MAX);
+    buffers_init(replica);
+    buffer_init(&replica->retired, RETIRED_MAX * sizeof(struct buffer));
     replica->base_mark = engine_mark(replica->engine);
     return replica;
 }
@@ -61,6 +106,7 @@ void replica_free(struct replica *replica) {
         slot_free(&replica->slots[i]);
     }
     free(replica->slots);
+    buffers_free(replica);
     pool_free(replica->pool);
     execution_free(&replica->execution);
     replay_free(&replica->replay);
@@ -73,57 +119,85 @@ void replica_free(struct replica *replica) {
 
 /* ---- recovery ---- */
 
-/* A backup that appended a batch may have voted for it: make the very same vote again. */
-static bool reload_vote(struct replica *replica, struct slot *slot) {
-    struct effects discarded;
-    effects_init(&discarded);
-    replica->effects = &discarded;
-    vote_for(replica, slot);
-    replica->effects = NULL;
-    effects_free(&discarded);
-    slot->voted = true;
-    return !replica->failed;
+void replica_load_past(struct replica *replica, const struct batch *batch) {
+    uint64_t const seq = batch->pre_prepare.seq;
+    const struct ledger_position *const now = checker_position(replica->checker);
+    if (seq == 0 || seq > now->seq || seq + SLOTS_MAX <= now->seq) {
+        return;
+    }
+    struct pre_prepare_message const message = {.statement = batch->seal.statement,
+                                                .evidence = batch->seal.evidence_payload};
+    struct slot *const slot = slot_claim(replica, seq);
+    slot_reset(slot);
+    if (!slot_store_statement(replica, slot, &message)) {
+        replica->failed = true;
+        return;
+    }
+    slot->stage = SLOT_EXECUTED;
+    slot->engine_mark = replica->base_mark;
+    absorb_evidence(replica, slot);
 }
 
-enum rule replica_load_batch(struct replica *replica, const struct batch *batch) {
-    struct effects discarded;
-    effects_init(&discarded);
-    replica->effects = &discarded;
+static enum rule load_view(struct replica *replica, const struct batch *batch) {
+    enum rule const rule = checker_view_add(replica->checker, &batch->view, &sign_sink_trust);
+    if (rule == RULE_NONE) {
+        append_view(replica, &batch->view, true);
+    }
+    return rule;
+}
+
+static enum rule load_tail(struct replica *replica, const struct batch *batch) {
     enum rule const rule = take_ledger_batch(replica, batch, &sign_sink_trust);
     if (rule == RULE_NONE && !replica->failed) {
         struct slot *const slot = slot_find(replica, replica->executed_seq);
         CHECK(slot != NULL);
         slot->stage = SLOT_EXECUTED;
         replica->loaded_seq = replica->executed_seq;
+        absorb_evidence(replica, slot);
         learn_from_evidence(replica);
-    }
-    replica->effects = NULL;
-    effects_free(&discarded);
-    if (rule == RULE_NONE && !replica->failed) {
-        replica->failed = !reload_vote(replica, slot_find(replica, replica->executed_seq));
     }
     return rule;
 }
 
-static void reload_certificate(struct replica *replica, struct slot *slot,
-                               const struct journal_record *record) {
-    uint32_t at = 0;
-    for (uint32_t r = 0; r < replica->configuration->replica_count; r++) {
-        if ((record->signers >> r & 1) == 0 || at == record->signature_count) {
-            continue;
-        }
-        if (r != replica->self) {
-            slot->votes[r] = (struct vote){
-                .present = true,
-                .pre_prepare_digest = record->pre_prepare_digest,
-                .nonce_hash = record->nonce_hashes[at],
-                .signature = record->signatures[at],
-            };
-            slot->prepared_by |= UINT64_C(1) << r;
-        }
-        at++;
+enum rule replica_load_batch(struct replica *replica, const struct batch *batch,
+                             enum batch_step step) {
+    struct effects discarded;
+    effects_init(&discarded);
+    replica->effects = &discarded;
+    enum rule const rule =
+        step == BATCH_VIEW ? load_view(replica, batch) : load_tail(replica, batch);
+    replica->effects = NULL;
+    effects_free(&discarded);
+    const struct ledger_position *const now = checker_position(replica->checker);
+    replica->loaded_view = now->view;
+    replica->disk_entries = now->entries;
+    return rule;
+}
+
+/* Does the ledger hold what this nonce was revealed for, or has it left that view behind? */
+static bool ledger_holds(struct replica *replica, const struct journal_record *record) {
+    const struct ledger_position *const now = checker_position(replica->checker);
+    const struct slot *const slot = slot_find(replica, record->seq);
+    if (record->view != now->view) {
+        return record->view < now->view;
     }
+    return record->seq <= replica->evidenced_seq ||
+           (record->seq <= now->seq && slot != NULL &&
+            digest_equal(&slot->digest, &record->pre_prepare_digest));
+}
+
+static void load_certificate_record(struct replica *replica, const struct journal_record *record) {
+    struct slot *const slot = slot_find(replica, record->seq);
+    const struct ledger_position *const now = checker_position(replica->checker);
+    if (slot == NULL || slot->stage != SLOT_EXECUTED ||
+        !digest_equal(&slot->digest, &record->pre_prepare_digest)) {
+        return;
+    }
+    load_certificate(slot, record);
     struct nonce nonce;
+    if (record->kind != JOURNAL_NONCE || slot->body.view != now->view) {
+        return;
+    }
     if (!slot_own_nonce(replica, slot, &nonce)) {
         replica->failed = true;
         return;
@@ -132,27 +206,78 @@ static void reload_certificate(struct replica *replica, struct slot *slot,
     slot->nonces_come |= UINT64_C(1) << replica->self;
     slot->nonces_good |= UINT64_C(1) << replica->self;
     slot->revealed = true;
+    /* The nonce shows that this very batch was signed: it is known again, byte for byte. */
+    if (configuration_primary(replica->configuration, slot->body.view) == replica->self) {
+        note_signed(replica, slot->body.view, slot->seq, &slot->digest);
+    } else {
+        make_vote(replica, slot);
+    }
+    if (record->seq > replica->revealed_seq) {
+        replica->revealed_seq = record->seq;
+    }
 }
 
 void replica_load_journal(struct replica *replica, const struct journal_record *record) {
     const struct ledger_position *const now = checker_position(replica->checker);
-    if (record->seq > now->seq || record->ledger_seq > now->seq ||
-        record->ledger_entries > now->entries) {
-        replica_engage_guard(replica, GUARD_LEDGER_SHORT);
-        return;
+    struct effects discarded;
+    effects_init(&discarded);
+    replica->effects = &discarded;
+    replica->loaded_kind = record->kind;
+    replica->loaded_clean = record->kind == JOURNAL_STOPPED && record->ledger_view == now->view &&
+                            record->ledger_seq == now->seq &&
+                            record->ledger_entries == now->entries;
+    switch (record->kind) {
+    case JOURNAL_NONCE:
+        if (!ledger_holds(replica, record)) {
+            replica_engage_guard(replica, GUARD_LEDGER_SHORT);
+        }
+        load_certificate_record(replica, record);
+        break;
+    case JOURNAL_PREPARED:
+        load_certificate_record(replica, record);
+        break;
+    case JOURNAL_VIEW:
+    case JOURNAL_STARTED:
+    case JOURNAL_STOPPED:
+        if (record->view > replica->asked_view) {
+            replica->asked_view = record->view;
+        }
+        break;
     }
-    if (record->seq <= replica->evidenced_seq) {
-        return;
+    replica->effects = NULL;
+    effects_free(&discarded);
+}
+
+/* The ledger shows all that was signed: the tail may be voted for again, with the same bytes. */
+static void load_signed(struct replica *replica) {
+    const struct ledger_position *const now = checker_position(replica->checker);
+    for (uint64_t seq = now->evidence_upto + 1; seq <= now->seq; seq++) {
+        struct slot *const slot = slot_find(replica, seq);
+        if (slot != NULL && slot->body.view == now->view) {
+            note_signed(replica, now->view, seq, &slot->digest);
+        }
     }
-    struct slot *const slot = slot_find(replica, record->seq);
-    if (slot == NULL || !digest_equal(&slot->digest, &record->pre_prepare_digest)) {
-        replica_engage_guard(replica, GUARD_LEDGER_SHORT);
-        return;
+}
+
+void replica_load_done(struct replica *replica) {
+    const struct ledger_position *const now = checker_position(replica->checker);
+    bool const is_new = replica->loaded_kind == 0 && now->seq == 0 && now->view == 0;
+    if (replica->asked_view < now->view) {
+        replica->asked_view = now->view;
     }
-    reload_certificate(replica, slot, record);
-    if (record->seq > replica->revealed_seq) {
-        replica->revealed_seq = record->seq;
+    if (replica->loaded_view < replica->asked_view) {
+        replica->loaded_view = replica->asked_view;
     }
+    if (replica->loaded_clean) {
+        load_signed(replica);
+    } else if (!is_new) {
+        replica->barred_view = replica->asked_view;
+        replica->barred_seq = now->seq + replica->configuration->parameters.pipeline;
+    }
+    replica->made_view = replica->asked_view;
+    replica->voted_seq = now->evidence_upto;
+    replica->durable_seq = now->seq;
+    replica->disk_seq = now->seq;
 }
 
 void replica_engage_guard(struct replica *replica, enum guard guard) {
@@ -200,6 +325,12 @@ static void dispatch_message(struct replica *replica, const struct peer_message 
     case MESSAGE_RANGE:
         on_range(replica, message);
         return;
+    case MESSAGE_VIEW_CHANGE:
+        on_view_change(replica, message);
+        return;
+    case MESSAGE_NEW_VIEW:
+        on_new_view(replica, message);
+        return;
     case MESSAGE_REQUESTS: /* the driver hands over each request by itself, once verified */
     case MESSAGE_REQUEST:
     case MESSAGE_STATUS_QUERY:
@@ -216,6 +347,9 @@ static void dispatch_message(struct replica *replica, const struct peer_message 
 static void on_verified(struct replica *replica, uint64_t token, bool all_hold) {
     if (token != 0 && token == replica->range_token) {
         on_range_verified(replica, all_hold);
+        return;
+    }
+    if (on_view_verified(replica, token, all_hold)) {
         return;
     }
     for (uint64_t seq = replica->executed_seq + 1; slot_is_open(replica, seq); seq++) {
@@ -262,6 +396,9 @@ static void dispatch(struct replica *replica, const struct event *event) {
         learn_checkpoint(replica, event->checkpoint.seq, event->checkpoint.state_count,
                          &event->checkpoint.state_root);
         return;
+    case EVENT_STOP:
+        journal_stop(replica);
+        return;
     }
 }
 
@@ -269,16 +406,24 @@ enum verdict replica_step(struct replica *replica, const struct event *event,
                           struct effects *effects) {
     effects->count = 0;
     arena_reset(&effects->arena);
+    retired_free(replica);
     replica->effects = effects;
     replica->step_position = replica->disk_position;
     replica->now_ms = event->now_ms > replica->now_ms ? event->now_ms : replica->now_ms;
     replica->started_ms = replica->started_ms == 0 ? replica->now_ms : replica->started_ms;
     replica->wall_ms = event->wall_ms;
+    if (!replica->started) {
+        journal_start(replica);
+    }
     dispatch(replica, event);
+    view_tick(replica);
     bool moved = true;
     while (moved && !replica->failed) {
-        moved = try_execute(replica);
+        moved = try_change_view(replica);
+        moved |= try_execute(replica);
         moved |= try_propose(replica);
+        moved |= try_vote(replica);
+        moved |= try_release(replica);
         moved |= try_finish(replica);
     }
     catch_up_tick(replica);
@@ -317,7 +462,7 @@ static bool is_known(const struct replica *replica, const struct request *reques
            pool_find(replica->pool, &request->digest) != NULL;
 }
 
-bool replica_wants_request(const struct replica *replica, const struct digest *request_digest) {
+bool batch_waits_for(const struct replica *replica, const struct digest *request_digest) {
     for (uint64_t seq = replica->executed_seq + 1; slot_is_open(replica, seq); seq++) {
         const struct slot *const slot = &replica->slots[seq % SLOTS_MAX];
         if (slot->seq != seq || slot->stage != SLOT_RECEIVED) {
@@ -330,6 +475,11 @@ bool replica_wants_request(const struct replica *replica, const struct digest *r
         }
     }
     return false;
+}
+
+bool replica_wants_request(const struct replica *replica, const struct digest *request_digest) {
+    /* A backup passes on to the primary what has waited long. */
+    return (is_primary(replica) && is_voting(replica)) || batch_waits_for(replica, request_digest);
 }
 
 enum reject_reason replica_request_refusal(const struct replica *replica,
@@ -356,15 +506,20 @@ enum reject_reason replica_request_refusal(const struct replica *replica,
 
 void replica_status(const struct replica *replica, struct replica_status *status) {
     const struct ledger_position *const now = checker_position(replica->checker);
+    /* What is not on disk yet does not count, whatever a new view has shown. */
+    uint64_t const committed_seq = replica->held && replica->held_seq < replica->committed_seq
+                                       ? replica->held_seq
+                                       : replica->committed_seq;
     const struct ledger_position *const committed =
-        checker_position_at(replica->checker, replica->committed_seq);
+        checker_position_at(replica->checker, committed_seq);
     CHECK(committed != NULL);
     *status = (struct replica_status){
         .config = replica->configuration->number,
         .view = now->view,
+        .asked_view = replica->asked_view,
         .primary = configuration_primary(replica->configuration, now->view),
         .executed_seq = replica->executed_seq,
-        .committed_seq = replica->committed_seq,
+        .committed_seq = committed_seq,
         .evidenced_seq = replica->evidenced_seq,
         .next_index = now->next_index,
         .committed_index = committed->next_index - 1, /* genesis is transaction 0 */
@@ -381,12 +536,13 @@ void replica_check_invariants(const struct replica *replica) {
     CHECK(replica->revealed_seq <= replica->executed_seq);
     CHECK(now->seq == replica->executed_seq);
     CHECK(replica->durable_position <= replica->disk_position);
+    CHECK(replica->asked_view >= now->view || replica->range_token != 0);
+    CHECK(replica->held || replica->range_token != 0 || replica->disk_entries == now->entries);
     for (uint64_t seq = replica->evidenced_seq + 1; seq <= replica->executed_seq; seq++) {
         const struct slot *const slot = &replica->slots[seq % SLOTS_MAX];
         CHECK(slot->seq == seq);
         CHECK(slot->stage == SLOT_EXECUTED ||
               (slot->stage == SLOT_TENTATIVE && replica->range_token != 0));
-        CHECK(!slot->revealed || slot->voted);
         CHECK((slot->nonces_good & ~slot->nonces_come) == 0);
     }
 }

@@ -11,9 +11,13 @@
  * the ledger carries those). What is evidenced is settled: never rolled back.
  *
  * Durability: every append and every journal record takes the next disk position. A send names the
- * position that must be durable before it may leave. As long as there are no view changes, every
- * signed statement waits for the ledger through its batch, and every nonce also for the journal
- * record with the prepared certificate (§5).
+ * position that must be durable before it may leave: a nonce waits for the ledger through its batch
+ * and for the journal's record with the prepared certificate, anything signed for the record of its
+ * view (§5).
+ *
+ * A new view (§6) is followed in memory first: the ledger on disk stays the one that this replica's
+ * rank speaks of until the new view's certificate for all that it took over is held, and is then
+ * replaced at once.
  *
  * Ownership: what an event points to lives until the step returns, what effects point to until the
  * next step. To keep bytes, copy them.
@@ -54,8 +58,19 @@ void replica_free(struct replica *replica);
 
 /* ---- recovery: before the first step, in this order ---- */
 
-/* Replay the next whole batch of this replica's own ledger. Returns: the rule broken, if any. */
-MUST_USE enum rule replica_load_batch(struct replica *replica, const struct batch *batch);
+/*
+ * A batch of this replica's own ledger at or before the checkpoint from which it starts: kept at
+ * hand, since a view-change may have to show it. In order, from the snapshot's past_entry on; new
+ * views among them are left out.
+ */
+void replica_load_past(struct replica *replica, const struct batch *batch);
+
+/*
+ * Replay the next batch, or new view, of this replica's own ledger: what the assembler answered
+ * BATCH_WHOLE or BATCH_VIEW for. Returns: the rule broken, if any.
+ */
+MUST_USE enum rule replica_load_batch(struct replica *replica, const struct batch *batch,
+                                      enum batch_step step);
 
 /*
  * A ledger's tail may reach over checkpoints that the store has not seen. After each batch: the
@@ -67,10 +82,12 @@ void replica_load_checkpoint(struct replica *replica, uint64_t seq, uint64_t sta
                              const struct digest *state_root);
 
 /*
- * Load one record of the journal, oldest first, after all batches. A record beyond the ledger, or
- * for another batch than the ledger's, engages the amnesia guard.
+ * Load one record of the journal, oldest first, after all batches. A nonce for a batch that the
+ * ledger does not hold, and whose view it has not left behind, engages the amnesia guard.
  */
 void replica_load_journal(struct replica *replica, const struct journal_record *record);
+/* All records were loaded: what may be signed from here on follows from the last of them (§5). */
+void replica_load_done(struct replica *replica);
 
 /* Why a replica does not vote. */
 enum guard {
@@ -94,7 +111,8 @@ enum event_kind {
     EVENT_RECEIPT_QUERY, /* a client asks for an executed request's receipt */
     EVENT_DURABLE,       /* all disk positions up to this one are durable */
     EVENT_VERIFIED,      /* the answer to EFFECT_VERIFY */
-    EVENT_CHECKPOINT     /* the answer to EFFECT_CHECKPOINT; the engine's base now holds it */
+    EVENT_CHECKPOINT,    /* the answer to EFFECT_CHECKPOINT; the engine's base now holds it */
+    EVENT_STOP           /* an orderly end: sign nothing more, and put that down */
 };
 
 struct event {
@@ -129,12 +147,15 @@ struct event {
 
 enum effect_kind {
     EFFECT_APPEND,        /* an entry to the ledger: takes disk position `position` */
-    EFFECT_TRUNCATE,      /* the ledger to `entries` entries: takes disk position `position` */
+    EFFECT_TRUNCATE,      /* replace the ledger's tail: keep `entries` entries, then append what
+                             the next effects say up to position `upto`; after a crash there is
+                             all of the old tail or all of the new. Takes `position` itself */
     EFFECT_JOURNAL,       /* a record to the journal: takes disk position `position` */
     EFFECT_SEND,          /* a frame to a peer, once `after` is durable */
     EFFECT_SEND_CLIENT,   /* a frame to a client, once `after` is durable */
-    EFFECT_SERVE_RANGE,   /* read entries from `entries` on, whole batches up to the last evidenced
-                             one, and send them to the peer as MESSAGE_RANGE */
+    EFFECT_SERVE_RANGE,   /* read whole batches and new views from first_entry on, and send them
+                             to the peer as MESSAGE_RANGE; to this replica itself: hand them over
+                             as EVENT_MESSAGE */
     EFFECT_SERVE_RECEIPT, /* make a receipt reply from the ledger on disk and send it */
     EFFECT_VERIFY,        /* check signatures, answer with EVENT_VERIFIED */
     EFFECT_CHECKPOINT,    /* bring the base to the cut, digest its state, EVENT_CHECKPOINT */
@@ -150,7 +171,10 @@ enum note_kind {
     NOTE_GUARD,               /* the amnesia guard was engaged: write it down at once, and engage
                                  it again after every restart */
     NOTE_NONCE_REFUSED,       /* a nonce that does not match its commitment */
-    NOTE_CONFLICT             /* two statements of one replica for one batch */
+    NOTE_CONFLICT,            /* two statements of one replica for one batch */
+    NOTE_VIEW_ASKED,          /* this replica asks for view `seq` */
+    NOTE_VIEW_ENTERED,        /* it entered view `seq`, of primary `replica` */
+    NOTE_NEW_VIEW_REFUSED     /* the new view `seq` of `replica` breaks `rule` */
 };
 
 struct effect {
@@ -164,6 +188,7 @@ struct effect {
         struct {
             uint64_t position;
             uint64_t entries;
+            uint64_t upto;
         } truncate;
         struct {
             uint64_t position;
@@ -184,7 +209,7 @@ struct effect {
         struct {
             uint32_t peer;
             uint64_t first_entry;
-            uint64_t end_entry; /* one past the last entry that may be served */
+            uint64_t end_entry; /* one past the last entry of the ledger on disk */
         } serve_range;
         struct {
             uint64_t origin;
@@ -248,7 +273,8 @@ enum reject_reason replica_request_refusal(const struct replica *replica,
 
 struct replica_status {
     uint64_t config;
-    uint64_t view;
+    uint64_t view;       /* of its ledger */
+    uint64_t asked_view; /* larger: it has asked for this view and waits for it */
     uint32_t primary;
     uint64_t executed_seq;
     uint64_t committed_seq;

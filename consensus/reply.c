@@ -10,10 +10,6 @@
 #include "base/check.h"
 #include "consensus/state.h"
 
-static uint64_t send_client_after(const struct slot *slot) {
-    return slot->reveal_position;
-}
-
 static void send_client(struct replica *replica, uint64_t origin, enum message_kind kind,
                         struct span payload, uint64_t after) {
     struct effect *const effect = effect_add(replica, EFFECT_SEND_CLIENT);
@@ -95,7 +91,7 @@ static void send_results(struct replica *replica, const struct slot *slot, uint6
         return;
     }
     send_client(replica, origin, MESSAGE_RESULT,
-                effect_keep(replica, buffer_span(&replica->encode)), send_client_after(slot));
+                effect_keep(replica, buffer_span(&replica->encode)), reveal_after(replica, slot));
 }
 
 static void reply_one_client(struct replica *replica, struct slot *slot, uint64_t origin,
@@ -103,7 +99,7 @@ static void reply_one_client(struct replica *replica, struct slot *slot, uint64_
                              struct request_result *results) {
     uint32_t count = 0;
     size_t size = 0;
-    send_client(replica, origin, MESSAGE_REPLY, reply, send_client_after(slot));
+    send_client(replica, origin, MESSAGE_REPLY, reply, reveal_after(replica, slot));
     for (uint32_t i = 0; outcomes != NULL && i < slot_request_count(slot); i++) {
         const struct slot_request *const request = slot_request_at(slot, i);
         if (request->origin != origin) {
@@ -169,8 +165,8 @@ void reply_batch(struct replica *replica, struct slot *slot, bool with_result) {
 /* One client asks again for one request: give it all that this replica can say, and no more. */
 static void reply_again(struct replica *replica, struct slot *slot,
                         const struct slot_request *request) {
-    if (!slot->revealed) {
-        return; /* the batch will be answered when it is */
+    if (!slot->revealed || !is_voting(replica)) {
+        return; /* the batch will be answered when it is, in whatever view */
     }
     const struct span *const outcomes = outcome_spans(replica, slot);
     struct request_result result;
@@ -179,7 +175,7 @@ static void reply_again(struct replica *replica, struct slot *slot,
         return;
     }
     send_client(replica, request->origin, MESSAGE_REPLY, encode_reply(replica, slot),
-                send_client_after(slot));
+                reveal_after(replica, slot));
     send_results(replica, slot, request->origin, &result, 1);
 }
 
@@ -205,6 +201,9 @@ void reply_executed(struct replica *replica, uint64_t origin, const struct diges
         return;
     }
     if (place->seq <= replica->evidenced_seq) {
+        if (!replica->held && place->seq > checker_position(replica->checker)->evidence_upto) {
+            return; /* a new view has just begun, and its first batch brings the evidence */
+        }
         struct effect *const effect = effect_add(replica, EFFECT_SERVE_RECEIPT);
         if (effect != NULL) {
             effect->serve_receipt.origin = origin;
@@ -231,7 +230,7 @@ void on_request(struct replica *replica, uint64_t origin, const struct request *
         return;
     }
     bool taken = pool_add(replica->pool, request, origin, false, replica->now_ms) != NULL;
-    if (!taken && replica_wants_request(replica, &request->digest)) {
+    if (!taken && batch_waits_for(replica, &request->digest)) {
         taken = pool_add(replica->pool, request, origin, true, replica->now_ms) != NULL;
     }
     if (!taken && origin != 0) {

@@ -44,6 +44,44 @@ void slot_reset_batch(struct slot *slot) {
     arena_reset(&slot->arena);
 }
 
+static void retire(struct replica *replica, struct buffer *buffer) {
+    if (buffer->data == NULL) {
+        return;
+    }
+    if (buffer_append(&replica->retired, span_of(buffer, sizeof *buffer))) {
+        *buffer = (struct buffer){.size_max = buffer->size_max};
+    } else {
+        replica->failed = true;
+    }
+}
+
+void slot_retire(struct replica *replica, struct slot *slot) {
+    retire(replica, &slot->statement);
+    retire(replica, &slot->entries);
+}
+
+void retired_free(struct replica *replica) {
+    for (size_t at = 0; at < replica->retired.size; at += sizeof(struct buffer)) {
+        struct buffer buffer;
+        memcpy(&buffer, replica->retired.data + at, sizeof buffer);
+        buffer_free(&buffer);
+    }
+    buffer_clear(&replica->retired);
+}
+
+void slot_reset(struct slot *slot) {
+    slot_reset_batch(slot);
+    slot->nonces_come = 0;
+    slot->revealed = false;
+    slot->reveal_position = 0;
+    memset(slot->votes, 0, sizeof slot->votes);
+}
+
+bool slot_is_certified(const struct replica *replica, const struct slot *slot) {
+    return slot->stage == SLOT_EXECUTED &&
+           (uint32_t)__builtin_popcountll(slot->prepared_by) + 1 >= replica->configuration->quorum;
+}
+
 bool slot_is_free(const struct replica *replica, uint64_t seq) {
     return seq > replica->evidenced_seq && seq < replica->evidenced_seq + SLOTS_MAX;
 }
@@ -60,13 +98,8 @@ struct slot *slot_claim(struct replica *replica, uint64_t seq) {
     }
     CHECK(slot->seq <= replica->evidenced_seq);
     limits_set(slot);
-    slot_reset_batch(slot);
+    slot_reset(slot);
     slot->seq = seq;
-    slot->nonces_come = 0;
-    slot->voted = false;
-    slot->revealed = false;
-    slot->reveal_position = 0;
-    memset(slot->votes, 0, sizeof slot->votes);
     return slot;
 }
 

@@ -2,8 +2,12 @@
  * state: what a replica remembers, private to consensus/.
  *
  * Batches live in slots, a ring over sequence numbers. Invariants between steps
- * (replica_check_invariants): evidenced <= committed <= executed; revealed <= executed unless the
- * range was fetched; slots (evidenced, executed] are SLOT_EXECUTED and in the ledger's order.
+ * (replica_check_invariants): evidenced <= committed <= executed; revealed <= executed; slots
+ * (evidenced, executed] are SLOT_EXECUTED and in the ledger's order, in the view of the ledger or
+ * before it was entered.
+ *
+ * The ledger in memory (checker, engine, slots) may be ahead of the one on disk, or part from it,
+ * while a new view is followed: `held`. What this replica ranks by is always on disk.
  */
 #ifndef ONUS_CONSENSUS_STATE_H
 #define ONUS_CONSENSUS_STATE_H
@@ -26,8 +30,11 @@
 #define REQUEST_AGE_MS_MAX 60000u /* a request that nobody proposes is forgotten */
 #define LISTEN_MS 5000u           /* a primary that started lets its past come, see propose.c */
 #define CONFLICTS_MAX 16u         /* proofs handed out against one peer: one would do */
+#define OVERTAKEN_MIN 16u         /* so many requests may overtake one before it is overdue */
 #define POOL_SKIPS_MAX 64u        /* requests passed over, because it is too early, in one look */
 #define RANGE_BATCHES_MAX 64u     /* batches applied from one range */
+#define RETIRED_MAX (8u * SLOTS_MAX) /* buffers put aside in one step */
+#define SIGNED_RANGES_MAX 32u        /* views of which this process knows what it signed */
 
 static_assert(LISTEN_MS > 2 * RANGE_RETRY_MS, "two peers can be asked meanwhile");
 static_assert(SLOTS_MAX >= RANGE_BATCHES_MAX + 2 * PIPELINE_MAX,
@@ -48,6 +55,57 @@ struct slot_request {
     uint64_t first_index;
     uint64_t leaf;
     uint32_t call_count;
+};
+
+/* The requests, in order, of a batch that a view took over and that is to be proposed again. */
+struct carried_content {
+    uint64_t seq; /* 0: free */
+    struct digest batch_root;
+    struct buffer digests; /* of struct digest; the requests wait in the pool, taken */
+};
+
+/* The two entries of a new view. */
+struct kept_view {
+    uint64_t after_seq; /* the batch before it */
+    uint64_t view;
+    bool on_disk;
+    struct buffer set;
+    struct buffer entry;
+};
+
+/* The last view-change of one replica that holds, and the one that is being checked. */
+struct asked {
+    uint64_t view;       /* 0: none */
+    struct buffer bytes; /* an encoded Signed */
+    struct arena arena;
+    struct view_claim claim;
+
+    uint64_t heard_ms;
+    uint64_t token; /* being checked; 0: none is */
+    struct buffer next_bytes;
+    struct arena next_arena;
+    struct view_claim next_claim;
+};
+
+/* A new view that came in: being checked, or waiting until the ledger can be cut where it begins.
+ */
+struct incoming_view {
+    uint64_t view;         /* 0: none */
+    uint64_t token;        /* its view-changes are being checked; 0: they hold */
+    uint64_t refused_view; /* the highest that did not hold: not looked at again */
+    struct buffer set;
+    struct buffer entry;
+    struct arena arena;
+    struct view_unit unit;
+    struct view_claim *claims;
+    uint32_t chosen;
+};
+
+/* What this process signed in one view: batches first..last. */
+struct signed_range {
+    uint64_t view;
+    uint64_t first;
+    uint64_t last;
 };
 
 enum slot_stage {
@@ -88,7 +146,6 @@ struct slot {
     uint64_t nonces_come; /* bitmap: as received */
     uint64_t nonces_good; /* bitmap: match their commitment */
     uint64_t prepared_by; /* bitmap: votes for this very digest */
-    bool voted;           /* this replica signed it */
     bool revealed;
     uint64_t reveal_position;
 };
@@ -103,6 +160,7 @@ struct cut {
 struct peer {
     bool known;
     struct status_message status;
+    uint64_t progress_ms;    /* when it last claimed to have committed more than before */
     uint64_t helped_ms;      /* when it was last answered because it is stuck */
     uint64_t range_after_ms; /* not asked for a range before */
     uint32_t conflicts;      /* pairs of statements that convict it, handed out so far */
@@ -140,8 +198,60 @@ struct replica {
     bool range_asked;
     uint32_t range_peer;
     uint64_t range_deadline_ms;
-    uint64_t range_token; /* a fetched range is tentative until this is verified; 0: none */
-    uint64_t range_base_seq;
+    uint64_t range_token;    /* a fetched range is tentative until this is verified; 0: none */
+    uint64_t range_base_seq; /* where the range was put on, and in which view */
+    uint64_t range_base_view;
+    uint64_t range_first_entry; /* what was asked for: what follows this batch and this view */
+    uint64_t range_first_seq;
+    uint64_t range_first_view;
+    bool range_afresh; /* it starts at the settled end: what lies here beyond may differ */
+    bool range_parted; /* what the last peer has does not continue what lies here */
+
+    /* changes of view: view_change.c, new_view.c */
+    uint64_t asked_view; /* nothing is signed for a view below this one */
+    struct asked asked[REPLICAS_MAX];
+    struct incoming_view incoming;
+    uint64_t made_view;       /* this replica has signed new views up to here, or may have */
+    uint64_t choice_excluded; /* bitmap: whose view-changes led to nothing in this view */
+    uint32_t sync_tries;
+    uint64_t sync_due_ms;
+    uint64_t ask_due_ms; /* when to send the view-change again */
+    uint64_t quorum_ms;  /* since when Q replicas ask for asked_view; 0: they do not */
+    bool suspects;
+    uint64_t waiting_ms;   /* since when something waits to be committed; 0: nothing does */
+    uint32_t failed_views; /* since the last commit: patience doubles with each */
+    struct carried_content carried[PIPELINE_MAX];
+    struct kept_view views[VIEW_UNITS_MAX];
+    uint32_t view_count;
+
+    /* what this replica ranks by (rank.c), and how the disk follows (hold.c) */
+    struct buffer best_bytes; /* an encoded view-change; its view is still to be set */
+    struct rank best_rank;
+    struct digest best_digest; /* of its batch's pre-prepare */
+    uint64_t anchored_view; /* the journal has the certificate for all that this view took over */
+    bool held;              /* the ledger in memory is not on disk beyond held_entries */
+    uint64_t held_entries;
+    uint64_t held_seq;
+    uint64_t disk_entries; /* of the ledger on disk, written or about to be */
+    uint64_t disk_seq;     /* its last batch */
+    uint64_t disk_seq_position;
+    uint64_t durable_seq; /* the last batch on disk that is durable */
+
+    /* what this key has signed (signing.c) */
+    bool started; /* the journal says so */
+    bool stopping;
+    uint64_t sign_position; /* nothing signed leaves before this is durable */
+    uint64_t voted_seq;     /* batches up to here were voted for in this view, or passed over */
+    uint64_t signed_view;   /* highest (view, seq) signed */
+    uint64_t signed_seq;
+    struct digest signed_digests[SLOTS_MAX]; /* in signed_view, by seq; zero: not signed */
+    struct signed_range signed_ranges[SIGNED_RANGES_MAX]; /* a ring; oldest are overwritten */
+    uint32_t signed_range_count;
+    uint64_t barred_view; /* after an unclean stop: nothing up to (barred_view, barred_seq) */
+    uint64_t barred_seq;
+    uint64_t loaded_view;
+    enum journal_kind loaded_kind; /* of the last record; 0: there was none */
+    bool loaded_clean;
 
     /* time */
     bool listened; /* may propose: see propose.c */
@@ -150,6 +260,7 @@ struct replica {
     uint64_t wall_ms;
     uint64_t status_due_ms;
     uint64_t progress_ms;         /* when committed_seq or executed_seq last moved */
+    uint64_t commit_ms;           /* when committed_seq last moved */
     uint32_t last_batch_requests; /* of the last batch that this primary proposed */
 
     /* scratch */
@@ -157,6 +268,7 @@ struct replica {
     struct arena scratch;
     struct buffer encode;
     struct replay replay;
+    struct buffer retired;   /* of struct buffer: effects of this step point into them */
     struct effects *effects; /* of the step in progress */
     bool failed;
 };
@@ -173,6 +285,13 @@ bool slot_is_free(const struct replica *replica, uint64_t seq);
 struct slot *slot_claim(struct replica *replica, uint64_t seq);
 /* Keep votes, forget the pre-prepare and what was executed. */
 void slot_reset_batch(struct slot *slot);
+/* Forget everything about the batch: another view begins. */
+void slot_reset(struct slot *slot);
+/* Are there Q-1 prepares for the batch executed here? */
+bool slot_is_certified(const struct replica *replica, const struct slot *slot);
+/* Put aside, until the next step, the buffers that effects of this step may point into. */
+void slot_retire(struct replica *replica, struct slot *slot);
+void retired_free(struct replica *replica);
 /* Drop what only unsettled batches need. */
 void slot_shrink(struct slot *slot);
 void slot_free(struct slot *slot);
@@ -201,14 +320,128 @@ void effect_send_all(struct replica *replica, enum message_kind kind, struct spa
                      uint64_t after);
 /* Copy bytes so that they live as long as the effects. */
 struct span effect_keep(struct replica *replica, struct span bytes);
-/* Append the entries of an executed slot to the ledger; sets its position. */
+/* Append one entry to the ledger on disk. */
+void effect_append(struct replica *replica, enum entry_kind kind, struct span payload,
+                   bool batch_end);
+/* Append the entries of an executed slot to the ledger on disk; sets its position. */
 void effect_append_slot(struct replica *replica, struct slot *slot);
+/* Put a record into the journal. Returns: its disk position. */
+uint64_t effect_journal(struct replica *replica, const struct journal_record *record);
 
 /* ---- one file each ---- */
 
 bool is_primary(const struct replica *replica);
-/* May it sign? */
+/* May it take part in the view of its ledger? */
 bool is_voting(const struct replica *replica);
+/* Has it asked for a view that it has not entered? */
+static inline bool is_changing_view(const struct replica *replica) {
+    return replica->asked_view > checker_position(replica->checker)->view;
+}
+
+/* signing.c: one statement for one place, for ever (§5). */
+
+/* May this replica sign this statement for a batch of its ledger's view? */
+bool may_sign(const struct replica *replica, uint64_t seq, const struct digest *digest);
+/* Has it signed it, as far as this process knows? */
+bool has_signed(const struct replica *replica, const struct slot *slot);
+void note_signed(struct replica *replica, uint64_t view, uint64_t seq, const struct digest *digest);
+/* May this key have signed for this place, as far as this process can know? */
+bool may_have_signed(const struct replica *replica, uint64_t view, uint64_t seq);
+/* The same for what may have left before the disk had it; a nonce may not. */
+bool may_have_sent(const struct replica *replica, uint64_t view, uint64_t seq);
+/* This key has signed what this replica does not know: engage the guard for good (§5). */
+void note_forgotten(struct replica *replica, uint64_t seq);
+/* Does a view-change that holds show a statement of this key that it cannot have made? */
+void check_own_claim(struct replica *replica, const struct view_claim *claim);
+/* From now on nothing is signed for a view below this one; the journal says so first. */
+void raise_asked_view(struct replica *replica, uint64_t view);
+/* Say in the journal that this process runs, before it signs anything. */
+void journal_start(struct replica *replica);
+void journal_stop(struct replica *replica);
+/* A record of this kind with no batch in it. */
+struct journal_record journal_plain(const struct replica *replica, enum journal_kind kind);
+/* The certificate of a slot as a record; what it points to lives as long as the effects. */
+struct journal_record journal_certificate(struct replica *replica, const struct slot *slot,
+                                          enum journal_kind kind);
+/* Take over a certificate that the journal kept. */
+void load_certificate(struct slot *slot, const struct journal_record *record);
+
+/* rank.c: the highest certificate (§6). */
+
+/* Remember the highest ranking certificate of the ledger on disk, before it is left. */
+void rank_capture(struct replica *replica);
+/* The highest ranking certified batch of the ledger in memory, or NULL. */
+struct slot *rank_highest(struct replica *replica);
+/* Does the ledger in memory hold the batch that was captured? Then nothing is lost with the tail.
+ */
+bool rank_is_in_memory(struct replica *replica);
+/* This replica's view-change for asked_view, signed and kept among the others. */
+void rank_ask(struct replica *replica);
+
+/* hold.c: the disk follows when a new view can no longer be lost. */
+
+/* Has the view of the ledger the certificate from which on its batches rank? */
+bool has_anchor(const struct replica *replica);
+/* The ledger in memory parts from the one on disk at this position. */
+void hold_from(struct replica *replica, const struct ledger_position *position);
+/* Append a batch that now stands in memory, at once or when it is no longer held. */
+void append_slot(struct replica *replica, struct slot *slot);
+/* Forget new views that were cut off, and old ones that the disk has. */
+void tidy_views(struct replica *replica);
+/* Can one more new view be kept at hand? Many failed in a row, with none on disk, before it cannot.
+ */
+bool has_room_for_view(struct replica *replica);
+/* Keep the entries of a new view that now stands in memory. */
+void append_view(struct replica *replica, const struct view_unit *unit, bool on_disk);
+/* The new view that stands after batch seq with this number, if it is kept. */
+const struct kept_view *find_view(const struct replica *replica, uint64_t after_seq, uint64_t view);
+/* Write the new views after batch seq that are not on disk, unless they are held. */
+void append_views_after(struct replica *replica, uint64_t seq);
+/* Write what was held, if it ranks. Returns: whether it did. */
+bool try_release(struct replica *replica);
+void learn_durable(struct replica *replica);
+
+/* view_change.c, new_view.c */
+
+void on_view_change(struct replica *replica, const struct peer_message *message);
+void on_new_view(struct replica *replica, const struct peer_message *message);
+/* Signatures of view-changes that were checked. Returns: whether the token was one of theirs. */
+bool on_view_verified(struct replica *replica, uint64_t token, bool all_hold);
+/* Ask for a view, and stop taking part in those below. */
+void ask_for_view(struct replica *replica, uint64_t view);
+/* Time has passed: suspect, ask, repeat. */
+void view_tick(struct replica *replica);
+/* Is the primary of the current view beyond doubt to blame, or too slow? */
+void suspect(struct replica *replica);
+/* Make or enter a new view, when all it takes is here. Returns: whether anything moved. */
+bool try_change_view(struct replica *replica);
+/* Does a change of view wait for a range of somebody's ledger? */
+bool view_waits_for_range(const struct replica *replica);
+/* A range led nowhere. */
+void view_range_was_useless(struct replica *replica);
+/* A new view has been entered, by itself or in a range. */
+void view_was_entered(struct replica *replica);
+void send_new_view(struct replica *replica, uint32_t peer);
+/* Ask for signatures to be checked; they live as long as the effects. Returns: the token. */
+uint64_t effect_verify(struct replica *replica, const struct buffer *checks);
+/* A sink that keeps what is to be checked: struct sign_check items in a buffer. */
+struct collector {
+    struct replica *replica;
+    struct buffer checks;
+    bool overflow;
+};
+bool collector_check(void *context, const struct sign_check *check, enum rule rule);
+
+/* carry.c: what a view takes over. */
+
+/* Before the ledger is cut: keep the requests of the batches that this claim carries. */
+void carry_over(struct replica *replica, const struct view_claim *claim);
+/* After it was cut: take them out of the queue again. */
+void carry_take(struct replica *replica);
+/* Are all requests of this claim's batches at hand? */
+bool carry_is_complete(struct replica *replica, const struct view_claim *claim);
+const struct carried_content *carry_find(const struct replica *replica, uint64_t seq);
+void carry_free(struct replica *replica);
 
 void on_pre_prepare(struct replica *replica, const struct peer_message *message);
 void on_prepare(struct replica *replica, const struct peer_message *message);
@@ -217,12 +450,16 @@ void on_status(struct replica *replica, const struct peer_message *message);
 void on_fetch_requests(struct replica *replica, const struct peer_message *message);
 void on_fetch_range(struct replica *replica, const struct peer_message *message);
 void on_range(struct replica *replica, const struct peer_message *message);
+/* Ask a peer, or this replica's own disk, for its ledger from here on. */
+void ask_for_range(struct replica *replica, uint32_t peer, bool afresh);
 /* Replay one whole batch of a ledger into a slot; it stands tentatively when RULE_NONE. */
 enum rule take_ledger_batch(struct replica *replica, const struct batch *batch,
                             const struct sign_sink *sink);
 void on_range_verified(struct replica *replica, bool all_hold);
 /* The last peer asked gave nothing that could be used: leave it alone for a while. */
 void range_was_useless(struct replica *replica, uint64_t pause_ms);
+/* Does a pre-prepare that was received wait for this request? */
+bool batch_waits_for(const struct replica *replica, const struct digest *request_digest);
 void on_request(struct replica *replica, uint64_t origin, const struct request *request);
 void on_receipt_query(struct replica *replica, uint64_t origin, const struct digest *request_id);
 
@@ -246,8 +483,8 @@ void batch_sealed(struct replica *replica, struct slot *slot);
 /* Seal with the slot's statement; unknown evidence signatures are collected. */
 enum rule batch_seal_statement(struct replica *replica, struct slot *slot,
                                const struct sign_sink *sink);
-/* Go back to just after batch seq, which is not settled. */
-void rollback_to(struct replica *replica, uint64_t seq);
+/* Go back to just after batch seq, which is not below settled, and new views up to this view. */
+void rollback_to(struct replica *replica, uint64_t seq, uint64_t view);
 
 /*
  * Does a batch's evidence, whose signatures hold, show this key's vote for a batch that this
@@ -256,9 +493,15 @@ void rollback_to(struct replica *replica, uint64_t seq);
 void check_own_votes(struct replica *replica, const struct slot *slot);
 /* What the ledger evidences is committed, whether or not the nonces came here one by one. */
 void learn_from_evidence(struct replica *replica);
+/* All batches up to here are known to be committed. */
+void commit_upto(struct replica *replica, uint64_t seq);
 
-/* Sign this batch as a backup, unless this replica must not. */
-void vote_for(struct replica *replica, struct slot *slot);
+/* Keep the votes and nonces that a batch's evidence, which holds, shows. */
+void absorb_evidence(struct replica *replica, const struct slot *slot);
+/* Sign the batch as a backup; the encoded vote is in replica->encode. */
+void make_vote(struct replica *replica, struct slot *slot);
+/* Sign batches as a backup as far as this replica may. Returns: whether anything moved. */
+bool try_vote(struct replica *replica);
 /* Count votes and nonces against the digest that the slot has now. */
 void slot_recount(struct replica *replica, struct slot *slot);
 void slot_check_nonce(struct replica *replica, struct slot *slot, uint32_t from);
@@ -277,6 +520,10 @@ void reply_executed(struct replica *replica, uint64_t origin, const struct diges
 void reply_reject(struct replica *replica, uint64_t origin, const struct digest *request_id,
                   enum reject_reason reason);
 
+/* What must be durable before the nonce of this batch may leave. */
+uint64_t reveal_after(const struct replica *replica, const struct slot *slot);
+/* Send a peer the nonces of a committed batch: those who revealed them may be gone. */
+void relay_nonces(struct replica *replica, const struct slot *slot, uint32_t peer);
 /* Send a peer what this replica said about a batch, once more. */
 void resend_slot(struct replica *replica, const struct slot *slot, uint32_t peer);
 

@@ -20,6 +20,18 @@ static uint64_t highest_claim(const struct replica *replica) {
     return highest;
 }
 
+/* Does any peer claim to be in a higher view? */
+static bool peer_has_higher_view(const struct replica *replica) {
+    uint64_t const view = checker_position(replica->checker)->view;
+    for (uint32_t r = 0; r < replica->configuration->replica_count; r++) {
+        const struct peer *const peer = &replica->peers[r];
+        if (peer->known && peer->status.view > view) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Does any peer claim to have executed more? */
 static bool peer_is_ahead(const struct replica *replica) {
     for (uint32_t r = 0; r < replica->configuration->replica_count; r++) {
@@ -35,6 +47,12 @@ static bool is_stuck(const struct replica *replica) {
     bool const has_work = replica->executed_seq > replica->committed_seq ||
                           replica->revealed_seq < replica->committed_seq ||
                           highest_claim(replica) > replica->committed_seq || peer_is_ahead(replica);
+    const struct ledger_position *const now = checker_position(replica->checker);
+    bool const has_just_entered =
+        now->view != 0 && replica->executed_seq < now->view_start && !is_primary(replica);
+    if (peer_has_higher_view(replica) || has_just_entered) {
+        return true;
+    }
     return has_work && replica->now_ms >= replica->progress_ms + STUCK_AFTER_MS;
 }
 
@@ -45,11 +63,13 @@ void send_status(struct replica *replica) {
     struct status_message const status = {
         .config = replica->configuration->number,
         .view = checker_position(replica->checker)->view,
+        .asked_view = replica->asked_view,
         .executed_seq = replica->executed_seq,
         .committed_seq = replica->committed_seq,
         .evidenced_seq = replica->evidenced_seq,
         .evidenced_entries = committed->entries,
         .wants_answer = is_stuck(replica),
+        .suspects = replica->suspects,
     };
     buffer_clear(&replica->encode);
     if (!status_message_encode(&replica->encode, &status)) {
@@ -64,17 +84,25 @@ void send_status(struct replica *replica) {
 /* Repeat what this replica said about the next batches of a peer that is stuck. */
 static void help(struct replica *replica, uint32_t peer, const struct status_message *status) {
     uint64_t const first = status->committed_seq + 1;
+    if (status->view < checker_position(replica->checker)->view) {
+        send_new_view(replica, peer); /* the batches make no sense to it before */
+        return;
+    }
     uint64_t const ahead = 2 * (uint64_t)replica->configuration->parameters.pipeline;
     for (uint64_t seq = first; seq < first + ahead && seq <= replica->executed_seq; seq++) {
         struct slot *const slot = slot_find(replica, seq);
         if (slot != NULL) {
             resend_slot(replica, slot, peer);
+            relay_nonces(replica, slot, peer);
         }
     }
 }
 
 void on_status(struct replica *replica, const struct peer_message *message) {
     struct peer *const peer = &replica->peers[message->from];
+    if (peer->known && message->status.committed_seq > peer->status.committed_seq) {
+        peer->progress_ms = replica->now_ms;
+    }
     peer->known = true;
     peer->status = message->status;
     bool const asks_too_often = replica->now_ms < peer->helped_ms + STATUS_INTERVAL_MS / 2;
@@ -146,16 +174,46 @@ void on_fetch_requests(struct replica *replica, const struct peer_message *messa
 
 /* ---- ranges ---- */
 
-void on_fetch_range(struct replica *replica, const struct peer_message *message) {
-    const struct ledger_position *const committed =
-        checker_position_at(replica->checker, replica->committed_seq);
-    CHECK(committed != NULL);
+/* What lies on the disk, committed or not: who asks judges all of it. */
+static void serve_range(struct replica *replica, uint32_t peer, uint64_t first_entry) {
     struct effect *const effect = effect_add(replica, EFFECT_SERVE_RANGE);
     if (effect != NULL) {
-        effect->serve_range.peer = message->from;
-        effect->serve_range.first_entry = message->fetch_range_first_entry;
-        effect->serve_range.end_entry = committed->entries;
+        effect->serve_range.peer = peer;
+        effect->serve_range.first_entry = first_entry;
+        effect->serve_range.end_entry = replica->disk_entries;
     }
+}
+
+void on_fetch_range(struct replica *replica, const struct peer_message *message) {
+    if (replica->sign_position > replica->durable_position) {
+        return; /* it may hold what must not leave yet; the peer asks again */
+    }
+    serve_range(replica, message->from, message->fetch_range_first_entry);
+}
+
+void ask_for_range(struct replica *replica, uint32_t peer, bool afresh) {
+    const struct ledger_position *const settled =
+        checker_position_before_views(replica->checker, replica->evidenced_seq);
+    const struct ledger_position *const from =
+        afresh && settled != NULL ? settled : checker_position(replica->checker);
+    replica->range_asked = true;
+    replica->range_afresh = afresh;
+    replica->range_peer = peer;
+    replica->range_first_entry = from->entries;
+    replica->range_first_seq = from->seq;
+    replica->range_first_view = from->view;
+    replica->range_deadline_ms = replica->now_ms + RANGE_RETRY_MS;
+    if (peer == replica->self) {
+        serve_range(replica, peer, from->entries);
+        return;
+    }
+    buffer_clear(&replica->encode);
+    if (!fetch_range_message_encode(&replica->encode, from->entries)) {
+        replica->failed = true;
+        return;
+    }
+    effect_send(replica, peer, MESSAGE_FETCH_RANGE,
+                effect_keep(replica, buffer_span(&replica->encode)), 0);
 }
 
 /*
@@ -189,20 +247,13 @@ void catch_up_tick(struct replica *replica) {
     bool const waited = highest > replica->executed_seq &&
                         replica->now_ms >= replica->progress_ms + 2 * STUCK_AFTER_MS;
     uint32_t peer = 0;
-    if (replica->range_token != 0 || replica->range_asked ||
+    if (replica->range_token != 0 || replica->range_asked || view_waits_for_range(replica) ||
         (!far_behind && !waited && !replica->catching_up) ||
         !checker_checkpoint_known(replica->checker) || !choose_peer(replica, &peer)) {
         return;
     }
-    replica->range_asked = true;
-    replica->range_peer = peer;
-    replica->range_deadline_ms = replica->now_ms + RANGE_RETRY_MS;
-    buffer_clear(&replica->encode);
-    if (!fetch_range_message_encode(&replica->encode,
-                                    checker_position(replica->checker)->entries)) {
-        replica->failed = true;
-        return;
-    }
-    effect_send(replica, peer, MESSAGE_FETCH_RANGE,
-                effect_keep(replica, buffer_span(&replica->encode)), 0);
+    /* Only in one view, and both on disk, do two ledgers end at comparable places. */
+    bool const is_elsewhere = replica->held || replica->peers[peer].status.view !=
+                                                   checker_position(replica->checker)->view;
+    ask_for_range(replica, peer, is_elsewhere || replica->range_parted);
 }

@@ -23,20 +23,31 @@ bool slot_own_nonce(const struct replica *replica, const struct slot *slot, stru
     return true;
 }
 
+/* What the replica `from` has committed itself to in this batch; NULL: not known yet. */
+static const struct digest *commitment_of(const struct replica *replica, const struct slot *slot,
+                                          uint32_t from) {
+    if (slot->stage == SLOT_EMPTY) {
+        return NULL;
+    }
+    if (from == configuration_primary(replica->configuration, slot->body.view)) {
+        return &slot->body.nonce_hash;
+    }
+    return (slot->prepared_by & bit(from)) != 0 ? &slot->votes[from].nonce_hash : NULL;
+}
+
+static bool nonce_fits(const struct replica *replica, const struct slot *slot, uint32_t from,
+                       const struct nonce *nonce) {
+    const struct digest *const committed = commitment_of(replica, slot, from);
+    struct digest const hash = nonce_commit(&replica->configuration->service, slot->body.config,
+                                            from, slot->body.view, slot->seq, nonce);
+    return committed != NULL && digest_equal(&hash, committed);
+}
+
 void slot_check_nonce(struct replica *replica, struct slot *slot, uint32_t from) {
-    const struct configuration *const configuration = replica->configuration;
-    if (slot->stage == SLOT_EMPTY || (slot->nonces_come & bit(from)) == 0) {
-        return;
+    if ((slot->nonces_come & bit(from)) == 0 || commitment_of(replica, slot, from) == NULL) {
+        return; /* its statement is still to come */
     }
-    bool const is_primarys = from == configuration_primary(configuration, slot->body.view);
-    if (!is_primarys && (slot->prepared_by & bit(from)) == 0) {
-        return; /* its prepare is still to come */
-    }
-    const struct digest *const committed =
-        is_primarys ? &slot->body.nonce_hash : &slot->votes[from].nonce_hash;
-    struct digest const hash = nonce_commit(&configuration->service, slot->body.config, from,
-                                            slot->body.view, slot->seq, &slot->nonces[from]);
-    if (digest_equal(&hash, committed)) {
+    if (nonce_fits(replica, slot, from, &slot->nonces[from])) {
         slot->nonces_good |= bit(from);
     } else {
         slot->nonces_come &= ~bit(from);
@@ -92,11 +103,7 @@ static bool sign_prepare(struct replica *replica, const struct prepare *prepare,
     return signed_encode(&replica->encode, &statement);
 }
 
-void vote_for(struct replica *replica, struct slot *slot) {
-    uint32_t const primary = configuration_primary(replica->configuration, slot->body.view);
-    if (!is_voting(replica) || primary == replica->self) {
-        return;
-    }
+void make_vote(struct replica *replica, struct slot *slot) {
     struct prepare prepare;
     struct vote *const vote = &slot->votes[replica->self];
     if (!own_prepare(replica, slot, &prepare) ||
@@ -104,14 +111,49 @@ void vote_for(struct replica *replica, struct slot *slot) {
         replica->failed = true;
         return;
     }
-    CHECK(!vote->present || digest_equal(&vote->pre_prepare_digest, &slot->digest));
+    note_signed(replica, slot->body.view, slot->seq, &slot->digest);
     vote->present = true;
     vote->pre_prepare_digest = slot->digest;
     vote->nonce_hash = prepare.nonce_hash;
-    slot->voted = true;
     slot->prepared_by |= bit(replica->self);
+}
+
+static void sign_vote(struct replica *replica, struct slot *slot) {
+    make_vote(replica, slot);
     effect_send_all(replica, MESSAGE_PREPARE, effect_keep(replica, buffer_span(&replica->encode)),
-                    slot->position);
+                    replica->sign_position);
+}
+
+/*
+ * Votes go in order. What the ledger evidences needs none; what this replica may not sign, since it
+ * cannot know what it signed before, it passes over; what outruns its disk it waits with.
+ */
+bool try_vote(struct replica *replica) {
+    const struct ledger_position *const now = checker_position(replica->checker);
+    uint64_t const pipeline = replica->configuration->parameters.pipeline;
+    bool moved = false;
+    if (!is_voting(replica) || replica->range_token != 0) {
+        return false;
+    }
+    if (replica->voted_seq < now->evidence_upto) {
+        replica->voted_seq = now->evidence_upto;
+    }
+    while (replica->voted_seq < replica->executed_seq && !replica->failed) {
+        struct slot *const slot = slot_find(replica, replica->voted_seq + 1);
+        CHECK(slot != NULL && slot->stage == SLOT_EXECUTED);
+        bool const is_own =
+            configuration_primary(replica->configuration, slot->body.view) == replica->self;
+        if (slot->seq > replica->durable_seq + pipeline) {
+            return moved;
+        }
+        if (!is_own && slot->body.view == now->view &&
+            may_sign(replica, slot->seq, &slot->digest)) {
+            sign_vote(replica, slot);
+            moved = true;
+        }
+        replica->voted_seq = slot->seq;
+    }
+    return moved;
 }
 
 static void note_conflict(struct replica *replica, const struct vote *vote,
@@ -191,83 +233,64 @@ void on_prepare(struct replica *replica, const struct peer_message *message) {
 
 void on_commit(struct replica *replica, const struct peer_message *message) {
     const struct commit_message *const commit = &message->commit;
+    uint32_t const from = commit->replica;
     struct slot *const slot = slot_for_message(replica, commit->config, commit->view, commit->seq);
-    if (slot == NULL || message->from == replica->self ||
-        (slot->nonces_good & bit(message->from)) != 0) {
+    if (slot == NULL || message->from == replica->self || from == replica->self ||
+        (slot->nonces_good & bit(from)) != 0) {
         return;
     }
-    slot->nonces[message->from] = commit->nonce;
-    slot->nonces_come |= bit(message->from);
-    slot_check_nonce(replica, slot, message->from);
-}
-
-static bool is_prepared(const struct replica *replica, const struct slot *slot) {
-    return slot->stage == SLOT_EXECUTED &&
-           (uint32_t)__builtin_popcountll(slot->prepared_by) + 1 >= replica->configuration->quorum;
-}
-
-/* The journal's record of what is about to be revealed, with the certificate that allows it. */
-static void journal_reveal(struct replica *replica, struct slot *slot) {
-    const struct ledger_position *const now = checker_position(replica->checker);
-    uint32_t const wanted = replica->configuration->quorum - 1;
-    struct signature signatures[REPLICAS_MAX];
-    struct digest nonce_hashes[REPLICAS_MAX];
-    struct journal_record record = {
-        .config = slot->body.config,
-        .view = slot->body.view,
-        .seq = slot->seq,
-        .ledger_seq = now->seq,
-        .ledger_entries = now->entries,
-        .pre_prepare_digest = slot->digest,
-    };
-    for (uint32_t r = 0; record.signature_count < wanted; r++) {
-        CHECK(r < replica->configuration->replica_count);
-        if ((slot->prepared_by & bit(r)) != 0) {
-            record.signers |= bit(r);
-            signatures[record.signature_count] = slot->votes[r].signature;
-            nonce_hashes[record.signature_count] = slot->votes[r].nonce_hash;
-            record.signature_count++;
-        }
+    /* Passed on by somebody else it counts only when it fits at once: it could be made up. */
+    if (message->from != from && !nonce_fits(replica, slot, from, &commit->nonce)) {
+        return;
     }
-    record.signatures = (const struct signature *)(const void *)effect_keep(
-                            replica, span_of(signatures, wanted * sizeof signatures[0]))
-                            .data;
-    record.nonce_hashes = (const struct digest *)(const void *)effect_keep(
-                              replica, span_of(nonce_hashes, wanted * sizeof nonce_hashes[0]))
-                              .data;
-    struct effect *const effect = effect_add(replica, EFFECT_JOURNAL);
-    if (effect != NULL) {
-        effect->journal.position = ++replica->disk_position;
-        effect->journal.record = record;
-        slot->reveal_position = replica->disk_position;
-    }
+    slot->nonces[from] = commit->nonce;
+    slot->nonces_come |= bit(from);
+    slot_check_nonce(replica, slot, from);
 }
 
-static void send_commit(struct replica *replica, const struct slot *slot, uint32_t peer,
-                        bool to_all) {
+uint64_t reveal_after(const struct replica *replica, const struct slot *slot) {
+    return slot->reveal_position > replica->sign_position ? slot->reveal_position
+                                                          : replica->sign_position;
+}
+
+/* A nonce as a message: this replica's own, or one that it passes on. */
+static struct span encode_commit(struct replica *replica, const struct slot *slot,
+                                 uint32_t author) {
     struct commit_message const commit = {
         .config = slot->body.config,
         .view = slot->body.view,
         .seq = slot->seq,
-        .replica = replica->self,
-        .nonce = slot->nonces[replica->self],
+        .replica = author,
+        .nonce = slot->nonces[author],
     };
     buffer_clear(&replica->encode);
     if (!commit_message_encode(&replica->encode, &commit)) {
         replica->failed = true;
+    }
+    return effect_keep(replica, buffer_span(&replica->encode));
+}
+
+/*
+ * A nonce claims all that the view took over, too, though the batch may come before its end: then
+ * the certificate for that end is put down first (§6).
+ */
+static void journal_anchor(struct replica *replica, uint64_t seq) {
+    const struct ledger_position *const now = checker_position(replica->checker);
+    const struct slot *const anchor = slot_find(replica, now->view_start);
+    if (seq >= now->view_start || now->view_start <= now->evidence_upto ||
+        replica->anchored_view == now->view) {
         return;
     }
-    struct span const payload = effect_keep(replica, buffer_span(&replica->encode));
-    if (to_all) {
-        effect_send_all(replica, MESSAGE_COMMIT, payload, slot->reveal_position);
-    } else {
-        effect_send(replica, peer, MESSAGE_COMMIT, payload, slot->reveal_position);
-    }
+    CHECK(anchor != NULL && slot_is_certified(replica, anchor));
+    struct journal_record const record = journal_certificate(replica, anchor, JOURNAL_PREPARED);
+    (void)effect_journal(replica, &record);
+    replica->anchored_view = now->view;
 }
 
 static bool try_reveal(struct replica *replica) {
     struct slot *const slot = slot_find(replica, replica->revealed_seq + 1);
-    if (slot == NULL || !is_voting(replica) || !is_prepared(replica, slot)) {
+    if (slot == NULL || !is_voting(replica) || replica->held || !has_anchor(replica) ||
+        !slot_is_certified(replica, slot) || !has_signed(replica, slot)) {
         return false;
     }
     struct nonce nonce;
@@ -275,20 +298,21 @@ static bool try_reveal(struct replica *replica) {
         replica->failed = true;
         return false;
     }
-    journal_reveal(replica, slot);
+    journal_anchor(replica, slot->seq);
+    struct journal_record const record = journal_certificate(replica, slot, JOURNAL_NONCE);
+    slot->reveal_position = effect_journal(replica, &record);
     slot->nonces[replica->self] = nonce;
-    slot->nonces_come |= bit(replica->self);
-    slot->nonces_good |= bit(replica->self);
     slot->revealed = true;
     replica->revealed_seq = slot->seq;
-    send_commit(replica, slot, 0, true);
+    effect_send_all(replica, MESSAGE_COMMIT, encode_commit(replica, slot, replica->self),
+                    reveal_after(replica, slot));
     reply_batch(replica, slot, is_primary(replica));
     return true;
 }
 
 static bool is_committed(const struct replica *replica, const struct slot *slot) {
     uint32_t const primary = configuration_primary(replica->configuration, slot->body.view);
-    return is_prepared(replica, slot) && (slot->nonces_good >> primary & 1) != 0 &&
+    return slot_is_certified(replica, slot) && (slot->nonces_good >> primary & 1) != 0 &&
            (uint32_t)__builtin_popcountll(slot->nonces_good) >= replica->configuration->quorum;
 }
 
@@ -326,11 +350,15 @@ static void commit_slot(struct replica *replica, struct slot *slot) {
     }
     replica->committed_seq = slot->seq;
     replica->progress_ms = replica->now_ms;
+    replica->commit_ms = replica->now_ms;
+    if (slot->seq > checker_position(replica->checker)->view_start) {
+        replica->failed_views = 0;
+    }
 }
 
 static bool try_commit(struct replica *replica) {
     struct slot *const slot = slot_find(replica, replica->committed_seq + 1);
-    if (slot == NULL || !is_committed(replica, slot)) {
+    if (slot == NULL || replica->held || !is_committed(replica, slot)) {
         return false;
     }
     commit_slot(replica, slot);
@@ -340,35 +368,104 @@ static bool try_commit(struct replica *replica) {
 
 void check_own_votes(struct replica *replica, const struct slot *slot) {
     const struct pre_prepare *const body = &slot->body;
-    bool forgotten = !slot->voted && configuration_primary(replica->configuration, body->view) ==
-                                         replica->self; /* its own proposal */
+    bool const is_own = configuration_primary(replica->configuration, body->view) == replica->self;
+    bool forgotten = is_own && !may_have_sent(replica, body->view, slot->seq);
     for (uint32_t i = 0; i < body->evidence_count; i++) {
         uint64_t const seq = body->evidence_upto - body->evidence_count + 1 + i;
         const struct slot *const evidenced = slot_find(replica, seq);
         bool const is_ours = (body->evidence_signers[i] >> replica->self & 1) != 0;
-        forgotten |= is_ours && seq > replica->loaded_seq && evidenced != NULL && !evidenced->voted;
+        forgotten |= is_ours && evidenced != NULL && evidenced->stage != SLOT_EMPTY &&
+                     !may_have_signed(replica, evidenced->body.view, seq);
     }
-    if (forgotten && replica->guard == GUARD_NONE) {
-        replica_engage_guard(replica, GUARD_SIGNED_ELSEWHERE);
-        effect_note(replica, NOTE_GUARD, replica->self, slot->seq, RULE_NONE);
+    if (forgotten) {
+        note_forgotten(replica, slot->seq);
+    }
+}
+
+static void absorb_one(struct replica *replica, struct slot *slot, uint64_t signers,
+                       const struct batch_evidence *evidence) {
+    uint32_t const primary = configuration_primary(replica->configuration, slot->body.view);
+    const struct signature *signature = evidence->signatures;
+    const struct nonce *nonce = evidence->nonces;
+    for (uint32_t r = 0; r < replica->configuration->replica_count; r++) {
+        if ((signers >> r & 1) == 0) {
+            continue;
+        }
+        if (r != primary) {
+            slot->votes[r] = (struct vote){
+                .present = true,
+                .pre_prepare_digest = slot->digest,
+                .nonce_hash = nonce_commit(&replica->configuration->service, slot->body.config, r,
+                                           slot->body.view, slot->seq, nonce),
+                .signature = *signature++,
+            };
+            slot->prepared_by |= bit(r);
+        }
+        slot->nonces[r] = *nonce++;
+        slot->nonces_come |= bit(r);
+        slot->nonces_good |= bit(r);
+    }
+}
+
+void absorb_evidence(struct replica *replica, const struct slot *slot) {
+    const struct pre_prepare *const body = &slot->body;
+    struct evidence evidence;
+    if (body->evidence_count == 0) {
+        return;
+    }
+    arena_reset(&replica->scratch);
+    if (evidence_decode(&evidence, &replica->scratch, slot->message.evidence) != CODEC_OK ||
+        evidence.batch_count != body->evidence_count) {
+        replica->failed = true; /* the checker has accepted it: memory is short */
+        return;
+    }
+    for (uint32_t i = 0; i < evidence.batch_count; i++) {
+        struct slot *const evidenced = slot_find(replica, evidence.batches[i].seq);
+        if (evidenced != NULL && evidenced->stage == SLOT_EXECUTED) {
+            absorb_one(replica, evidenced, body->evidence_signers[i], &evidence.batches[i]);
+        }
+    }
+}
+
+void commit_upto(struct replica *replica, uint64_t seq) {
+    while (replica->committed_seq < seq) {
+        struct slot *const slot = slot_find(replica, replica->committed_seq + 1);
+        CHECK(slot != NULL && slot->stage == SLOT_EXECUTED);
+        commit_slot(replica, slot);
     }
 }
 
 void learn_from_evidence(struct replica *replica) {
     uint64_t const upto = checker_position(replica->checker)->evidence_upto;
-    while (replica->committed_seq < upto) {
-        struct slot *const slot = slot_find(replica, replica->committed_seq + 1);
-        CHECK(slot != NULL && slot->stage == SLOT_EXECUTED);
-        commit_slot(replica, slot);
+    if (replica->held) {
+        return; /* once the disk has it, too */
     }
+    commit_upto(replica, upto);
     if (replica->revealed_seq < upto) {
         replica->revealed_seq = upto; /* nobody needs this replica's nonce any more */
     }
     settle(replica);
 }
 
+/*
+ * Its own nonce counts once it may leave: with a commit the nonce goes into the evidence of the
+ * next proposal, which waits for no disk.
+ */
+static void count_own_nonces(struct replica *replica) {
+    for (uint64_t seq = replica->committed_seq + 1; seq <= replica->revealed_seq; seq++) {
+        struct slot *const slot = slot_find(replica, seq);
+        if (slot != NULL && slot->revealed &&
+            reveal_after(replica, slot) <= replica->durable_position) {
+            slot->nonces_come |= bit(replica->self);
+            slot->nonces_good |= bit(replica->self);
+        }
+    }
+}
+
 bool try_finish(struct replica *replica) {
     bool moved = false;
+    learn_durable(replica);
+    count_own_nonces(replica);
     while (try_reveal(replica)) {
         moved = true;
     }
@@ -382,13 +479,13 @@ bool try_finish(struct replica *replica) {
 /* ---- saying it again ---- */
 
 void resend_slot(struct replica *replica, const struct slot *slot, uint32_t peer) {
-    if (slot->stage != SLOT_EXECUTED || !is_voting(replica)) {
+    if (slot->stage != SLOT_EXECUTED || !is_voting(replica) || !has_signed(replica, slot)) {
         return;
     }
     if (configuration_primary(replica->configuration, slot->body.view) == replica->self) {
-        effect_send(replica, peer, MESSAGE_PRE_PREPARE, buffer_span(&slot->statement),
-                    slot->position);
-    } else if (slot->voted) {
+        effect_send(replica, peer, MESSAGE_PRE_PREPARE,
+                    effect_keep(replica, buffer_span(&slot->statement)), replica->sign_position);
+    } else {
         struct prepare prepare;
         struct signature signature;
         if (!own_prepare(replica, slot, &prepare) || !sign_prepare(replica, &prepare, &signature)) {
@@ -396,9 +493,19 @@ void resend_slot(struct replica *replica, const struct slot *slot, uint32_t peer
             return;
         }
         effect_send(replica, peer, MESSAGE_PREPARE,
-                    effect_keep(replica, buffer_span(&replica->encode)), slot->position);
+                    effect_keep(replica, buffer_span(&replica->encode)), replica->sign_position);
     }
     if (slot->revealed) {
-        send_commit(replica, slot, peer, false);
+        effect_send(replica, peer, MESSAGE_COMMIT, encode_commit(replica, slot, replica->self),
+                    reveal_after(replica, slot));
+    }
+}
+
+void relay_nonces(struct replica *replica, const struct slot *slot, uint32_t peer) {
+    bool const is_committed = slot->stage == SLOT_EXECUTED && slot->seq <= replica->committed_seq;
+    for (uint32_t r = 0; is_committed && r < replica->configuration->replica_count; r++) {
+        if (r != peer && r != replica->self && (slot->nonces_good >> r & 1) != 0) {
+            effect_send(replica, peer, MESSAGE_COMMIT, encode_commit(replica, slot, r), 0);
+        }
     }
 }

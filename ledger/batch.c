@@ -24,6 +24,7 @@ void batch_clear(struct batch *batch) {
     buffer_clear(&batch->entries);
     arena_reset(&batch->arena);
     batch->seal = (struct batch_seal){0};
+    batch->view = (struct view_unit){0};
     batch->request_count = 0;
     batch->tx_seen = 0;
     batch->whole = false;
@@ -65,6 +66,11 @@ bool batch_equal(const struct batch *a, const struct batch *b) {
 struct span batch_request_payload(const struct batch *batch, uint32_t nth) {
     CHECK(batch->whole && nth < batch->request_count);
     return batch_entry_at(batch, batch_entry_count(batch) - batch->request_count + nth).payload;
+}
+
+/* Is it a new view that is being put together? */
+static bool is_view(const struct batch *batch) {
+    return batch_entry_count(batch) != 0 && record_at(batch, 0).kind == ENTRY_VIEW_CHANGE_SET;
 }
 
 static enum rule add_pre_prepare(struct batch *batch, struct span payload) {
@@ -117,9 +123,11 @@ static enum rule add_by_kind(struct batch *batch, const struct entry *entry) {
         return add_pre_prepare(batch, entry->payload);
     case ENTRY_REQUEST:
         return add_request(batch, entry->payload);
-    case ENTRY_GENESIS:
     case ENTRY_VIEW_CHANGE_SET:
+        return batch_entry_count(batch) == 0 ? RULE_NONE : RULE_ENTRY_ORDER;
     case ENTRY_NEW_VIEW:
+        return batch_entry_count(batch) == 1 && is_view(batch) ? RULE_NONE : RULE_ENTRY_ORDER;
+    case ENTRY_GENESIS:
         return RULE_ENTRY_ORDER;
     }
     return RULE_ENTRY_ENCODING;
@@ -136,6 +144,15 @@ static void finish(struct batch *batch) {
         batch->seal.evidence_payload = batch_entry_at(batch, 0).payload;
     }
     batch->whole = true;
+}
+
+static enum batch_step finish_view(struct batch *batch, enum rule *rule) {
+    enum codec_result const result =
+        view_unit_decode(&batch->view, &batch->arena, batch_entry_at(batch, 0).payload,
+                         batch_entry_at(batch, 1).payload);
+    batch->whole = result == CODEC_OK;
+    *rule = result == CODEC_OK ? RULE_NONE : RULE_ENTRY_ENCODING;
+    return result == CODEC_OK ? BATCH_VIEW : BATCH_BROKEN;
 }
 
 enum batch_step batch_add(struct batch *batch, uint64_t index, const struct entry *entry,
@@ -155,7 +172,11 @@ enum batch_step batch_add(struct batch *batch, uint64_t index, const struct entr
     if (*rule != RULE_NONE) {
         return BATCH_BROKEN;
     }
-    if (entry->kind == ENTRY_EVIDENCE || batch->tx_seen < batch->pre_prepare.tx_count) {
+    if (entry->kind == ENTRY_NEW_VIEW) {
+        return finish_view(batch, rule);
+    }
+    if (is_view(batch) || entry->kind == ENTRY_EVIDENCE ||
+        batch->tx_seen < batch->pre_prepare.tx_count) {
         return BATCH_MORE;
     }
     finish(batch);

@@ -1,8 +1,9 @@
 /*
- * batch: entries of a ledger, put together into batches again (protocol §4).
+ * batch: entries of a ledger, put together again (protocol §4, §6).
  *
  * Restart, catching up, auditing and receipts from disk all read entries one by one; this collects
- * them until a batch is whole: evidence if any, pre-prepare, requests. It checks that entries
+ * them until a batch is whole: evidence if any, pre-prepare, requests; or a new view: the set of
+ * view-changes and the new-view entry. It checks that entries
  * follow each other as a batch must and decode; everything else is the checker's.
  */
 #ifndef ONUS_LEDGER_BATCH_H
@@ -30,6 +31,7 @@ struct batch {
     struct batch_seal seal; /* what the checker wants to see; points into this batch */
     struct pre_prepare pre_prepare;
     uint32_t request_count;
+    struct view_unit view; /* after BATCH_VIEW, in place of all the above but first_entry */
 
     /* private */
     struct buffer bytes;
@@ -42,6 +44,7 @@ struct batch {
 enum batch_step {
     BATCH_MORE,  /* feed the next entry */
     BATCH_WHOLE, /* the batch is complete: use it, then batch_clear */
+    BATCH_VIEW,  /* a new view is complete: use batch->view, then batch_clear */
     BATCH_BROKEN /* this entry cannot stand here, or does not decode */
 };
 

@@ -1,48 +1,20 @@
 /*
- * checker: see checker.h.
+ * checker: see checker.h. New views are in checker_view.c.
  *
- * Invariants: `now` is the position after the last sealed batch; marks[s % MARKS] is the position
- * after batch s for every s in [mark_first, now.seq]; pending[s % MARKS] describes every batch in
- * (now.evidence_upto, now.seq] and as far back as a rollback may need; the window holds exactly
- * the requests of sealed batches, plus those of the batch in progress.
+ * Invariants: `now` is the position after the last sealed batch and the new views behind it;
+ * marks[s % MARKS] is the position after batch s, and the new views that followed it, for every s
+ * in [mark_first, now.seq]; view_marks are the positions before those new views, oldest first;
+ * pending[s % MARKS] describes every batch in (now.evidence_upto, now.seq] and as far back as a
+ * rollback may need; the window holds exactly the requests of sealed batches, plus those of the
+ * batch in progress.
  */
 #include "ledger/checker.h"
 
 #include <stdlib.h>
 
 #include "base/check.h"
+#include "ledger/checker_internal.h"
 #include "ledger/derive.h"
-
-#define CHECKPOINTS_KNOWN_MAX 4u
-
-struct checkpoint_known {
-    uint64_t seq;
-    struct digest digest;
-    bool known;
-};
-
-struct checker {
-    const struct configuration *configuration;
-    struct window *window;
-    struct ledger_position now;
-    struct ledger_position marks[CHECKER_MARKS_MAX];
-    struct pending_batch pending[CHECKER_MARKS_MAX];
-    uint64_t mark_first;
-    uint64_t settled_seq;
-    struct checkpoint_known checkpoints[CHECKPOINTS_KNOWN_MAX];
-    uint64_t loaded_window_seq;
-    struct digest loaded_window_root;
-    uint64_t loaded_window_entry;
-
-    /* the batch in progress */
-    bool in_batch;
-    enum rule request_rule; /* the first rule that a request of the batch broke */
-    uint64_t batch_first_index;
-    uint64_t batch_tx_count;
-    struct tree batch_tree;
-
-    bool failed;
-};
 
 struct checker *checker_new(const struct configuration *configuration) {
     struct checker *const checker = calloc(1, sizeof *checker);
@@ -84,121 +56,11 @@ bool checker_failed(const struct checker *checker) {
     return checker->failed;
 }
 
-static void mark_now(struct checker *checker) {
+void checker_mark_now(struct checker *checker) {
     checker->marks[checker->now.seq % CHECKER_MARKS_MAX] = checker->now;
     if (checker->now.seq - checker->mark_first >= CHECKER_MARKS_MAX) {
         checker->mark_first = checker->now.seq - CHECKER_MARKS_MAX + 1;
     }
-}
-
-/* ---- where a ledger starts ---- */
-
-void checker_start(struct checker *checker, struct span genesis) {
-    struct ledger_position *const now = &checker->now;
-    *now = (struct ledger_position){.entries = 1, .next_index = 1};
-    frontier_init(&now->frontier);
-    struct digest const leaf = ledger_leaf(ENTRY_GENESIS, genesis);
-    frontier_append(&now->frontier, &leaf);
-    mark_now(checker);
-
-    struct checkpoint_cut cut;
-    checker_cut(checker, &cut);
-    cut.header.state_root = merkle_empty_root();
-    struct buffer encoded;
-    buffer_init(&encoded, CHECKPOINT_HEADER_SIZE_MAX);
-    struct digest digest;
-    if (checkpoint_cut_digest(&digest, &encoded, &checker->configuration->service, &cut)) {
-        checker_checkpoint_learn(checker, 0, &digest);
-        now->checkpoint_digest = digest;
-        mark_now(checker);
-    } else {
-        checker->failed = true;
-    }
-    buffer_free(&encoded);
-}
-
-static bool header_loads(struct checker *checker, const struct checkpoint_header *header,
-                         const struct checker_snapshot *snapshot) {
-    struct ledger_position *const now = &checker->now;
-    *now = (struct ledger_position){
-        .entries = header->entries,
-        .view = header->view,
-        .view_start = header->view_start,
-        .seq = header->seq,
-        .next_index = header->next_index,
-        .evidence_upto = header->evidence_upto,
-        .gov_index = header->gov_index,
-        .time_ms = header->time_ms,
-        .checkpoint_seq = header->checkpoint_seq,
-        .checkpoint_digest = header->checkpoint_digest,
-    };
-    if (header->config != checker->configuration->number || header->next_index == 0 ||
-        header->entries < header->ledger_leaves || header->evidence_upto > header->seq ||
-        header->pending_count != header->seq - header->evidence_upto ||
-        !frontier_load(&now->frontier, header->ledger_leaves, snapshot->frontier)) {
-        return false;
-    }
-    struct digest const root = frontier_root(&now->frontier);
-    if (!digest_equal(&root, &header->ledger_root)) {
-        return false;
-    }
-    for (uint32_t i = 0; i < header->pending_count; i++) {
-        const struct pending_batch *const pending = &header->pending[i];
-        if (pending->seq != header->evidence_upto + 1 + i) {
-            return false;
-        }
-        checker->pending[pending->seq % CHECKER_MARKS_MAX] = *pending;
-    }
-    return true;
-}
-
-bool checker_load(struct checker *checker, const struct checker_snapshot *snapshot,
-                  struct arena *arena, bool rebuild_window) {
-    struct checkpoint_header header;
-    if (checkpoint_header_decode(&header, arena, snapshot->header) != CODEC_OK ||
-        !header_loads(checker, &header, snapshot)) {
-        return false;
-    }
-    checker->mark_first = header.seq;
-    checker->settled_seq = header.seq;
-    mark_now(checker);
-    struct digest const own =
-        hash_labelled(LABEL_CHECKPOINT, &checker->configuration->service, snapshot->header);
-    checker_checkpoint_learn(checker, header.checkpoint_seq, &header.checkpoint_digest);
-    checker_checkpoint_learn(checker, header.seq, &own);
-    checker->loaded_window_seq = header.seq;
-    checker->loaded_window_root = header.window_root;
-    checker->loaded_window_entry = snapshot->window_entry;
-    if (rebuild_window) {
-        return true;
-    }
-    for (uint32_t i = 0; i < snapshot->window_count; i++) {
-        struct window_batch batch;
-        if (window_batch_decode(&batch, arena, snapshot->window[i]) != CODEC_OK ||
-            !checker_load_window(checker, &batch)) {
-            return false;
-        }
-    }
-    return checker_window_holds(checker);
-}
-
-bool checker_load_window(struct checker *checker, const struct window_batch *batch) {
-    uint64_t end_index = batch->first_index;
-    for (uint32_t i = 0; i < batch->request_count; i++) {
-        end_index += batch->call_counts[i];
-    }
-    /* What is no longer in the window is not in its root either, and must not be believed. */
-    bool const is_live =
-        end_index + checker->configuration->parameters.window > checker->now.next_index;
-    return is_live && batch->seq <= checker->now.seq && window_load(checker->window, batch);
-}
-
-bool checker_window_holds(const struct checker *checker) {
-    uint64_t first_entry = 0;
-    struct digest const root = window_root(checker->window, checker->loaded_window_seq,
-                                           checker->now.next_index, &first_entry);
-    return digest_equal(&root, &checker->loaded_window_root) &&
-           first_entry == checker->loaded_window_entry;
 }
 
 /* ---- requests of a batch ---- */
@@ -399,6 +261,10 @@ static enum rule judge_place(const struct checker *checker, const struct pre_pre
     if (body->kind != BATCH_NORMAL) {
         return RULE_BATCH_KIND;
     }
+    if (body->seq <= now->view_start &&
+        !carried_matches(checker_carried(checker, body->seq), body)) {
+        return RULE_REPROPOSAL;
+    }
     if (body->gov_index != now->gov_index) {
         return RULE_GOVERNANCE_INDEX;
     }
@@ -489,8 +355,11 @@ static enum rule judge_evidence(const struct checker *checker, const struct batc
     const struct pre_prepare *const body = seal->pre_prepare;
     uint64_t const seq = now->seq + 1;
     uint32_t const pipeline = checker->configuration->parameters.pipeline;
+    /* What the new view cut off may have held evidence: its first batch carries all of it. */
+    bool const is_first_of_view = now->view != 0 && now->seq == now->view_seq;
     if (body->evidence_upto < now->evidence_upto || body->evidence_upto >= seq ||
         body->evidence_upto + pipeline < seq ||
+        (is_first_of_view && body->evidence_upto + 1 != seq) ||
         body->evidence_count != body->evidence_upto - now->evidence_upto) {
         return RULE_EVIDENCE_RANGE;
     }
@@ -498,7 +367,7 @@ static enum rule judge_evidence(const struct checker *checker, const struct batc
     if (given != body->evidence_count) {
         return RULE_EVIDENCE_CONTENT;
     }
-    if (given == 0 && body->tx_count == 0) {
+    if (given == 0 && body->tx_count == 0 && seq > now->view_start) {
         return RULE_BATCH_EMPTY;
     }
     for (uint32_t i = 0; i < given; i++) {
@@ -571,7 +440,7 @@ enum rule checker_batch_seal(struct checker *checker, const struct batch_seal *s
     checker->now.entries = pre_prepare_entry + 1 + seal->request_count;
     checker->in_batch = false;
     checker->batch_tx_count = 0;
-    mark_now(checker);
+    checker_mark_now(checker);
     return RULE_NONE;
 }
 
@@ -590,15 +459,6 @@ const struct ledger_position *checker_position_at(const struct checker *checker,
     return &checker->marks[seq % CHECKER_MARKS_MAX];
 }
 
-void checker_rollback(struct checker *checker, uint64_t seq) {
-    CHECK(!checker->in_batch);
-    CHECK(seq >= checker->settled_seq);
-    const struct ledger_position *const mark = checker_position_at(checker, seq);
-    CHECK(mark != NULL);
-    checker->now = *mark;
-    window_rollback(checker->window, seq);
-}
-
 void checker_settle(struct checker *checker, uint64_t seq) {
     CHECK(seq <= checker->now.seq);
     if (seq <= checker->settled_seq) {
@@ -610,102 +470,4 @@ void checker_settle(struct checker *checker, uint64_t seq) {
     if (settled != NULL && !checker->in_batch) {
         window_expire(checker->window, settled->next_index, seq);
     }
-}
-
-/* ---- checkpoints ---- */
-
-void checker_cut(const struct checker *checker, struct checkpoint_cut *cut) {
-    CHECK(!checker->in_batch);
-    const struct ledger_position *const now = &checker->now;
-    *cut = (struct checkpoint_cut){.frontier = now->frontier};
-    struct checkpoint_header *const header = &cut->header;
-    *header = (struct checkpoint_header){
-        .config = checker->configuration->number,
-        .view = now->view,
-        .seq = now->seq,
-        .view_start = now->view_start,
-        .next_index = now->next_index,
-        .ledger_leaves = now->frontier.leaf_count,
-        .ledger_root = frontier_root(&now->frontier),
-        .evidence_upto = now->evidence_upto,
-        .gov_index = now->gov_index,
-        .time_ms = now->time_ms,
-        .checkpoint_seq = now->checkpoint_seq,
-        .checkpoint_digest = now->checkpoint_digest,
-        .window_root = window_root(checker->window, now->seq, now->next_index, &cut->window_entry),
-        .entries = now->entries,
-    };
-    for (uint64_t seq = now->evidence_upto + 1; seq <= now->seq; seq++) {
-        CHECK(header->pending_count < EVIDENCE_BATCHES_MAX);
-        header->pending[header->pending_count++] = checker->pending[seq % CHECKER_MARKS_MAX];
-    }
-}
-
-bool checkpoint_cut_digest(struct digest *digest, struct buffer *encoded,
-                           const struct digest *service, const struct checkpoint_cut *cut) {
-    size_t const start = encoded->size;
-    if (!checkpoint_header_encode(encoded, &cut->header)) {
-        return false;
-    }
-    *digest = hash_labelled(LABEL_CHECKPOINT, service,
-                            span_of(encoded->data + start, encoded->size - start));
-    return true;
-}
-
-/* The window's encodings, one after the other, with their sizes. */
-struct window_list {
-    struct buffer bytes;
-    struct buffer sizes; /* of size_t */
-    uint32_t count;
-};
-
-static bool window_collect(void *context, struct span encoded) {
-    struct window_list *const list = context;
-    list->count++;
-    return buffer_append(&list->bytes, encoded) &&
-           buffer_append(&list->sizes, span_of(&encoded.size, sizeof encoded.size));
-}
-
-static bool snapshot_encode(struct buffer *out, struct checker_snapshot *snapshot,
-                            const struct window_list *list) {
-    struct span *const spans = calloc(list->count + 1, sizeof *spans);
-    if (spans == NULL) {
-        return false;
-    }
-    size_t offset = 0;
-    for (uint32_t i = 0; i < list->count; i++) {
-        size_t size = 0;
-        memcpy(&size, list->sizes.data + i * sizeof size, sizeof size);
-        spans[i] = span_of(list->bytes.data + offset, size);
-        offset += size;
-    }
-    snapshot->window_count = list->count;
-    snapshot->window = spans;
-    bool const done = checker_snapshot_encode(out, snapshot);
-    free(spans);
-    return done;
-}
-
-bool checkpoint_cut_snapshot(struct buffer *out, const struct checkpoint_cut *cut,
-                             const struct window *window) {
-    struct buffer header;
-    struct window_list list = {0};
-    buffer_init(&header, CHECKPOINT_HEADER_SIZE_MAX);
-    buffer_init(&list.bytes, SNAPSHOT_SIZE_MAX);
-    buffer_init(&list.sizes, SNAPSHOT_SIZE_MAX);
-    bool const collected =
-        checkpoint_header_encode(&header, &cut->header) &&
-        (window == NULL ||
-         window_visit(window, cut->header.seq, cut->header.next_index, window_collect, &list));
-    struct checker_snapshot snapshot = {
-        .header = buffer_span(&header),
-        .frontier = span_of(cut->frontier.peaks,
-                            frontier_peak_count(cut->frontier.leaf_count) * DIGEST_SIZE),
-        .window_entry = cut->window_entry,
-    };
-    bool const done = collected && snapshot_encode(out, &snapshot, &list);
-    buffer_free(&header);
-    buffer_free(&list.bytes);
-    buffer_free(&list.sizes);
-    return done;
 }

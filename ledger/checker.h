@@ -18,6 +18,7 @@
 #include "ledger/codec.h"
 #include "ledger/configuration.h"
 #include "ledger/rule.h"
+#include "ledger/view.h"
 #include "ledger/window.h"
 #include "merkle/frontier.h"
 #include "merkle/tree.h"
@@ -31,7 +32,8 @@ struct ledger_position {
     uint64_t entries; /* entries of every kind, genesis included */
     struct frontier frontier;
     uint64_t view;
-    uint64_t view_start;
+    uint64_t view_start; /* the last batch that the view took over */
+    uint64_t view_seq;   /* the last batch before the view's new-view entry; 0 in view 0 */
     uint64_t seq;        /* last batch; 0: genesis alone */
     uint64_t next_index; /* of the next transaction; genesis is governance transaction 0 */
     uint64_t evidence_upto;
@@ -42,16 +44,6 @@ struct ledger_position {
 };
 
 struct checker;
-
-/*
- * A signature that a batch's validity hangs on. The body lives only during the call. The sink
- * answers false when it already knows that the signature does not hold; one that defers the
- * question answers true, and undoes the batch if it turns out otherwise.
- */
-struct sign_sink {
-    void *context;
-    bool (*check)(void *context, const struct sign_check *check, enum rule rule);
-};
 
 /* configuration is borrowed and must outlive the checker. NULL: out of memory. */
 MUST_USE struct checker *checker_new(const struct configuration *configuration);
@@ -132,13 +124,52 @@ void checker_batch_abandon(struct checker *checker);
 /* The tree G of the last sealed batch, swapped against the caller's (cleared) tree. */
 void checker_batch_tree_take(struct checker *checker, struct tree *tree);
 
+/* ---- a new view ---- */
+
+/*
+ * Check a new view against the ledger as it stands, which must have been cut where the rules of
+ * §6 say, and append its two entries. Signatures of the view-changes go to the sink as
+ * RULE_VIEW_CHANGES, that of the new view as RULE_SIGNATURE.
+ * Returns: RULE_NONE, or the rule broken, and the position is unchanged.
+ */
+enum rule checker_view_add(struct checker *checker, const struct view_unit *unit,
+                           const struct sign_sink *sink);
+
+/* The same judgement at a position that is remembered; appends nothing. */
+enum rule checker_view_judge(const struct checker *checker, const struct ledger_position *at,
+                             const struct view_unit *unit, const struct sign_sink *sink);
+
+/*
+ * Does the chain of a claim continue the ledger at this position: do its leaves lead to the root
+ * that its certificate signs, and does it propose again what the view of the position took over?
+ */
+bool checker_claim_continues(const struct checker *checker, const struct ledger_position *at,
+                             const struct view_claim *claim);
+
+/* What the current view must propose again for batch `seq`; NULL: seq is not one it took over. */
+const struct carried_batch *checker_carried(const struct checker *checker, uint64_t seq);
+
 /* Digest of the statement sealed for `seq` (LABEL_PRE_PREPARE), which must be within the marks. */
 struct digest checker_pre_prepare_digest(const struct checker *checker, uint64_t seq);
 
 /* ---- history ---- */
 
-/* Go back to just after batch `seq`, which must be within the marks and not below settled. */
+/*
+ * Go back to just after batch `seq`, which must be within the marks and not below settled. New
+ * views that followed it directly stay.
+ */
 void checker_rollback(struct checker *checker, uint64_t seq);
+/*
+ * The position just after batch `seq` and those new views after it that are not above `view`; NULL
+ * when it is no longer remembered.
+ */
+const struct ledger_position *checker_position_in(const struct checker *checker, uint64_t seq,
+                                                  uint64_t view);
+/* The position just after batch `seq`, before any new view; NULL: no longer remembered. */
+const struct ledger_position *checker_position_before_views(const struct checker *checker,
+                                                            uint64_t seq);
+/* Go back to checker_position_in(seq, view), which must be remembered, and not below settled. */
+void checker_rollback_in(struct checker *checker, uint64_t seq, uint64_t view);
 /* Batches up to seq will never be rolled back. */
 void checker_settle(struct checker *checker, uint64_t seq);
 /* The position just after batch `seq`, if it is still remembered. */
@@ -156,6 +187,7 @@ struct checkpoint_cut {
     struct checkpoint_header header;
     struct frontier frontier;
     uint64_t window_entry;
+    uint64_t past_entry; /* where the batches begin that a replica keeps at hand */
 };
 
 /* Take the cut just after the last sealed batch. */

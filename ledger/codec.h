@@ -296,6 +296,20 @@ struct pending_batch {
     struct digest nonce_hash;
 };
 
+/*
+ * What a new view must propose again for a batch that it takes over (§6): same requests, order,
+ * indices and time. The outcomes come out equal, so the root of G does.
+ */
+struct carried_batch {
+    uint64_t seq;
+    struct digest batch_root;
+    uint64_t first_index;
+    uint32_t tx_count; /* 0..BATCH_CALLS_MAX */
+    enum batch_kind kind;
+    uint64_t gov_index;
+    uint64_t time_ms;
+};
+
 struct checkpoint_header {
     uint64_t config;
     uint64_t view;
@@ -315,6 +329,8 @@ struct checkpoint_header {
     uint64_t entries; /* of every kind, genesis included */
     uint32_t pending_count;
     struct pending_batch pending[EVIDENCE_BATCHES_MAX];
+    uint32_t carried_count; /* batches after seq that the view took over, ascending */
+    struct carried_batch carried[PIPELINE_MAX];
 };
 
 MUST_USE enum codec_result checkpoint_header_decode(struct checkpoint_header *out,
@@ -341,6 +357,8 @@ struct checker_snapshot {
     uint32_t window_count;
     const struct span *window; /* encoded window_batches, ascending seq */
     uint64_t window_entry;     /* pre-prepare entry of the window's first batch; 0: empty window */
+    uint64_t past_entry;       /* first entry of the batches before that a replica keeps at hand;
+                                  0: none */
 };
 
 MUST_USE enum codec_result checker_snapshot_decode(struct checker_snapshot *out,
@@ -392,8 +410,13 @@ enum proof_kind {
     PROOF_CONFLICTING_CERTIFICATES = 2,
     PROOF_BROKEN_BATCH = 3,
     PROOF_WRONG_OUTCOME = 4,
-    PROOF_WRONG_CHECKPOINT = 5
+    PROOF_WRONG_CHECKPOINT = 5,
+    PROOF_UNDERSTATED_VIEW_CHANGE = 6,
+    PROOF_BROKEN_NEW_VIEW = 7,
+    PROOF_FORKED_VIEW = 8
 };
+
+#define PROOF_KIND_END 9u /* above all kinds */
 
 struct state_item {
     struct span key; /* 1..KEY_SIZE_MAX */
@@ -420,6 +443,8 @@ struct proof {
     struct span rule; /* empty, or 1..NAME_SIZE_MAX of [a-z0-9.-] */
     bool has_fragment;
     struct fragment fragment;
+    uint32_t path_count; /* 0..MERKLE_DEPTH_MAX + 1: a leaf of M, then its inclusion path */
+    const struct digest *path;
 };
 
 MUST_USE enum codec_result proof_decode(struct proof *out, struct arena *arena, struct span bytes);

@@ -11,6 +11,7 @@
 
 #define FIELD_EVIDENCE_BATCHES 1u
 #define FIELD_PENDING 17u
+#define FIELD_CARRIED 18u
 #define FIELD_WINDOW 4u
 #define CALL_COUNT_SIZE 2u
 
@@ -122,6 +123,35 @@ static void take_pending(enum codec_result *result, struct checkpoint_header *ou
     }
 }
 
+/* Only batches that are yet to come are still to be proposed again. */
+static void take_carried(enum codec_result *result, struct checkpoint_header *out,
+                         const Onus__Pb__CheckpointHeader *in) {
+    field_check_range(result, in->n_carried, (struct bounds){0, PIPELINE_MAX});
+    if (*result != CODEC_OK) {
+        return;
+    }
+    out->carried_count = (uint32_t)in->n_carried;
+    uint64_t before = out->seq;
+    for (size_t i = 0; i < in->n_carried; i++) {
+        const Onus__Pb__CarriedBatch *const from = in->carried[i];
+        struct carried_batch *const batch = &out->carried[i];
+        field_take_seq(result, &batch->seq, from->seq);
+        field_take_digest(result, &batch->batch_root, from->batch_root);
+        field_take_number(result, &batch->first_index, from->first_index);
+        field_take_u32(result, &batch->tx_count, from->tx_count,
+                       (struct bounds){0, BATCH_CALLS_MAX});
+        field_check_range(result, (uint64_t)from->kind,
+                          (struct bounds){BATCH_NORMAL, BATCH_START_OF_CONFIGURATION});
+        batch->kind = (enum batch_kind)from->kind;
+        field_take_number(result, &batch->gov_index, from->gov_index);
+        field_take_number(result, &batch->time_ms, from->time_ms);
+        if (batch->seq <= before) {
+            field_fail(result, CODEC_MISMATCH);
+        }
+        before = batch->seq;
+    }
+}
+
 enum codec_result checkpoint_header_decode(struct checkpoint_header *out, struct arena *arena,
                                            struct span bytes) {
     struct unpacked const unpacked = strict_unpack(arena, &onus__pb__checkpoint_header__descriptor,
@@ -148,6 +178,7 @@ enum codec_result checkpoint_header_decode(struct checkpoint_header *out, struct
     field_take_digest(&result, &out->window_root, in->window_root);
     field_take_number(&result, &out->entries, in->entries);
     take_pending(&result, out, in);
+    take_carried(&result, out, in);
     return result;
 }
 
@@ -165,8 +196,26 @@ static bool encode_pending(struct buffer *out, const struct checkpoint_header *i
     return true;
 }
 
+static bool encode_carried(struct buffer *out, const struct checkpoint_header *in) {
+    for (uint32_t i = 0; i < in->carried_count; i++) {
+        const struct carried_batch *const batch = &in->carried[i];
+        Onus__Pb__CarriedBatch message = ONUS__PB__CARRIED_BATCH__INIT;
+        message.seq = batch->seq;
+        message.batch_root = pack_digest(&batch->batch_root);
+        message.first_index = batch->first_index;
+        message.tx_count = batch->tx_count;
+        message.kind = (Onus__Pb__BatchKind)batch->kind;
+        message.gov_index = batch->gov_index;
+        message.time_ms = batch->time_ms;
+        if (!pack_element(out, FIELD_CARRIED, &message.base)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 bool checkpoint_header_encode(struct buffer *out, const struct checkpoint_header *in) {
-    if (in->pending_count > EVIDENCE_BATCHES_MAX) {
+    if (in->pending_count > EVIDENCE_BATCHES_MAX || in->carried_count > PIPELINE_MAX) {
         return pack_refuse(out);
     }
     Onus__Pb__CheckpointHeader message = ONUS__PB__CHECKPOINT_HEADER__INIT;
@@ -186,7 +235,7 @@ bool checkpoint_header_encode(struct buffer *out, const struct checkpoint_header
     message.state_root = pack_digest(&in->state_root);
     message.window_root = pack_digest(&in->window_root);
     message.entries = in->entries;
-    return pack_message(out, &message.base) && encode_pending(out, in);
+    return pack_message(out, &message.base) && encode_pending(out, in) && encode_carried(out, in);
 }
 
 /* ---- replay window --------------------------------------------------------------------------- */
@@ -268,6 +317,7 @@ enum codec_result checker_snapshot_decode(struct checker_snapshot *out, struct a
                      (struct elements){in->n_window, in->window},
                      (struct bounds){1, WINDOW_BATCH_SIZE_MAX},
                      (struct bounds){0, SNAPSHOT_WINDOW_MAX});
+    field_take_number(&result, &out->past_entry, in->past_entry);
     return result;
 }
 
@@ -287,5 +337,8 @@ bool checker_snapshot_encode(struct buffer *out, const struct checker_snapshot *
             return false;
         }
     }
-    return true;
+    /* The last field, and so a message of its own behind the elements. */
+    Onus__Pb__CheckerSnapshot past = ONUS__PB__CHECKER_SNAPSHOT__INIT;
+    past.past_entry = in->past_entry;
+    return pack_message(out, &past.base);
 }

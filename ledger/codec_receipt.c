@@ -14,6 +14,7 @@
 #define FIELD_FRAGMENT_STATE 2u
 #define FIELD_FRAGMENT_ENTRIES 3u
 #define FIELD_PROOF_FRAGMENT 6u
+#define FIELD_PROOF_PATH 7u
 
 /* ---- certificates ---------------------------------------------------------------------------- */
 
@@ -99,8 +100,7 @@ bool receipt_encode(struct buffer *out, const struct receipt *in) {
 /* ---- proofs ---------------------------------------------------------------------------------- */
 
 static_assert((int)PROOF_EQUIVOCATION == (int)ONUS__PB__PROOF_KIND__PROOF_KIND_EQUIVOCATION &&
-                  (int)PROOF_WRONG_CHECKPOINT ==
-                      (int)ONUS__PB__PROOF_KIND__PROOF_KIND_WRONG_CHECKPOINT,
+                  (int)PROOF_FORKED_VIEW == (int)ONUS__PB__PROOF_KIND__PROOF_KIND_FORKED_VIEW,
               "kinds of proof are numbered as in the schema");
 
 static void take_state(enum codec_result *result, struct fragment *out, struct arena *arena,
@@ -151,7 +151,7 @@ static void take_statements(enum codec_result *result, struct proof *out,
     out->statement_count = (uint32_t)in->n_statements;
     for (size_t i = 0; i < in->n_statements; i++) {
         field_take_span(result, &out->statements[i].body, in->statements[i]->body,
-                        (struct bounds){1, STATEMENT_SIZE_MAX});
+                        (struct bounds){1, VIEW_CHANGE_SIZE_MAX});
         field_take_signature(result, &out->statements[i].signature, in->statements[i]->signature);
     }
 }
@@ -166,7 +166,7 @@ enum codec_result proof_decode(struct proof *out, struct arena *arena, struct sp
     enum codec_result result = CODEC_OK;
     *out = (struct proof){.has_fragment = false};
     field_check_range(&result, (uint64_t)in->kind,
-                      (struct bounds){PROOF_EQUIVOCATION, PROOF_WRONG_CHECKPOINT});
+                      (struct bounds){PROOF_EQUIVOCATION, PROOF_FORKED_VIEW});
     out->kind = (enum proof_kind)in->kind;
     field_take_span(&result, &out->genesis, in->genesis, (struct bounds){1, GENESIS_SIZE_MAX});
     take_statements(&result, out, in);
@@ -174,6 +174,8 @@ enum codec_result proof_decode(struct proof *out, struct arena *arena, struct sp
         field_take_name(&result, &out->rule, in->rule);
     }
     take_fragment(&result, out, arena, in->fragment);
+    field_take_digests(&result, &out->path, &out->path_count, in->path,
+                       (struct bounds){0, MERKLE_DEPTH_MAX + 1});
     return result;
 }
 
@@ -218,7 +220,7 @@ bool proof_encode(struct buffer *out, const struct proof *in) {
     if (in->certificate_count > PROOF_CERTIFICATES_MAX ||
         in->statement_count > PROOF_STATEMENTS_MAX ||
         in->fragment.state_count > PROOF_STATE_ITEMS_MAX ||
-        in->fragment.entry_count > PROOF_ENTRIES_MAX) {
+        in->fragment.entry_count > PROOF_ENTRIES_MAX || in->path_count > MERKLE_DEPTH_MAX + 1) {
         return pack_refuse(out);
     }
     ProtobufCBinaryData certificates[PROOF_CERTIFICATES_MAX];
@@ -239,6 +241,8 @@ bool proof_encode(struct buffer *out, const struct proof *in) {
     message.n_statements = in->statement_count;
     message.statements = pointers;
     message.rule = pack_span(in->rule);
+    struct span const path = span_of(in->path, (size_t)in->path_count * DIGEST_SIZE);
     return pack_message(out, &message.base) &&
-           (!in->has_fragment || encode_fragment(out, &in->fragment));
+           (!in->has_fragment || encode_fragment(out, &in->fragment)) &&
+           (path.size == 0 || pack_element_bytes(out, FIELD_PROOF_PATH, path));
 }

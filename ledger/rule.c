@@ -14,9 +14,10 @@ static const struct {
     [RULE_NONE] = {"none", "no rule is broken"},
     [RULE_ENTRY_ENCODING] = {"entry-encoding", "an entry is not encoded as the format demands"},
     [RULE_ENTRY_ORDER] = {"entry-order", "entries do not follow each other as a batch must"},
-    [RULE_SIGNATURE] = {"signature", "the pre-prepare does not carry its primary's signature"},
+    [RULE_SIGNATURE] = {"signature", "a statement does not carry its primary's signature"},
     [RULE_LEDGER_ROOT] = {"ledger-root", "the entries do not hash to the ledger root signed"},
     [RULE_BATCH_ROOT] = {"batch-root", "the transactions do not hash to the batch root signed"},
+    [RULE_VIEW_SET] = {"view-set", "the view-changes are not those that the new view names"},
     [RULE_CONFIGURATION] = {"configuration", "the batch names a configuration not in force"},
     [RULE_VIEW] = {"view", "the batch names a view that is not the current one"},
     [RULE_SEQUENCE] = {"sequence", "the batch does not follow the batch before it"},
@@ -39,6 +40,12 @@ static const struct {
     [RULE_REQUEST_WINDOW] = {"request-window", "a request was executed outside its window"},
     [RULE_REQUEST_DUPLICATE] = {"request-duplicate", "a request was executed a second time"},
     [RULE_OUTCOME] = {"outcome", "replay gives another outcome"},
+    [RULE_REPROPOSAL] = {"reproposal", "the batch is not the one that its view took over"},
+    [RULE_VIEW_ORDER] = {"view-order", "the new view is not above the view before it"},
+    [RULE_VIEW_CHANGES] = {"view-changes", "the view-changes are not a quorum that holds"},
+    [RULE_VIEW_CHOICE] = {"view-choice", "the new view does not choose the highest certificate"},
+    [RULE_VIEW_CUT] = {"view-cut", "the new view cuts the ledger at the wrong place"},
+    [RULE_VIEW_LINK] = {"view-link", "the chosen certificate does not continue this ledger"},
 };
 
 const char *rule_name(enum rule rule) {

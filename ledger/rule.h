@@ -18,6 +18,7 @@ enum rule {
     RULE_SIGNATURE, /* of the pre-prepare */
     RULE_LEDGER_ROOT,
     RULE_BATCH_ROOT,
+    RULE_VIEW_SET, /* the view-changes are not those that the new view names */
 
     /* What was signed must not have been. */
     RULE_CONFIGURATION,
@@ -42,6 +43,14 @@ enum rule {
     RULE_REQUEST_WINDOW,
     RULE_REQUEST_DUPLICATE,
     RULE_OUTCOME,
+    RULE_REPROPOSAL, /* not the batch that the view took over */
+
+    /* What a new view must not have done. */
+    RULE_VIEW_ORDER,
+    RULE_VIEW_CHANGES,
+    RULE_VIEW_CHOICE,
+    RULE_VIEW_CUT,
+    RULE_VIEW_LINK,
     RULE_COUNT
 };
 

@@ -15,6 +15,14 @@
  * A new file is written and synced as `segment.new`, then renamed: an open segment always has a
  * good header. A segment is closed (synced, renamed, directory synced) at the end of a batch.
  *
+ * When the tail of the ledger is replaced (protocol §6), what comes in its place is written and
+ * synced first, as `ledger.tail`; from then on the replacement is decided, and whoever opens the
+ * ledger for writing carries it to its end:
+ *
+ *   file    header, then one record for each entry, as in a segment
+ *   header  magic "ONUSTAIL", u32 version (1), u32 number of entries, 32-byte service id, u64 index
+ *           of the first entry, which is also how many entries are kept, 8-byte check as above
+ *
  * Damage is reported with code EXIT_CORRUPT, file and offset; nobody is blamed for it. Intact files
  * of another service give EXIT_INVALID. What the operating system refuses gives EXIT_ERROR.
  */
@@ -31,6 +39,8 @@
 #define RECORD_HEADER_SIZE 16u
 #define SEGMENT_NAME_SIZE 48u /* with the terminating zero */
 #define SEGMENT_NEW_NAME "segment.new"
+#define SEGMENT_TAIL_NAME "ledger.tail" /* what is to replace the end of the ledger */
+#define SEGMENT_TAIL_NEW_NAME "ledger.tail.new"
 
 /* What a file name says. */
 struct segment_name {
@@ -47,8 +57,9 @@ MUST_USE bool segment_name_parse(struct segment_name *name, const char *text);
 
 /*
  * Reads entries in order, each checked before it is handed out. Several readers may be at work,
- * also while the writer appends. Entries that the writer may yet truncate must not be relied upon:
- * a reader beside a writer should stop at an index that its owner knows to be settled.
+ * also while the writer appends. While it truncates or replaces, a reader may be given entries of
+ * both sides of the change, or a problem: what was read must then be thrown away, so its owner has
+ * to know when that happens.
  */
 struct segment_reader {
     const struct disk *disk;
@@ -121,6 +132,8 @@ struct segment_writer {
     uint64_t next_index;
     uint64_t total_size; /* bytes of all files */
     bool dirty;
+    bool tail_decided;  /* SEGMENT_TAIL_NAME is in place, and not yet in the ledger */
+    bool tail_replaced; /* since it was opened, or on opening, if it had been decided on before */
     struct problem failure; /* the first fatal one; it stays */
     struct span parts[2 * SEGMENT_WRITE_RECORDS_MAX];
     uint8_t headers[SEGMENT_WRITE_RECORDS_MAX][RECORD_HEADER_SIZE];
@@ -145,7 +158,8 @@ enum segment_result {
  * Open a directory, which may be empty, and find its end. All names and headers are checked, and
  * every record of the last file; what was found is then durable. A torn tail is an incomplete or
  * failing record in the open segment after which no good record follows; any other damage is a
- * problem with code EXIT_CORRUPT.
+ * problem with code EXIT_CORRUPT. A replacement of the tail that was decided on is carried to its
+ * end (tail_replaced); a disk without space for it is a problem with code EXIT_ERROR.
  * Out: torn: what was, or would be, cut off.
  * Returns: SEGMENT_OK, SEGMENT_TORN (nothing was changed; close the writer) or SEGMENT_FAILED.
  */
@@ -177,6 +191,17 @@ MUST_USE enum segment_result segment_writer_sync(struct segment_writer *writer,
  */
 MUST_USE enum segment_result segment_writer_truncate(struct segment_writer *writer, uint64_t index,
                                                      struct problem *problem);
+
+/*
+ * Keep only the entries below `index` (at most the next index), and append these behind them, the
+ * last of which ends a batch: all or nothing. The result is durable. Whenever the power goes, the
+ * next segment_writer_open finds all of the old tail or all of the new one.
+ * Returns: SEGMENT_OK; SEGMENT_FULL: not done yet, and nothing is lost: call again with the same
+ * arguments, and nothing else before that succeeds; or SEGMENT_FAILED.
+ */
+MUST_USE enum segment_result segment_writer_replace(struct segment_writer *writer, uint64_t index,
+                                                    const struct entry *entries, size_t count,
+                                                    struct problem *problem);
 
 /* The index that the next entry will get. */
 static inline uint64_t segment_writer_next_index(const struct segment_writer *writer) {

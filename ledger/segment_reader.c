@@ -55,7 +55,7 @@ void segment_reader_free(struct segment_reader *reader) {
     reader->window_capacity = 0;
 }
 
-static void rewind_to_start(struct segment_reader *reader) {
+void segment_reader_rewind(struct segment_reader *reader) {
     reader->offset = SEGMENT_HEADER_SIZE;
     reader->index = reader->segment.first;
     reader->skipped = false;
@@ -63,13 +63,14 @@ static void rewind_to_start(struct segment_reader *reader) {
 
 /* ---- files ---- */
 
-static void file_take(struct segment_reader *reader, const struct segment_name *name, int file,
-                      uint64_t file_size) {
+void segment_reader_take(struct segment_reader *reader, const char *file_name,
+                         const struct segment_name *name, int file, uint64_t file_size) {
+    CHECK(reader->file < 0 && strlen(file_name) < sizeof reader->file_name);
     reader->segment = *name;
-    segment_name_format(reader->file_name, name);
+    memcpy(reader->file_name, file_name, strlen(file_name) + 1);
     reader->file = file;
     reader->file_size = file_size;
-    rewind_to_start(reader);
+    segment_reader_rewind(reader);
 }
 
 /* Open the file of entry `index`. Returns: 1, 0 when the ledger ends before it, -1 on a problem. */
@@ -93,7 +94,9 @@ static int file_find_in(struct segment_reader *reader, const struct segment_list
         int const opened = segment_file_open(&file, &file_size, reader->disk, name, DISK_READ,
                                              &reader->service, problem);
         if (opened == 1) {
-            file_take(reader, name, file, file_size);
+            char text[SEGMENT_NAME_SIZE];
+            segment_name_format(text, name);
+            segment_reader_take(reader, text, name, file, file_size);
         }
         *gone = opened == 0;
         return opened;
@@ -376,7 +379,7 @@ static int closed_segment_damage(struct segment_reader *reader, struct problem *
 
 /* Read the file again from its start, with checks. Returns: what ends it, at that place. */
 static enum look file_verify(struct segment_reader *reader, struct problem *problem) {
-    rewind_to_start(reader);
+    segment_reader_rewind(reader);
     struct segment_record record;
     enum look look = record_look(reader, &record, problem);
     while (look == LOOK_RECORD) {

@@ -15,10 +15,9 @@
 
 /* ---- failing ---- */
 
-/* A failure stays: the caller is told the first one again and again. */
-static enum segment_result writer_fail(struct segment_writer *writer, const char *doing,
-                                       const char *file_name, int64_t result,
-                                       struct problem *problem) {
+enum segment_result segment_writer_fail(struct segment_writer *writer, const char *doing,
+                                        const char *file_name, int64_t result,
+                                        struct problem *problem) {
     (void)segment_problem_os(&writer->failure, writer->disk, file_name, doing, result);
     (void)problem_set(problem, writer->failure.code, "%s", writer->failure.text);
     return SEGMENT_FAILED;
@@ -29,18 +28,17 @@ static enum segment_result writer_fail_open(struct segment_writer *writer, const
                                             int64_t result, struct problem *problem) {
     char text[SEGMENT_NAME_SIZE];
     segment_name_format(text, &writer->segment);
-    return writer_fail(writer, doing, text, result, problem);
+    return segment_writer_fail(writer, doing, text, result, problem);
 }
 
-/* As above for a problem that a reader of our own files met. */
-static enum segment_result writer_fail_with(struct segment_writer *writer,
-                                            struct problem *problem) {
+enum segment_result segment_writer_fail_with(struct segment_writer *writer,
+                                             struct problem *problem) {
     CHECK(problem->code != EXIT_OK);
     (void)problem_set(&writer->failure, problem->code, "%s", problem->text);
     return SEGMENT_FAILED;
 }
 
-static bool writer_failed(const struct segment_writer *writer, struct problem *problem) {
+bool segment_writer_failed(const struct segment_writer *writer, struct problem *problem) {
     if (writer->failure.code == EXIT_OK) {
         return false;
     }
@@ -72,10 +70,10 @@ static enum segment_result step_sync(struct segment_writer *writer, struct probl
     return SEGMENT_OK;
 }
 
-static enum segment_result step_sync_directory(struct segment_writer *writer,
-                                               struct problem *problem) {
+enum segment_result segment_writer_sync_directory(struct segment_writer *writer,
+                                                  struct problem *problem) {
     int const result = writer->disk->sync_directory(writer->disk->context);
-    return result < 0 ? writer_fail(writer, "syncing the directory", ".", result, problem)
+    return result < 0 ? segment_writer_fail(writer, "syncing the directory", ".", result, problem)
                       : SEGMENT_OK;
 }
 
@@ -88,9 +86,9 @@ static enum segment_result step_rename(struct segment_writer *writer,
     segment_name_format(to_text, to);
     int const result = writer->disk->rename(writer->disk->context, from_text, to_text);
     if (result < 0) {
-        return writer_fail(writer, "renaming", from_text, result, problem);
+        return segment_writer_fail(writer, "renaming", from_text, result, problem);
     }
-    return step_sync_directory(writer, problem);
+    return segment_writer_sync_directory(writer, problem);
 }
 
 /* Cut the open segment to `size` and make that durable, before anything is written after it. */
@@ -116,9 +114,9 @@ static enum segment_result step_open(struct segment_writer *writer, const struct
     if (opened == 0) {
         char text[SEGMENT_NAME_SIZE];
         segment_name_format(text, name);
-        return writer_fail(writer, "opening", text, -ENOENT, problem);
+        return segment_writer_fail(writer, "opening", text, -ENOENT, problem);
     }
-    return writer_fail_with(writer, problem);
+    return segment_writer_fail_with(writer, problem);
 }
 
 /* ---- opening ---- */
@@ -139,7 +137,7 @@ static enum segment_result last_file_scan(struct segment_writer *writer,
         .size = reader.torn_size, .offset = reader.offset, .index = reader.index};
     segment_name_format(torn->file_name, name);
     segment_reader_free(&reader);
-    return more < 0 ? writer_fail_with(writer, problem) : SEGMENT_OK;
+    return more < 0 ? segment_writer_fail_with(writer, problem) : SEGMENT_OK;
 }
 
 /* Check names and headers, and add up the sizes. */
@@ -149,7 +147,7 @@ static enum segment_result files_check(struct segment_writer *writer,
         (void)problem_set(problem, EXIT_CORRUPT,
                           "%s: entries 0 to %" PRIu64 " are missing; restore them from a copy",
                           writer->disk->place, list->names[0].first - 1);
-        return writer_fail_with(writer, problem);
+        return segment_writer_fail_with(writer, problem);
     }
     for (size_t i = 0; i < list->count; i++) {
         if (step_open(writer, &list->names[i], problem) != SEGMENT_OK) {
@@ -186,6 +184,31 @@ static enum segment_result end_find(struct segment_writer *writer, const struct 
     return step_cut(writer, torn->offset, problem);
 }
 
+/* Files whose making was interrupted mean nothing. */
+static enum segment_result leftovers_remove(struct segment_writer *writer,
+                                            struct problem *problem) {
+    static const char *const names[] = {SEGMENT_NEW_NAME, SEGMENT_TAIL_NEW_NAME};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        int const removed = writer->disk->remove(writer->disk->context, names[i]);
+        if (removed < 0 && removed != -ENOENT) {
+            return segment_writer_fail(writer, "removing", names[i], removed, problem);
+        }
+    }
+    return segment_writer_sync_directory(writer, problem);
+}
+
+/* The process ended in the middle of replacing the tail: go on with it. */
+static enum segment_result tail_resume(struct segment_writer *writer, struct problem *problem) {
+    enum segment_result const result = segment_tail_finish(writer, problem);
+    if (result == SEGMENT_FULL) {
+        (void)problem_set(problem, EXIT_ERROR,
+                          "%s/%s: no space left on the disk to put this into the ledger; free some",
+                          writer->disk->place, SEGMENT_TAIL_NAME);
+        return segment_writer_fail_with(writer, problem);
+    }
+    return result;
+}
+
 enum segment_result segment_writer_open(struct segment_writer *writer,
                                         struct segment_torn_tail *torn, const struct disk *disk,
                                         const struct segment_writer_options *options,
@@ -202,18 +225,15 @@ enum segment_result segment_writer_open(struct segment_writer *writer,
     struct segment_list list = {0};
     if (segment_list_read(&list, disk, problem) != 0) {
         segment_list_free(&list);
-        return writer_fail_with(writer, problem);
+        return segment_writer_fail_with(writer, problem);
     }
     enum segment_result result = end_find(writer, &list, torn, problem);
     segment_list_free(&list);
     if (result != SEGMENT_OK) {
         return result;
     }
-    int const removed = disk->remove(disk->context, SEGMENT_NEW_NAME);
-    if (removed < 0 && removed != -ENOENT) {
-        return writer_fail(writer, "removing", SEGMENT_NEW_NAME, removed, problem);
-    }
-    return step_sync_directory(writer, problem);
+    return leftovers_remove(writer, problem) == SEGMENT_OK ? tail_resume(writer, problem)
+                                                           : SEGMENT_FAILED;
 }
 
 void segment_writer_close(struct segment_writer *writer) {
@@ -222,13 +242,11 @@ void segment_writer_close(struct segment_writer *writer) {
 
 /* ---- segments come and go ---- */
 
-/* Write all parts at an offset. Returns: 0 or the disk's negative result. */
-static int64_t parts_write(struct segment_writer *writer, int file, struct span *parts,
-                           unsigned count, uint64_t offset) {
+int64_t segment_parts_write(const struct disk *disk, int file, struct span *parts, unsigned count,
+                            uint64_t offset) {
     unsigned at = 0;
     while (at < count) {
-        int64_t const wrote =
-            writer->disk->write_at(writer->disk->context, file, parts + at, count - at, offset);
+        int64_t const wrote = disk->write_at(disk->context, file, parts + at, count - at, offset);
         if (wrote <= 0) {
             return wrote < 0 ? wrote : -EIO;
         }
@@ -247,20 +265,19 @@ static int64_t parts_write(struct segment_writer *writer, int file, struct span 
     return 0;
 }
 
-/* No space for a new segment: take away what there is of it. */
-static enum segment_result new_file_give_up(struct segment_writer *writer, int file,
-                                            const char *doing, int64_t result,
-                                            struct problem *problem) {
+enum segment_result segment_writer_give_up(struct segment_writer *writer, const char *file_name,
+                                           int file, const char *doing, int64_t result,
+                                           struct problem *problem) {
     const struct disk *const disk = writer->disk;
     if (file >= 0) {
         disk->close(disk->context, file);
     }
     if (!means_full(result)) {
-        return writer_fail(writer, doing, SEGMENT_NEW_NAME, result, problem);
+        return segment_writer_fail(writer, doing, file_name, result, problem);
     }
-    int const removed = disk->remove(disk->context, SEGMENT_NEW_NAME);
+    int const removed = disk->remove(disk->context, file_name);
     if (removed < 0 && removed != -ENOENT) {
-        return writer_fail(writer, "removing", SEGMENT_NEW_NAME, removed, problem);
+        return segment_writer_fail(writer, "removing", file_name, removed, problem);
     }
     return SEGMENT_FULL;
 }
@@ -269,32 +286,32 @@ static enum segment_result segment_start(struct segment_writer *writer, struct p
     const struct disk *const disk = writer->disk;
     int const file = disk->open(disk->context, SEGMENT_NEW_NAME, DISK_CREATE);
     if (file < 0) {
-        return new_file_give_up(writer, file, "creating", file, problem);
+        return segment_writer_give_up(writer, SEGMENT_NEW_NAME, file, "creating", file, problem);
     }
     uint8_t header[SEGMENT_HEADER_SIZE];
     segment_header_encode(header, &writer->options.service, writer->next_index);
     struct span part = span_of(header, sizeof header);
-    int64_t const wrote = parts_write(writer, file, &part, 1, 0);
+    int64_t const wrote = segment_parts_write(disk, file, &part, 1, 0);
     if (wrote < 0) {
-        return new_file_give_up(writer, file, "writing", wrote, problem);
+        return segment_writer_give_up(writer, SEGMENT_NEW_NAME, file, "writing", wrote, problem);
     }
     int const synced = disk->sync(disk->context, file);
     if (synced < 0) {
         disk->close(disk->context, file);
-        return writer_fail(writer, "syncing", SEGMENT_NEW_NAME, synced, problem);
+        return segment_writer_fail(writer, "syncing", SEGMENT_NEW_NAME, synced, problem);
     }
     struct segment_name const name = {.first = writer->next_index, .open = true};
     char text[SEGMENT_NAME_SIZE];
     segment_name_format(text, &name);
     int const renamed = disk->rename(disk->context, SEGMENT_NEW_NAME, text);
     if (renamed < 0) {
-        return new_file_give_up(writer, file, "renaming", renamed, problem);
+        return segment_writer_give_up(writer, SEGMENT_NEW_NAME, file, "renaming", renamed, problem);
     }
     writer->file = file;
     writer->segment = name;
     writer->file_size = SEGMENT_HEADER_SIZE;
     writer->total_size += SEGMENT_HEADER_SIZE;
-    return step_sync_directory(writer, problem);
+    return segment_writer_sync_directory(writer, problem);
 }
 
 static enum segment_result segment_finish(struct segment_writer *writer, struct problem *problem) {
@@ -312,23 +329,31 @@ static enum segment_result segment_finish(struct segment_writer *writer, struct 
 
 /* ---- appending ---- */
 
-/* One gathered write of up to SEGMENT_WRITE_RECORDS_MAX entries. Returns as parts_write. */
-static int64_t records_write(struct segment_writer *writer, const struct entry *entries,
-                             size_t count) {
+unsigned segment_records_gather(struct segment_writer *writer, uint64_t index,
+                                const struct entry *entries, size_t count, uint64_t *size) {
     unsigned part_count = 0;
-    uint64_t size = 0;
+    CHECK(count <= SEGMENT_WRITE_RECORDS_MAX);
+    *size = 0;
     for (size_t i = 0; i < count; i++) {
-        record_header_encode(writer->headers[i], &writer->options.service, writer->next_index + i,
-                             &entries[i]);
+        record_header_encode(writer->headers[i], &writer->options.service, index + i, &entries[i]);
         writer->parts[part_count++] = span_of(writer->headers[i], RECORD_HEADER_SIZE);
         if (entries[i].payload.size != 0) {
             writer->parts[part_count++] = entries[i].payload;
         }
-        size += RECORD_HEADER_SIZE + entries[i].payload.size;
+        *size += RECORD_HEADER_SIZE + entries[i].payload.size;
     }
+    return part_count;
+}
+
+/* One gathered write of up to SEGMENT_WRITE_RECORDS_MAX entries. Returns: as parts_write. */
+static int64_t records_write(struct segment_writer *writer, const struct entry *entries,
+                             size_t count) {
+    uint64_t size = 0;
+    unsigned const part_count =
+        segment_records_gather(writer, writer->next_index, entries, count, &size);
     writer->dirty = true;
-    int64_t const result =
-        parts_write(writer, writer->file, writer->parts, part_count, writer->file_size);
+    int64_t const result = segment_parts_write(writer->disk, writer->file, writer->parts,
+                                               part_count, writer->file_size);
     if (result == 0) {
         writer->file_size += size;
         writer->total_size += size;
@@ -340,7 +365,7 @@ static int64_t records_write(struct segment_writer *writer, const struct entry *
 enum segment_result segment_writer_append(struct segment_writer *writer,
                                           const struct entry *entries, size_t count, bool boundary,
                                           struct problem *problem) {
-    if (writer_failed(writer, problem)) {
+    if (segment_writer_failed(writer, problem)) {
         return SEGMENT_FAILED;
     }
     if (writer->file < 0 && count != 0) {
@@ -373,7 +398,7 @@ enum segment_result segment_writer_append(struct segment_writer *writer,
 }
 
 enum segment_result segment_writer_sync(struct segment_writer *writer, struct problem *problem) {
-    if (writer_failed(writer, problem)) {
+    if (segment_writer_failed(writer, problem)) {
         return SEGMENT_FAILED;
     }
     return writer->dirty ? step_sync(writer, problem) : SEGMENT_OK;
@@ -398,7 +423,7 @@ static enum segment_result entry_end_find(struct segment_writer *writer, uint64_
     }
     (void)problem_set(problem, EXIT_CORRUPT, "%s: entry %" PRIu64 " is missing",
                       writer->disk->place, index);
-    return writer_fail_with(writer, problem);
+    return segment_writer_fail_with(writer, problem);
 }
 
 static enum segment_result segment_remove(struct segment_writer *writer,
@@ -414,9 +439,9 @@ static enum segment_result segment_remove(struct segment_writer *writer,
     segment_name_format(text, name);
     int const result = writer->disk->remove(writer->disk->context, text);
     if (result < 0) {
-        return writer_fail(writer, "removing", text, result, problem);
+        return segment_writer_fail(writer, "removing", text, result, problem);
     }
-    return step_sync_directory(writer, problem);
+    return segment_writer_sync_directory(writer, problem);
 }
 
 /* Cut the last segment that remains after entry `index` - 1, opening it again if it was closed. */
@@ -458,7 +483,7 @@ static enum segment_result list_truncate(struct segment_writer *writer, struct s
 enum segment_result segment_writer_truncate(struct segment_writer *writer, uint64_t index,
                                             struct problem *problem) {
     CHECK(index <= writer->next_index);
-    if (writer_failed(writer, problem)) {
+    if (segment_writer_failed(writer, problem)) {
         return SEGMENT_FAILED;
     }
     if (index == writer->next_index) {
@@ -467,7 +492,7 @@ enum segment_result segment_writer_truncate(struct segment_writer *writer, uint6
     struct segment_list list = {0};
     enum segment_result const result = segment_list_read(&list, writer->disk, problem) == 0
                                            ? list_truncate(writer, &list, index, problem)
-                                           : writer_fail_with(writer, problem);
+                                           : segment_writer_fail_with(writer, problem);
     segment_list_free(&list);
     return result;
 }

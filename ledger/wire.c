@@ -15,6 +15,7 @@
 #define FIELD_RANGE_ENTRIES 2u
 #define FIELD_RESULTS 3u
 #define STATUS_WANTS_ANSWER 1u
+#define STATUS_SUSPECTS 2u
 
 /* Messages of a few numbers and at most two signatures' worth of bytes. */
 #define SMALL_SIZE_MAX 256u
@@ -22,10 +23,12 @@
 #define PAYLOAD_SIZE_MAX (FRAME_SIZE_MAX - FRAME_HEADER_SIZE)
 #define PRE_PREPARE_SIZE_MAX                                                                       \
     (STATEMENT_SIZE_MAX + EVIDENCE_SIZE_MAX + WIRE_DIGESTS_MAX * DIGEST_SIZE + SMALL_SIZE_MAX)
+#define NEW_VIEW_SIZE_MAX (VIEW_CHANGE_SET_SIZE_MAX + STATEMENT_SIZE_MAX + SMALL_SIZE_MAX)
 #define FETCH_REQUESTS_SIZE_MAX (WIRE_REQUESTS_MAX * DIGEST_SIZE + SMALL_SIZE_MAX)
 #define STATUS_REPLY_SIZE_MAX (STATUS_ERROR_SIZE_MAX + SMALL_SIZE_MAX)
 
 static_assert(PRE_PREPARE_SIZE_MAX <= PAYLOAD_SIZE_MAX, "the largest pre-prepare fits a frame");
+static_assert(NEW_VIEW_SIZE_MAX <= PAYLOAD_SIZE_MAX, "the largest new view fits a frame");
 static_assert(PAYLOAD_SIZE_MAX >= ENTRY_SIZE_MAX + COMMIT_CERTIFICATE_SIZE_MAX +
                                       MERKLE_RANGE_PROOF_MAX * DIGEST_SIZE + SMALL_SIZE_MAX,
               "the results of the largest request fit a frame with their proof");
@@ -37,6 +40,10 @@ size_t message_size_max(uint8_t kind) {
         return PRE_PREPARE_SIZE_MAX;
     case MESSAGE_PREPARE:
         return STATEMENT_SIZE_MAX;
+    case MESSAGE_VIEW_CHANGE:
+        return VIEW_CHANGE_SIGNED_SIZE_MAX;
+    case MESSAGE_NEW_VIEW:
+        return NEW_VIEW_SIZE_MAX;
     case MESSAGE_FETCH_REQUESTS:
         return FETCH_REQUESTS_SIZE_MAX;
     case MESSAGE_REQUESTS:
@@ -97,6 +104,27 @@ bool pre_prepare_message_encode(struct buffer *out, const struct pre_prepare_mes
     return pack_message(out, &message.base);
 }
 
+enum codec_result new_view_message_decode(struct new_view_message *out, struct arena *arena,
+                                          struct span payload) {
+    struct unpacked const unpacked =
+        strict_unpack(arena, &onus__pb__new_view_message__descriptor, NEW_VIEW_SIZE_MAX, payload);
+    if (unpacked.result != CODEC_OK) {
+        return unpacked.result;
+    }
+    const Onus__Pb__NewViewMessage *const in = unpacked.message;
+    enum codec_result result = CODEC_OK;
+    field_take_span(&result, &out->set, in->set, (struct bounds){1, VIEW_CHANGE_SET_SIZE_MAX});
+    field_take_span(&result, &out->new_view, in->new_view, (struct bounds){1, STATEMENT_SIZE_MAX});
+    return result;
+}
+
+bool new_view_message_encode(struct buffer *out, const struct new_view_message *in) {
+    Onus__Pb__NewViewMessage message = ONUS__PB__NEW_VIEW_MESSAGE__INIT;
+    message.set = pack_span(in->set);
+    message.new_view = pack_span(in->new_view);
+    return pack_message(out, &message.base);
+}
+
 enum codec_result commit_message_decode(struct commit_message *out, struct arena *arena,
                                         struct span payload) {
     struct unpacked const unpacked =
@@ -139,8 +167,11 @@ enum codec_result status_message_decode(struct status_message *out, struct arena
     field_take_number(&result, &out->committed_seq, in->committed_seq);
     field_take_number(&result, &out->evidenced_seq, in->evidenced_seq);
     field_take_number(&result, &out->evidenced_entries, in->evidenced_entries);
-    field_check_range(&result, in->flags, (struct bounds){0, STATUS_WANTS_ANSWER});
+    field_check_range(&result, in->flags,
+                      (struct bounds){0, STATUS_WANTS_ANSWER | STATUS_SUSPECTS});
     out->wants_answer = (in->flags & STATUS_WANTS_ANSWER) != 0;
+    out->suspects = (in->flags & STATUS_SUSPECTS) != 0;
+    field_take_number(&result, &out->asked_view, in->asked_view);
     return result;
 }
 
@@ -152,7 +183,9 @@ bool status_message_encode(struct buffer *out, const struct status_message *in) 
     message.committed_seq = in->committed_seq;
     message.evidenced_seq = in->evidenced_seq;
     message.evidenced_entries = in->evidenced_entries;
-    message.flags = in->wants_answer ? STATUS_WANTS_ANSWER : 0;
+    message.flags =
+        (in->wants_answer ? STATUS_WANTS_ANSWER : 0) | (in->suspects ? STATUS_SUSPECTS : 0);
+    message.asked_view = in->asked_view;
     return pack_message(out, &message.base);
 }
 

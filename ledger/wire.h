@@ -27,6 +27,8 @@ enum message_kind {
     MESSAGE_REQUESTS = 6,
     MESSAGE_FETCH_RANGE = 7,
     MESSAGE_RANGE = 8,
+    MESSAGE_VIEW_CHANGE = 9, /* payload: a Signed */
+    MESSAGE_NEW_VIEW = 10,
     /* client to replica */
     MESSAGE_REQUEST = 32, /* payload: an encoded request */
     MESSAGE_STATUS_QUERY = 33,
@@ -62,12 +64,20 @@ struct commit_message {
 
 struct status_message {
     uint64_t config;
-    uint64_t view;
+    uint64_t view;       /* of its ledger */
+    uint64_t asked_view; /* it signs nothing for views below this one */
     uint64_t executed_seq;
     uint64_t committed_seq;
     uint64_t evidenced_seq;     /* the last batch whose evidence is in this replica's ledger */
     uint64_t evidenced_entries; /* entries up to the end of the batch that carries it */
     bool wants_answer;          /* the sender is stuck: send what it lacks */
+    bool suspects;              /* it would ask for the view after its own */
+};
+
+/* A new view as its primary sends it and others pass it on: the two entries of the ledger. */
+struct new_view_message {
+    struct span set;      /* an encoded view_change_set */
+    struct span new_view; /* an encoded Signed */
 };
 
 struct fetch_requests_message {
@@ -154,6 +164,9 @@ struct receipt_reply_message {
 MUST_USE enum codec_result pre_prepare_message_decode(struct pre_prepare_message *out,
                                                       struct arena *arena, struct span payload);
 MUST_USE bool pre_prepare_message_encode(struct buffer *out, const struct pre_prepare_message *in);
+MUST_USE enum codec_result new_view_message_decode(struct new_view_message *out,
+                                                   struct arena *arena, struct span payload);
+MUST_USE bool new_view_message_encode(struct buffer *out, const struct new_view_message *in);
 MUST_USE enum codec_result commit_message_decode(struct commit_message *out, struct arena *arena,
                                                  struct span payload);
 MUST_USE bool commit_message_encode(struct buffer *out, const struct commit_message *in);

@@ -7,6 +7,7 @@
  * faster than we check is slowed down rather than refused. Who sends what no client of ours sends
  * is told so once and closed.
  */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/check.h"
@@ -224,23 +225,36 @@ static void on_request(struct client *client, struct span payload) {
 
 /* ---- queries --------------------------------------------------------------------------------- */
 
-/* What an operator should know first; static text or the node's own. */
-static const char *last_error(const struct node *node, const struct replica_status *status) {
+/*
+ * What an operator should know first; static text, the node's own, or made in `room`, which has
+ * STATUS_ERROR_SIZE_MAX bytes.
+ */
+static const char *last_error(const struct node *node, const struct replica_status *status,
+                              char *room) {
+    const struct configuration *const configuration = &node->identity.founding.configuration;
     if (status->guard != GUARD_NONE) {
         return guard_text(status->guard);
     }
     if (disk_thread_is_full(node->disk)) {
         return "the disk is full: free some space";
     }
-    return node->checkpoint_error;
+    if (node->checkpoint_error[0] != '\0' || status->asked_view <= status->view) {
+        return node->checkpoint_error;
+    }
+    uint32_t const primary = configuration_primary(configuration, status->asked_view);
+    (void)snprintf(room, STATUS_ERROR_SIZE_MAX, "waits for view %llu of replica %u (%s)",
+                   (unsigned long long)status->asked_view, primary,
+                   configuration_member_of(configuration, primary));
+    return room;
 }
 
 static void answer_status(struct client *client) {
     struct node *const node = client->node;
     struct replica_status status;
     char error[STATUS_ERROR_SIZE_MAX];
+    char room[STATUS_ERROR_SIZE_MAX];
     replica_status(node->replica, &status);
-    const char *const text = last_error(node, &status);
+    const char *const text = last_error(node, &status, room);
     size_t const size = strnlen(text, sizeof error);
     for (size_t i = 0; i < size; i++) {
         bool const printable = (unsigned char)text[i] >= 0x20 && text[i] != 0x7f;

@@ -2,7 +2,7 @@
  * data: the data directory: making it, and finding out whose it is. It is never made silently: an
  * empty one under a key that has signed before would make its replica sign again (§5).
  *
- *   ledger/    segment files; entry 0 is genesis
+ *   ledger/    segment files; entry 0 is genesis; for a moment, what is to replace their end
  *   journal    what this replica has promised
  *   state/     the state of the last checkpoint; can be rebuilt from the ledger
  *   guard      there when this replica must never vote with its key again; says why

@@ -2,8 +2,8 @@
  * disk_thread: see disk_thread.h.
  *
  * Two queues: the loop fills `filling` under the lock, the thread swaps it for its empty one and
- * works on `taken` without the lock. Invariant: positions in a queue ascend, and `durable` is less
- * than every position that waits.
+ * works on `taken` without the lock. Invariants: positions in a queue ascend, and `durable` is less
+ * than every position that waits; what was taken holds the whole of each new tail, never a part.
  */
 #include "node/disk_thread.h"
 
@@ -11,21 +11,26 @@
 #include <stdlib.h>
 
 #include "base/check.h"
+#include "ledger/batch.h"
 #include "node/log.h"
 
-#define QUEUE_BYTES_MAX ((size_t)4 * DISK_QUEUE_SIZE_MAX)
+/* Beside what is bounded by DISK_QUEUE_SIZE_MAX, a new tail comes at once, whatever its size. */
+#define QUEUE_BYTES_MAX                                                                            \
+    ((size_t)4 * DISK_QUEUE_SIZE_MAX + (size_t)2 * PIPELINE_MAX * BATCH_SIZE_MAX)
 #define QUEUE_COMMANDS_SIZE_MAX ((size_t)256 << 20)
 /* Entries handed to the writer at once; a segment may be closed after each such run. */
 #define RUN_SIZE_SOFT_MAX ((size_t)8 << 20)
 
-enum command_kind { COMMAND_APPEND, COMMAND_TRUNCATE, COMMAND_JOURNAL };
+enum command_kind { COMMAND_APPEND, COMMAND_REPLACE, COMMAND_JOURNAL };
 
 struct command {
     enum command_kind kind;
-    enum entry_kind entry_kind;
-    bool batch_end;
+    enum entry_kind entry_kind; /* APPEND */
+    bool batch_end;             /* APPEND */
+    enum journal_role role;     /* JOURNAL */
     uint64_t position;
-    uint64_t entries; /* TRUNCATE */
+    uint64_t entries; /* REPLACE: how many are kept */
+    uint64_t upto;    /* REPLACE: the last position of the new tail */
     size_t offset;    /* of the bytes in the queue */
     size_t size;
 };
@@ -44,11 +49,14 @@ struct disk_thread {
     bool stopping;        /* under the lock */
     bool unflushed;       /* the loop's */
     struct queue filling; /* under the lock */
-    struct queue taken;   /* the thread's */
-    struct buffer run;    /* the thread's: of struct entry */
-    uint64_t reported;    /* the loop's */
+    uint64_t tail_upto; /* under the lock: where the new tail that is being queued ends; 0: none */
+    size_t tail_start;  /* under the lock: bytes of the commands queued before it */
+    struct queue taken; /* the thread's */
+    struct buffer run;  /* the thread's: of struct entry */
+    uint64_t reported;  /* the loop's */
     _Atomic uint64_t durable;
     _Atomic uint64_t ledger_size;
+    _Atomic uint64_t ledger_version;
     _Atomic size_t backlog;
     _Atomic bool full;
 };
@@ -79,9 +87,23 @@ static struct span command_bytes(const struct queue *queue, const struct command
     return span_of(queue->bytes.data + command->offset, command->size);
 }
 
+/* Note where a new tail begins and ends among what is queued. */
+static void mark_tail(struct disk_thread *thread, const struct command *command) {
+    if (command->kind == COMMAND_REPLACE) {
+        CHECK(thread->tail_upto == 0 && command->upto >= command->position);
+        thread->tail_start = thread->filling.commands.size;
+        thread->tail_upto = command->upto;
+    }
+    if (thread->tail_upto == command->position) {
+        thread->tail_upto = 0;
+    }
+    CHECK(thread->tail_upto == 0 || command->position < thread->tail_upto);
+}
+
 static bool push(struct disk_thread *thread, struct command command, struct span bytes) {
     struct queue *const queue = &thread->filling;
     uv_mutex_lock(&thread->lock);
+    mark_tail(thread, &command);
     command.offset = queue->bytes.size;
     command.size = bytes.size;
     bool const pushed = buffer_append(&queue->bytes, bytes) &&
@@ -101,15 +123,16 @@ bool disk_thread_append(struct disk_thread *thread, uint64_t position, const str
     return push(thread, command, entry->payload);
 }
 
-bool disk_thread_truncate(struct disk_thread *thread, uint64_t position, uint64_t entries) {
+bool disk_thread_replace(struct disk_thread *thread, uint64_t position, uint64_t entries,
+                         uint64_t upto) {
     struct command const command = {
-        .kind = COMMAND_TRUNCATE, .position = position, .entries = entries};
+        .kind = COMMAND_REPLACE, .position = position, .entries = entries, .upto = upto};
     return push(thread, command, (struct span){0});
 }
 
-bool disk_thread_journal(struct disk_thread *thread, uint64_t position, struct span encoded) {
-    CHECK(thread->options.journal != NULL);
-    struct command const command = {.kind = COMMAND_JOURNAL, .position = position};
+bool disk_thread_journal(struct disk_thread *thread, uint64_t position, enum journal_role role,
+                         struct span encoded) {
+    struct command const command = {.kind = COMMAND_JOURNAL, .position = position, .role = role};
     return push(thread, command, encoded);
 }
 
@@ -132,6 +155,10 @@ bool disk_thread_is_full(const struct disk_thread *thread) {
 
 uint64_t disk_thread_ledger_size(const struct disk_thread *thread) {
     return atomic_load(&thread->ledger_size);
+}
+
+uint64_t disk_thread_ledger_version(const struct disk_thread *thread) {
+    return atomic_load(&thread->ledger_version);
 }
 
 /* ---- the thread ------------------------------------------------------------------------------ */
@@ -194,7 +221,7 @@ static bool append_run(struct disk_thread *thread, bool boundary) {
     }
 }
 
-static bool add_to_run(struct disk_thread *thread, const struct command *command) {
+static void add_to_run(struct disk_thread *thread, const struct command *command) {
     struct entry const entry = {.kind = command->entry_kind,
                                 .payload = command_bytes(&thread->taken, command)};
     if (!buffer_append(&thread->run, span_of(&entry, sizeof entry))) {
@@ -202,39 +229,51 @@ static bool add_to_run(struct disk_thread *thread, const struct command *command
         (void)problem_set(&problem, EXIT_ERROR, "out of memory");
         end_process(&problem);
     }
-    return true;
 }
 
-/* All appends and truncations of what was taken, in order. Returns: false when stopping. */
-static bool write_ledger(struct disk_thread *thread) {
-    size_t run_size = 0;
-    bool boundary = false;
-    for (size_t i = 0; i < queue_count(&thread->taken); i++) {
-        struct command const command = queue_at(&thread->taken, i);
-        struct problem problem = {0};
-        switch (command.kind) {
-        case COMMAND_APPEND:
-            (void)add_to_run(thread, &command);
-            run_size += command.size;
-            boundary = command.batch_end;
-            if (boundary && run_size > RUN_SIZE_SOFT_MAX) {
-                run_size = 0;
-                if (!append_run(thread, true)) {
-                    return false;
-                }
-            }
-            break;
-        case COMMAND_TRUNCATE:
-            if (!append_run(thread, boundary)) {
+/* Put the run in place of all but `entries` entries. Returns: false when stopping. */
+static bool replace_by_run(struct disk_thread *thread, uint64_t entries) {
+    struct problem problem = {0};
+    size_t const count = thread->run.size / sizeof(struct entry);
+    for (;;) {
+        const struct entry *const tail = (const void *)thread->run.data;
+        switch (segment_writer_replace(thread->options.ledger, entries, tail, count, &problem)) {
+        case SEGMENT_OK:
+            space_is_back(thread);
+            buffer_clear(&thread->run);
+            log_event(LOG_DEBUG, "replaced the ledger's tail",
+                      (struct log_field[]){log_number("from", entries),
+                                           log_number("entries", count), log_end()});
+            return true;
+        case SEGMENT_FULL:
+            if (!wait_for_space(thread)) {
                 return false;
             }
-            if (segment_writer_truncate(thread->options.ledger, command.entries, &problem) !=
-                SEGMENT_OK) {
-                end_process(&problem);
+            break;
+        case SEGMENT_FAILED:
+        case SEGMENT_TORN:
+            end_process(&problem);
+        }
+    }
+}
+
+/* The appends among commands [from, to) of what was taken. Returns: false when stopping. */
+static bool write_ledger(struct disk_thread *thread, size_t from, size_t to) {
+    size_t run_size = 0;
+    bool boundary = false;
+    for (size_t i = from; i < to; i++) {
+        struct command const command = queue_at(&thread->taken, i);
+        if (command.kind != COMMAND_APPEND) {
+            continue;
+        }
+        add_to_run(thread, &command);
+        run_size += command.size;
+        boundary = command.batch_end;
+        if (boundary && run_size > RUN_SIZE_SOFT_MAX) {
+            run_size = 0;
+            if (!append_run(thread, true)) {
+                return false;
             }
-            break;
-        case COMMAND_JOURNAL:
-            break;
         }
     }
     return append_run(thread, boundary);
@@ -251,8 +290,8 @@ static void sync_ledger(struct disk_thread *thread) {
 static bool write_journal_record(struct disk_thread *thread, const struct command *command) {
     for (;;) {
         struct problem problem = {0};
-        switch (journal_append(thread->options.journal, command_bytes(&thread->taken, command),
-                               &problem)) {
+        switch (journal_append(thread->options.journal, command->role,
+                               command_bytes(&thread->taken, command), &problem)) {
         case JOURNAL_OK:
             space_is_back(thread);
             return true;
@@ -268,17 +307,6 @@ static bool write_journal_record(struct disk_thread *thread, const struct comman
     }
 }
 
-/* All records of what was taken. Returns: false when stopping. */
-static bool write_journal(struct disk_thread *thread) {
-    for (size_t i = 0; i < queue_count(&thread->taken); i++) {
-        struct command const command = queue_at(&thread->taken, i);
-        if (command.kind == COMMAND_JOURNAL && !write_journal_record(thread, &command)) {
-            return false;
-        }
-    }
-    return true;
-}
-
 static void report(struct disk_thread *thread, uint64_t position) {
     if (position > atomic_load(&thread->durable)) {
         atomic_store(&thread->durable, position);
@@ -286,39 +314,97 @@ static void report(struct disk_thread *thread, uint64_t position) {
     }
 }
 
-/* The last position before the first record of the journal; all of it lies in the ledger. */
-static uint64_t ledger_position(const struct queue *queue) {
-    uint64_t position = 0;
-    for (size_t i = 0; i < queue_count(queue); i++) {
-        struct command const command = queue_at(queue, i);
-        if (command.kind == COMMAND_JOURNAL) {
-            break;
+/* Make the records among commands [from, to) of what was taken durable, and report all of them. */
+static bool write_journal(struct disk_thread *thread, size_t from, size_t to) {
+    struct journal *const journal = thread->options.journal;
+    struct problem problem = {0};
+    for (size_t i = from; i < to && journal != NULL; i++) {
+        struct command const command = queue_at(&thread->taken, i);
+        if (command.kind == COMMAND_JOURNAL && !write_journal_record(thread, &command)) {
+            return false;
         }
-        position = command.position;
     }
-    return position;
+    if (journal != NULL && journal_sync(journal, &problem) != 0) {
+        end_process(&problem);
+    }
+    if (to > from) {
+        report(thread, queue_at(&thread->taken, to - 1).position);
+    }
+    return true;
 }
 
-/* Returns: false when stopping. */
-static bool carry_out(struct disk_thread *thread) {
-    struct queue *const taken = &thread->taken;
-    size_t const count = queue_count(taken);
-    uint64_t const last = queue_at(taken, count - 1).position;
-    if (!write_ledger(thread)) {
+/* The first of commands [from, to) that is no record of the journal, or that is one; else `to`. */
+static size_t find(const struct queue *queue, size_t from, size_t to, bool record) {
+    size_t at = from;
+    while (at < to && (queue_at(queue, at).kind == COMMAND_JOURNAL) != record) {
+        at++;
+    }
+    return at;
+}
+
+/*
+ * Commands that append and records, in any order. Records that come first speak of a ledger that is
+ * durable already, so the nonces behind them wait for no more than their own sync. All others wait
+ * for the one sync of all that goes to the ledger. Returns: false when stopping.
+ */
+static bool extend(struct disk_thread *thread, size_t from, size_t to) {
+    size_t const leading = find(&thread->taken, from, to, false);
+    size_t const in_ledger = find(&thread->taken, leading, to, true);
+    if (!write_journal(thread, from, leading) || !write_ledger(thread, leading, to)) {
         return false;
     }
     sync_ledger(thread);
-    uint64_t const in_ledger = ledger_position(taken);
-    report(thread, in_ledger);
-    if (in_ledger != last) {
-        struct problem problem = {0};
-        if (!write_journal(thread)) {
+    report(thread, queue_at(&thread->taken, in_ledger - 1).position);
+    return write_journal(thread, in_ledger, to);
+}
+
+/* A new tail: command `from` says where the old one is cut, the others are what comes instead. */
+static bool replace(struct disk_thread *thread, size_t from, size_t to) {
+    for (size_t i = from; i < to; i++) {
+        struct command const command = queue_at(&thread->taken, i);
+        if (command.kind == COMMAND_APPEND) {
+            add_to_run(thread, &command);
+        }
+    }
+    atomic_fetch_add(&thread->ledger_version, 1);
+    if (!replace_by_run(thread, queue_at(&thread->taken, from).entries)) {
+        return false;
+    }
+    atomic_fetch_add(&thread->ledger_version, 1);
+    sync_ledger(thread);
+    return write_journal(thread, from, to);
+}
+
+/* Where the new tail that begins with this command ends, or the next new tail begins. */
+static size_t section_end(const struct queue *queue, size_t from) {
+    struct command const first = queue_at(queue, from);
+    size_t at = from + 1;
+    while (at < queue_count(queue)) {
+        struct command const command = queue_at(queue, at);
+        bool const ends = first.kind == COMMAND_REPLACE ? command.position > first.upto
+                                                        : command.kind == COMMAND_REPLACE;
+        if (ends) {
+            break;
+        }
+        at++;
+    }
+    return at;
+}
+
+/*
+ * What was taken, section by section: when the tail is replaced, everything queued before is
+ * durable, records too. Returns: false when stopping.
+ */
+static bool carry_out(struct disk_thread *thread) {
+    struct queue *const taken = &thread->taken;
+    size_t const count = queue_count(taken);
+    for (size_t from = 0; from < count;) {
+        size_t const to = section_end(taken, from);
+        bool const replaces = queue_at(taken, from).kind == COMMAND_REPLACE;
+        if (!(replaces ? replace(thread, from, to) : extend(thread, from, to))) {
             return false;
         }
-        if (journal_sync(thread->options.journal, &problem) != 0) {
-            end_process(&problem);
-        }
-        report(thread, last);
+        from = to;
     }
     atomic_fetch_sub(&thread->backlog, taken->bytes.size + count * sizeof(struct command));
     return true;
@@ -338,8 +424,13 @@ static void thread_main(void *argument) {
     bool go_on = true;
     while (go_on) {
         uv_mutex_lock(&thread->lock);
-        while (queue_count(&thread->filling) == 0 && !thread->stopping) {
+        while ((queue_count(&thread->filling) == 0 || thread->tail_upto != 0) &&
+               !thread->stopping) {
             uv_cond_wait(&thread->wake, &thread->lock);
+        }
+        if (thread->tail_upto != 0) { /* the rest of it will never come */
+            thread->filling.commands.size = thread->tail_start;
+            thread->tail_upto = 0;
         }
         struct queue const swapped = thread->filling;
         thread->filling = thread->taken;

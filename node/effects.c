@@ -37,7 +37,11 @@ void node_durable(void *context, uint64_t position) {
     while (outbox_pop(&node->outbox, &frame, position)) {
         deliver(node, &frame);
     }
+    if (node->stopping && position >= node->stop_position) {
+        uv_stop(&node->loop);
+    }
     checkpointer_durable(node);
+    range_durable(node);
     node_step(node, &event);
 }
 
@@ -144,6 +148,37 @@ static void note_guard(struct node *node) {
     }
 }
 
+/* What becomes of the view. */
+static void note_view(struct node *node, const struct effect *effect) {
+    uint32_t const replica = effect->note.replica;
+    struct log_field const view = log_number("view", effect->note.seq);
+    struct log_field const primary = log_number("primary", replica);
+    struct log_field const member = log_text(
+        "member", configuration_member_of(&node->identity.founding.configuration, replica));
+    switch (effect->note.kind) {
+    case NOTE_VIEW_ASKED:
+        log_event(LOG_INFO, "asks for another view", (struct log_field[]){view, log_end()});
+        break;
+    case NOTE_VIEW_ENTERED:
+        log_event(LOG_INFO, "entered a view",
+                  (struct log_field[]){view, primary, member, log_end()});
+        break;
+    case NOTE_NEW_VIEW_REFUSED:
+        log_event(LOG_ERROR, "refused a new view",
+                  (struct log_field[]){
+                      view, primary, member, log_text("rule", rule_name(effect->note.rule)),
+                      log_text("reason", rule_text(effect->note.rule)), log_end()});
+        break;
+    case NOTE_PRE_PREPARE_REFUSED:
+    case NOTE_RANGE_REFUSED:
+    case NOTE_CAUGHT_UP:
+    case NOTE_GUARD:
+    case NOTE_NONCE_REFUSED:
+    case NOTE_CONFLICT:
+        UNREACHABLE();
+    }
+}
+
 static void note(struct node *node, const struct effect *effect) {
     struct log_field const fields[] = {log_number("peer", effect->note.replica),
                                        log_number("seq", effect->note.seq),
@@ -153,7 +188,9 @@ static void note(struct node *node, const struct effect *effect) {
         log_event(LOG_ERROR, "refused what the primary proposed", fields);
         break;
     case NOTE_RANGE_REFUSED:
-        log_event(LOG_ERROR, "refused a range of a peer's ledger", fields);
+        /* What was not signed so may be nobody's fault: ledgers part at a new view. */
+        log_event(rule_convicts(effect->note.rule) ? LOG_ERROR : LOG_WARN,
+                  "refused a range of a peer's ledger", fields);
         break;
     case NOTE_CAUGHT_UP:
         log_event(LOG_INFO, "took batches from a peer's ledger",
@@ -170,6 +207,11 @@ static void note(struct node *node, const struct effect *effect) {
         log_event(LOG_ERROR, "a peer signed two statements for one batch",
                   (struct log_field[]){fields[0], fields[1], log_end()});
         break;
+    case NOTE_VIEW_ASKED:
+    case NOTE_VIEW_ENTERED:
+    case NOTE_NEW_VIEW_REFUSED:
+        note_view(node, effect);
+        break;
     }
 }
 
@@ -178,7 +220,8 @@ static void note(struct node *node, const struct effect *effect) {
 static bool journal(struct node *node, uint64_t position, const struct journal_record *record) {
     buffer_clear(&node->scratch);
     return journal_record_encode(&node->scratch, record) &&
-           disk_thread_journal(node->disk, position, buffer_span(&node->scratch));
+           disk_thread_journal(node->disk, position, journal_role_of(record->kind),
+                               buffer_span(&node->scratch));
 }
 
 static void out_of_memory(struct node *node) {
@@ -196,8 +239,9 @@ static void carry_out(struct node *node, const struct effect *effect) {
         break;
     case EFFECT_TRUNCATE:
         node->disk_position = effect->truncate.position;
-        queued =
-            disk_thread_truncate(node->disk, effect->truncate.position, effect->truncate.entries);
+        node->ledger_version += 2;
+        queued = disk_thread_replace(node->disk, effect->truncate.position,
+                                     effect->truncate.entries, effect->truncate.upto);
         break;
     case EFFECT_JOURNAL:
         node->disk_position = effect->journal.position;

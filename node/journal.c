@@ -11,19 +11,31 @@
 
 #include "base/check.h"
 #include "base/hash.h"
-#include "ledger/codec_journal.h"
 
-#define VERSION 1u
+#define VERSION 2u
 #define CHECK_SIZE 8u
 #define CHECKED_HEADER_SIZE (JOURNAL_HEADER_SIZE - CHECK_SIZE)
 #define READ_SIZE ((size_t)256 << 10)
 
 static const uint8_t magic[8] = "ONUSJRN";
 
-static_assert(JOURNAL_RECORDS_KEPT * (JOURNAL_RECORD_SIZE_MAX + JOURNAL_RECORD_HEADER_SIZE) +
+static_assert((JOURNAL_RECORDS_KEPT + 1) * (JOURNAL_RECORD_SIZE_MAX + JOURNAL_RECORD_HEADER_SIZE) +
                       JOURNAL_HEADER_SIZE <=
                   JOURNAL_SIZE_SOFT_MAX,
               "what a rewrite keeps is below the size that asks for one");
+
+enum journal_role journal_role_of(enum journal_kind kind) {
+    switch (kind) {
+    case JOURNAL_NONCE:
+    case JOURNAL_PREPARED:
+        return JOURNAL_PROMISE;
+    case JOURNAL_VIEW:
+    case JOURNAL_STARTED:
+    case JOURNAL_STOPPED:
+        return JOURNAL_STANDING;
+    }
+    UNREACHABLE();
+}
 
 /* ---- encoding -------------------------------------------------------------------------------- */
 
@@ -129,6 +141,7 @@ static int64_t put_in_place(const struct disk *disk, struct span content, int *f
     }
     if (result == 0) {
         result = disk->sync_directory(disk->context);
+        result = is_full(result) ? -EIO : result; /* it has the name: there is no way back */
     }
     if (result != 0) {
         disk->close(disk->context, opened);
@@ -252,13 +265,19 @@ int journal_check_owner(const struct disk *disk, const struct journal_owner *own
     return check_header(&journal, span_of(header, (size_t)got), &first, problem);
 }
 
-static void remember(struct journal *journal, size_t payload_size) {
-    journal->offsets[journal->next_number % JOURNAL_RECORDS_KEPT] = journal->size;
+/* A record of this role was put at the end of the file. */
+static void remember(struct journal *journal, enum journal_role role, size_t payload_size) {
+    switch (role) {
+    case JOURNAL_PROMISE:
+        journal->promises[journal->promise_count % JOURNAL_RECORDS_KEPT] = journal->size;
+        journal->promise_count++;
+        break;
+    case JOURNAL_STANDING:
+        journal->standing = journal->size;
+        break;
+    }
     journal->next_number++;
     journal->size += JOURNAL_RECORD_HEADER_SIZE + payload_size;
-    if (journal->next_number - journal->kept_from > JOURNAL_RECORDS_KEPT) {
-        journal->kept_from = journal->next_number - JOURNAL_RECORDS_KEPT;
-    }
 }
 
 static int scan(struct journal *journal, struct span content, journal_visit *visit, void *context,
@@ -278,8 +297,7 @@ static int scan(struct journal *journal, struct span content, journal_visit *vis
             }
             return 0;
         }
-        visit(context, payload);
-        remember(journal, payload.size);
+        remember(journal, visit(context, payload), payload.size);
     }
     return 0;
 }
@@ -294,7 +312,6 @@ static int load(struct journal *journal, uint64_t *torn_size, journal_visit *vis
         result = check_header(journal, buffer_span(&content), &journal->next_number, problem);
     }
     if (result == 0) {
-        journal->kept_from = journal->next_number;
         result = scan(journal, buffer_span(&content), visit, context, problem);
     }
     if (result == 0) {
@@ -342,8 +359,8 @@ void journal_close(struct journal *journal) {
 
 /* ---- writing --------------------------------------------------------------------------------- */
 
-enum journal_result journal_append(struct journal *journal, struct span payload,
-                                   struct problem *problem) {
+enum journal_result journal_append(struct journal *journal, enum journal_role role,
+                                   struct span payload, struct problem *problem) {
     const struct disk *const disk = journal->disk;
     uint8_t record[JOURNAL_RECORD_HEADER_SIZE + JOURNAL_RECORD_SIZE_MAX];
     CHECK(payload.size > 0 && payload.size <= JOURNAL_RECORD_SIZE_MAX);
@@ -363,26 +380,22 @@ enum journal_result journal_append(struct journal *journal, struct span payload,
         (void)os_problem(problem, disk, "writing", result);
         return JOURNAL_FAILED;
     }
-    remember(journal, payload.size);
+    remember(journal, role, payload.size);
     journal->dirty = true;
     return JOURNAL_OK;
 }
 
-/* The header and the last records, as a whole file. Returns: 0 or a negative errno value. */
-static int64_t collect(const struct journal *journal, struct buffer *out) {
+/* The whole of the file as it is. Returns: 0 or a negative errno value. */
+static int64_t read_back(const struct journal *journal, struct buffer *out) {
     const struct disk *const disk = journal->disk;
-    uint64_t const from = journal->offsets[journal->kept_from % JOURNAL_RECORDS_KEPT];
-    uint8_t *const header = buffer_extend(out, JOURNAL_HEADER_SIZE);
-    size_t const size = (size_t)(journal->size - from);
-    uint8_t *const records = buffer_extend(out, size);
-    if (header == NULL || records == NULL) {
+    uint8_t *const bytes = buffer_extend(out, (size_t)journal->size);
+    size_t done = 0;
+    if (bytes == NULL) {
         return -ENOMEM;
     }
-    header_encode(out->data, &journal->owner, journal->kept_from);
-    size_t done = 0;
-    while (done < size) {
-        int64_t const got =
-            disk->read_at(disk->context, journal->file, records + done, size - done, from + done);
+    while (done < journal->size) {
+        int64_t const got = disk->read_at(disk->context, journal->file, bytes + done,
+                                          (size_t)journal->size - done, done);
         if (got <= 0) {
             return got == 0 ? -EIO : got;
         }
@@ -391,31 +404,71 @@ static int64_t collect(const struct journal *journal, struct buffer *out) {
     return 0;
 }
 
+/* Put one record of the old file at the end of the new one, under its new number. */
+static bool carry_over(struct journal *next, struct buffer *content, enum journal_role role,
+                       const uint8_t *record) {
+    uint8_t header[JOURNAL_RECORD_HEADER_SIZE];
+    struct span const payload = span_of(record + sizeof header, load_u32_be(record));
+    record_header_encode(header, &next->owner.service, next->next_number, payload);
+    remember(next, role, payload.size);
+    return buffer_append(content, span_of(header, sizeof header)) &&
+           buffer_append(content, payload);
+}
+
+/*
+ * What matters of the old file, in its order: the standing record stays before the promises that
+ * were made after it, and last when it is the last. Returns: false when out of memory.
+ */
+static bool collect(struct journal *next, struct buffer *content, const struct journal *journal,
+                    const uint8_t *old) {
+    uint64_t const count = journal->promise_count;
+    uint64_t const first = count < JOURNAL_RECORDS_KEPT ? 0 : count - JOURNAL_RECORDS_KEPT;
+    uint64_t const kept = count - first + (journal->standing == 0 ? 0 : 1);
+    bool standing_due = journal->standing != 0;
+    uint8_t *const header = buffer_extend(content, JOURNAL_HEADER_SIZE);
+    if (header == NULL) {
+        return false;
+    }
+    next->next_number = journal->next_number - kept;
+    next->size = JOURNAL_HEADER_SIZE;
+    header_encode(header, &journal->owner, next->next_number);
+    bool good = true;
+    for (uint64_t i = first; good && i < count; i++) {
+        uint64_t const offset = journal->promises[i % JOURNAL_RECORDS_KEPT];
+        if (standing_due && journal->standing < offset) {
+            standing_due = false;
+            good = carry_over(next, content, JOURNAL_STANDING, old + journal->standing);
+        }
+        good = good && carry_over(next, content, JOURNAL_PROMISE, old + offset);
+    }
+    return good &&
+           (!standing_due || carry_over(next, content, JOURNAL_STANDING, old + journal->standing));
+}
+
 /* A full disk only puts this off: the old file is still the journal. */
 static int rewrite(struct journal *journal, struct problem *problem) {
-    const struct disk *const disk = journal->disk;
+    struct journal next = {.disk = journal->disk, .owner = journal->owner, .file = -1};
+    struct buffer old;
     struct buffer content;
-    int file = -1;
-    uint64_t const from = journal->offsets[journal->kept_from % JOURNAL_RECORDS_KEPT];
+    buffer_init(&old, JOURNAL_SIZE_MAX);
     buffer_init(&content, JOURNAL_SIZE_SOFT_MAX);
-    int64_t result = collect(journal, &content);
+    int64_t result = read_back(journal, &old);
+    if (result == 0 && !collect(&next, &content, journal, old.data)) {
+        result = -ENOMEM;
+    }
     if (result == 0) {
-        result = put_in_place(disk, buffer_span(&content), &file);
+        result = put_in_place(journal->disk, buffer_span(&content), &next.file);
     }
     buffer_free(&content);
+    buffer_free(&old);
     if (is_full(result)) {
         return 0;
     }
     if (result != 0) {
-        return os_problem(problem, disk, "writing it anew", result);
+        return os_problem(problem, journal->disk, "writing it anew", result);
     }
     journal_close(journal);
-    journal->file = file;
-    uint64_t const shift = from - JOURNAL_HEADER_SIZE;
-    for (unsigned i = 0; i < JOURNAL_RECORDS_KEPT; i++) {
-        journal->offsets[i] -= shift;
-    }
-    journal->size -= shift;
+    *journal = next;
     return 0;
 }
 

@@ -87,14 +87,34 @@ int node_open(struct node *node, struct problem *problem) {
     return peers_open(node, problem) == 0 && clients_open(node, problem) == 0 ? 0 : -1;
 }
 
+static void on_stop_timeout(uv_timer_t *timer) {
+    log_event(LOG_WARN, "ending without having written that down: the disk does not answer",
+              (struct log_field[]){log_end()});
+    uv_stop(timer->loop);
+}
+
+/*
+ * The replica puts down that all it signed is in its ledger; with that durable the process ends.
+ * Frames that waited for the disk may still go, and whoever asks a second time does not wait.
+ */
 static void on_signal(uv_signal_t *signal, int number) {
     struct node *const node = signal->data;
-    if (!node->stopping) {
-        node->stopping = true;
-        log_event(LOG_INFO, "ending",
-                  (struct log_field[]){log_text("signal", number == SIGINT ? "SIGINT" : "SIGTERM"),
-                                       log_end()});
+    struct event stop = {.kind = EVENT_STOP};
+    if (node->stopping) {
         uv_stop(&node->loop);
+        return;
+    }
+    log_event(LOG_INFO, "ending",
+              (struct log_field[]){log_text("signal", number == SIGINT ? "SIGINT" : "SIGTERM"),
+                                   log_end()});
+    node_step(node, &stop);
+    node->stopping = true;
+    node->stop_position = node->disk_position;
+    disk_thread_flush(node->disk);
+    if (node->failed || node->durable >= node->stop_position) {
+        uv_stop(&node->loop);
+    } else {
+        CHECK(uv_timer_start(&node->tick, on_stop_timeout, STOP_TIMEOUT_MS, 0) == 0);
     }
 }
 
@@ -152,7 +172,7 @@ static void tell_ready(const struct node *node) {
                   log_text("member", configuration_member_of(&node->identity.founding.configuration,
                                                              node->config.replica)),
                   log_text("peer", node->config.listen_peer),
-                  log_text("client", node->config.listen_client),
+                  log_text("client", node->config.listen_client), log_number("view", status.view),
                   log_number("seq", status.executed_seq), log_number("entries", status.entries),
                   log_text("voting", status.guard == GUARD_NONE ? "yes" : "no"), log_end()});
 }

@@ -48,12 +48,21 @@ struct identity {
     struct tls_context *tls_client; /* a client calls us */
 };
 
+/* A part of its own ledger that the replica wants to read: it waits for the disk. */
+struct own_range {
+    bool wanted;
+    uint64_t first_entry;
+    uint64_t end_entry;
+    uint64_t after; /* disk position */
+};
+
 struct node {
     struct node_config config;
     struct identity identity;
     uv_loop_t loop;
-    bool failed; /* ends with EXIT_ERROR */
-    bool stopping;
+    bool failed;            /* ends with EXIT_ERROR */
+    bool stopping;          /* the replica is given no more events */
+    uint64_t stop_position; /* what an orderly end waits for; 0: nothing */
 
     /* the disk */
     struct host_disk data_disk;   /* the data directory: the journal */
@@ -62,8 +71,9 @@ struct node {
     bool has_journal;
     struct segment_writer ledger;
     struct disk_thread *disk;
-    uint64_t durable;       /* disk position */
-    uint64_t disk_position; /* the last one given to the disk's thread */
+    uint64_t durable;        /* disk position */
+    uint64_t disk_position;  /* the last one given to the disk's thread */
+    uint64_t ledger_version; /* disk_thread_ledger_version once that is durable */
     struct state_store *store;
 
     /* the core */
@@ -82,6 +92,7 @@ struct node {
     struct background *reader; /* reads the ledger for others, keeps evidence */
     struct checkpointer *checkpointer;
     bool range_under_way[REPLICAS_MAX];
+    struct own_range own_range;
     struct receipt_search *receipts; /* the reader's thread's */
     uint32_t receipt_jobs;
     uv_check_t turn;
@@ -143,7 +154,7 @@ void node_want_turn(struct node *node);
 
 /* One event for the replica; now_ms and wall_ms are filled in here. Carries out its effects. */
 void node_step(struct node *node, struct event *event);
-/* The disk is durable up to this position: let frames go, tell the replica. */
+/* The disk is durable up to this position: let frames go, tell the replica, or end. */
 void node_durable(void *context, uint64_t position);
 /* A signature check came back. */
 void node_checked(void *context, const struct verify_item *item);
@@ -174,7 +185,13 @@ void clients_hold(struct node *node, bool hold);
 
 /* ---- work on threads of their own ---- */
 
+/*
+ * What is read of the ledger on another thread counts only if the ledger's version is the same
+ * before and after: a new view may replace the tail meanwhile.
+ */
 void range_serve(struct node *node, uint32_t peer, uint64_t first_entry, uint64_t end_entry);
+/* The disk got further: what the replica wants of its own ledger may be there now. */
+void range_durable(struct node *node);
 MUST_USE int receipts_open(struct node *node, struct problem *problem);
 void receipts_free(struct node *node);
 void receipt_serve(struct node *node, uint64_t origin, const struct digest *request_id,

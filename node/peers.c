@@ -193,7 +193,7 @@ static void on_frame(struct link *link, void *user, uint8_t kind, struct span pa
 
 /* What replicas send each other, and nothing else. */
 static size_t frame_size_max(uint8_t kind) {
-    return kind >= MESSAGE_PRE_PREPARE && kind <= MESSAGE_RANGE ? message_size_max(kind) : 0;
+    return kind >= MESSAGE_PRE_PREPARE && kind <= MESSAGE_NEW_VIEW ? message_size_max(kind) : 0;
 }
 
 static void call_now(struct peer_out *out);

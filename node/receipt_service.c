@@ -3,7 +3,8 @@
  * disk (protocol §8), read on the reader's thread.
  *
  * The batch gives the outcomes and the tree G; the evidence for it, which makes the certificate,
- * stands with one of the batches after it.
+ * stands with one of the batches after it. An answer that was read while the ledger's tail was
+ * being replaced is not given: the client asks again.
  */
 #include <stdlib.h>
 
@@ -19,6 +20,7 @@ struct receipt_job {
     uint64_t origin;
     struct digest request_id;
     struct window_place place;
+    uint64_t version;      /* of the ledger that the place is in */
     struct buffer message; /* the encoded answer; empty: there is none */
     struct problem problem;
 };
@@ -34,7 +36,8 @@ struct placed_request {
 struct receipt_search {
     const struct node *node;
     struct segment_reader reader;
-    uint64_t entry; /* of the kept batch's pre-prepare; 0: none is kept */
+    uint64_t version; /* of the ledger that was read */
+    uint64_t entry;   /* of the kept batch's pre-prepare; 0: none is kept */
     struct batch batch;
     struct batch later;
     struct tree tree;
@@ -78,7 +81,10 @@ void receipts_free(struct node *node) {
 
 /* ---- reading a batch ------------------------------------------------------------------------- */
 
-/* Feed entries until the batch is whole. Returns: false at the end, or when they are no batch. */
+/*
+ * Feed entries until a batch is whole; new views are passed over. Returns: false at the end, or
+ * when they are no batch.
+ */
 static bool read_batch(struct receipt_search *search, struct batch *batch,
                        struct problem *problem) {
     enum rule rule = RULE_NONE;
@@ -94,6 +100,9 @@ static bool read_batch(struct receipt_search *search, struct batch *batch,
             break;
         case BATCH_WHOLE:
             return true;
+        case BATCH_VIEW:
+            batch_clear(batch);
+            break;
         case BATCH_BROKEN:
             return false;
         }
@@ -210,9 +219,32 @@ static void make_answer(struct receipt_search *search, struct receipt_job *job) 
     }
 }
 
+/* What was kept is of a ledger that is no more. */
+static void start_afresh(struct receipt_search *search, uint64_t version) {
+    segment_reader_free(&search->reader);
+    segment_reader_init(&search->reader, &search->node->ledger_disk.disk,
+                        &search->node->identity.founding.configuration.service, true);
+    search->entry = 0;
+    search->version = version;
+}
+
 static void run(struct background_job *background_job) {
     struct receipt_job *const job = (struct receipt_job *)background_job;
-    make_answer(job->node->receipts, job);
+    struct receipt_search *const search = job->node->receipts;
+    const struct disk_thread *const disk = job->node->disk;
+    if (disk_thread_ledger_version(disk) != job->version) {
+        return;
+    }
+    if (search->version != job->version) {
+        start_afresh(search, job->version);
+    }
+    make_answer(search, job);
+    uint64_t const version = disk_thread_ledger_version(disk);
+    if (version != job->version) {
+        buffer_clear(&job->message);
+        job->problem = (struct problem){0};
+        start_afresh(search, version);
+    }
 }
 
 static void done(struct background_job *background_job) {
@@ -247,7 +279,8 @@ void receipt_serve(struct node *node, uint64_t origin, const struct digest *requ
                                 .node = node,
                                 .origin = origin,
                                 .request_id = *request_id,
-                                .place = *place};
+                                .place = *place,
+                                .version = node->ledger_version};
     buffer_init(&job->message, FRAME_SIZE_MAX);
     node->receipt_jobs++;
     background_add(node->reader, &job->job);

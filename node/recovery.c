@@ -1,12 +1,15 @@
 /*
  * recovery: from what is on the disk to a replica that stands where it stood.
  *
- *   1. the journal's records are read, and the ledger's end is found; a torn tail is cut off
+ *   1. the journal's records are read, and the ledger's end is found; a torn tail is cut off, and
+ *      a replacement of the tail that was decided on is carried out
  *   2. the checker starts from the snapshot of the last checkpoint, or from genesis; the requests
  *      of its window are read back from the ledger
- *   3. the ledger's tail is executed again; an incomplete last batch is cut off: nothing was
- *      signed for it, since that would have waited for its last entry
- *   4. the journal's records are held against the ledger
+ *   3. the batches before the checkpoint that a view-change may have to show are read back; then
+ *      the ledger's tail is executed again; an incomplete last batch or new view is cut off. It may
+ *      have been signed for: what the replica signs outruns its disk (§5), and step 4 sees to it
+ *   4. the journal's records are held against the ledger; from the last of them follows what may be
+ *      signed from here on
  *
  * Damage anywhere else is EXIT_CORRUPT with file and offset, and overwrites nothing.
  */
@@ -21,9 +24,11 @@ struct recovery {
     struct node *node;
     struct segment_reader reader;
     struct batch batch;
+    enum batch_step step; /* what the batch is: BATCH_WHOLE or BATCH_VIEW */
     struct arena arena;
     struct buffer journal; /* records as they were read: u32 size, payload */
     enum guard guard;
+    uint64_t past_entry; /* from here on replica_load_past; 0: nothing */
     uint64_t first_tail_entry;
     struct problem *problem;
 };
@@ -45,14 +50,20 @@ static void want_guard(struct recovery *recovery, enum guard guard) {
 
 /* ---- 1. the files ---------------------------------------------------------------------------- */
 
-static void keep_record(void *context, struct span payload) {
+static enum journal_role keep_record(void *context, struct span payload) {
     struct recovery *const recovery = context;
+    struct journal_record record;
     uint8_t size[4];
     store_u32_be(size, (uint32_t)payload.size);
     /* A failure sticks, and is asked for when all were read. */
     if (buffer_append(&recovery->journal, span_of(size, sizeof size))) {
         (void)buffer_append(&recovery->journal, payload);
     }
+    arena_reset(&recovery->arena);
+    /* One that does not decode is found again when all are loaded, and ends the process. */
+    return journal_record_decode(&record, &recovery->arena, payload) == CODEC_OK
+               ? journal_role_of(record.kind)
+               : JOURNAL_PROMISE;
 }
 
 static int open_journal(struct recovery *recovery) {
@@ -94,6 +105,11 @@ static int open_ledger(struct recovery *recovery) {
                                        log_number("offset", torn.offset),
                                        log_number("bytes", torn.size), log_end()});
     }
+    if (node->ledger.tail_replaced) {
+        log_event(LOG_WARN, "finished replacing the ledger's tail",
+                  (struct log_field[]){
+                      log_number("entries", segment_writer_next_index(&node->ledger)), log_end()});
+    }
     if (segment_writer_next_index(&node->ledger) != 0) {
         return 0;
     }
@@ -131,8 +147,8 @@ static int open_files(struct recovery *recovery) {
 
 /* ---- reading batches ------------------------------------------------------------------------- */
 
-/* Returns: 1 for a whole batch, 0 at the end of the ledger, -1 on a problem. */
-static int next_batch(struct recovery *recovery) {
+/* Returns: 1 for a whole batch or new view, 0 at the end of the ledger, -1 on a problem. */
+static int next_unit(struct recovery *recovery) {
     batch_clear(&recovery->batch);
     for (;;) {
         struct segment_record record;
@@ -142,10 +158,12 @@ static int next_batch(struct recovery *recovery) {
             return got;
         }
         struct entry const entry = {.kind = record.kind, .payload = record.payload};
-        switch (batch_add(&recovery->batch, record.index, &entry, &rule)) {
+        recovery->step = batch_add(&recovery->batch, record.index, &entry, &rule);
+        switch (recovery->step) {
         case BATCH_MORE:
             break;
         case BATCH_WHOLE:
+        case BATCH_VIEW:
             return 1;
         case BATCH_BROKEN:
             return problem_set(recovery->problem, EXIT_CORRUPT,
@@ -226,20 +244,35 @@ static int load_window_batch(struct recovery *recovery) {
                               (unsigned long long)batch->first_entry);
 }
 
-static int load_window(struct recovery *recovery, uint64_t window_entry, uint64_t end_entry) {
-    if (window_entry != 0 && seek(recovery, window_entry) != 0) {
+static int load_past_batch(struct recovery *recovery) {
+    replica_load_past(recovery->node->replica, &recovery->batch);
+    return 0;
+}
+
+/* Visit the batches in the entries [first, end); new views among them are passed over. */
+static int visit_batches(struct recovery *recovery, uint64_t first, uint64_t end,
+                         int (*visit)(struct recovery *recovery)) {
+    uint64_t next = first;
+    if (seek(recovery, first) != 0) {
         return -1;
     }
-    uint64_t next = window_entry;
-    while (window_entry != 0 && next < end_entry) {
-        int const got = next_batch(recovery);
+    while (next < end) {
+        int const got = next_unit(recovery);
         if (got != 1) {
-            return got == 0 ? seek(recovery, end_entry) : -1;
+            return got == 0 ? seek(recovery, end) : -1;
         }
-        if (load_window_batch(recovery) != 0) {
+        if (recovery->step == BATCH_WHOLE && visit(recovery) != 0) {
             return -1;
         }
         next = recovery->batch.first_entry + batch_entry_count(&recovery->batch);
+    }
+    return 0;
+}
+
+static int load_window(struct recovery *recovery, uint64_t window_entry, uint64_t end_entry) {
+    if (window_entry != 0 &&
+        visit_batches(recovery, window_entry, end_entry, load_window_batch) != 0) {
+        return -1;
     }
     if (!checker_window_holds(recovery->node->checker)) {
         return problem_set(recovery->problem, EXIT_CORRUPT,
@@ -258,6 +291,7 @@ static int load_snapshot(struct recovery *recovery, struct span bytes) {
     bool const loaded = checker_snapshot_decode(&snapshot, &arena, bytes) == CODEC_OK &&
                         checker_load(node->checker, &snapshot, &arena, true);
     uint64_t const window_entry = loaded ? snapshot.window_entry : 0;
+    recovery->past_entry = loaded ? snapshot.past_entry : 0;
     arena_free(&arena);
     if (!loaded) {
         return problem_set(recovery->problem, EXIT_CORRUPT,
@@ -294,7 +328,7 @@ static int open_state(struct recovery *recovery) {
     return 0;
 }
 
-/* ---- 3. the tail ----------------------------------------------------------------------------- */
+/* ---- 3. the past and the tail ---------------------------------------------------------------- */
 
 static int make_replica(struct recovery *recovery) {
     struct node *const node = recovery->node;
@@ -316,13 +350,22 @@ static int make_replica(struct recovery *recovery) {
     return node->replica == NULL ? out_of_memory(recovery) : 0;
 }
 
-/* The last batch was being written when the process ended. */
+static int load_past(struct recovery *recovery) {
+    uint64_t const first = recovery->past_entry;
+    uint64_t const end = recovery->first_tail_entry;
+    return first == 0 || first >= end ? 0 : visit_batches(recovery, first, end, load_past_batch);
+}
+
+/* The last batch or new view was being written when the process ended. */
 static int cut_incomplete(struct recovery *recovery) {
     struct node *const node = recovery->node;
     if (batch_is_empty(&recovery->batch)) {
         return 0;
     }
-    log_event(LOG_WARN, "cut an incomplete batch off the ledger",
+    bool const view = batch_entry_at(&recovery->batch, 0).kind == ENTRY_VIEW_CHANGE_SET;
+    log_event(LOG_WARN,
+              view ? "cut an incomplete new view off the ledger"
+                   : "cut an incomplete batch off the ledger",
               (struct log_field[]){log_number("entry", recovery->batch.first_entry), log_end()});
     return segment_writer_truncate(&node->ledger, recovery->batch.first_entry, recovery->problem) ==
                    SEGMENT_OK
@@ -356,39 +399,39 @@ static int write_checkpoint(struct recovery *recovery) {
     return 0;
 }
 
+/* Execute again what next_unit read. */
+static int replay_unit(struct recovery *recovery) {
+    const struct batch *const batch = &recovery->batch;
+    bool const view = recovery->step == BATCH_VIEW;
+    enum rule const rule = replica_load_batch(recovery->node->replica, batch, recovery->step);
+    if (rule != RULE_NONE) {
+        return problem_set(
+            recovery->problem, EXIT_CORRUPT,
+            "%s: %s %llu, entry %llu, breaks a rule: %s; restore the ledger from a backup or "
+            "another replica",
+            recovery->node->ledger_disk.path, view ? "new view" : "batch",
+            (unsigned long long)(view ? batch->view.new_view.view : batch->pre_prepare.seq),
+            (unsigned long long)batch->first_entry, rule_text(rule));
+    }
+    return write_checkpoint(recovery);
+}
+
 static int replay_tail(struct recovery *recovery) {
-    uint64_t batches = 0;
-    if (recovery->first_tail_entry < segment_writer_next_index(&recovery->node->ledger) &&
-        seek(recovery, recovery->first_tail_entry) != 0) {
+    uint64_t units = 0;
+    int got = recovery->first_tail_entry < segment_writer_next_index(&recovery->node->ledger);
+    batch_clear(&recovery->batch);
+    if (got == 1 && seek(recovery, recovery->first_tail_entry) != 0) {
         return -1;
     }
-    for (;;) {
-        int const got =
-            recovery->first_tail_entry < segment_writer_next_index(&recovery->node->ledger)
-                ? next_batch(recovery)
-                : 0;
-        if (got < 0) {
+    while (got == 1) {
+        got = next_unit(recovery);
+        if (got < 0 || (got == 1 && replay_unit(recovery) != 0)) {
             return -1;
         }
-        if (got == 0) {
-            break;
-        }
-        enum rule const rule = replica_load_batch(recovery->node->replica, &recovery->batch);
-        if (rule != RULE_NONE) {
-            return problem_set(recovery->problem, EXIT_CORRUPT,
-                               "%s: batch %llu, entry %llu, breaks a rule: %s; restore the ledger "
-                               "from a backup or another replica",
-                               recovery->node->ledger_disk.path,
-                               (unsigned long long)recovery->batch.pre_prepare.seq,
-                               (unsigned long long)recovery->batch.first_entry, rule_text(rule));
-        }
-        if (write_checkpoint(recovery) != 0) {
-            return -1;
-        }
-        batches++;
+        units += got == 1;
     }
     log_event(LOG_DEBUG, "executed the ledger's tail again",
-              (struct log_field[]){log_number("batches", batches), log_end()});
+              (struct log_field[]){log_number("batches", units), log_end()});
     return cut_incomplete(recovery);
 }
 
@@ -411,6 +454,7 @@ static int load_records(struct recovery *recovery) {
         replica_load_journal(recovery->node->replica, &record);
         rest = span_of(rest.data + 4 + size, rest.size - 4 - size);
     }
+    replica_load_done(recovery->node->replica);
     return 0;
 }
 
@@ -439,8 +483,9 @@ int node_recover(struct node *node, struct problem *problem) {
     buffer_init(&recovery.journal, 2 * (size_t)JOURNAL_SIZE_MAX);
     bool const opened = open_files(&recovery) == 0;
     bool const recovered = opened && check_genesis(&recovery) == 0 && open_state(&recovery) == 0 &&
-                           make_replica(&recovery) == 0 && replay_tail(&recovery) == 0 &&
-                           load_records(&recovery) == 0 && apply_guard(&recovery) == 0;
+                           make_replica(&recovery) == 0 && load_past(&recovery) == 0 &&
+                           replay_tail(&recovery) == 0 && load_records(&recovery) == 0 &&
+                           apply_guard(&recovery) == 0;
     if (opened) {
         segment_reader_free(&recovery.reader);
     }

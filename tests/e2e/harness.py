@@ -7,12 +7,14 @@ Whatever happens, every process that a test started is ended by its pid, and its
 import contextlib
 import json
 import os
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import traceback
 
@@ -79,6 +81,13 @@ def alive(pid):
         return False
 
 
+def limit(name):
+    """A number of base/limits.h."""
+    path = os.path.join(os.path.dirname(__file__), "..", "..", "base", "limits.h")
+    with open(path, encoding="utf-8") as file:
+        return int(re.search(rf"(?m)^#define {name} (\d+)u?\b", file.read())[1])
+
+
 def wait_until(condition, timeout=20.0, interval=0.05):
     """Poll; returns the last value of the condition."""
     deadline = time.monotonic() + timeout
@@ -118,6 +127,7 @@ class Sandbox:
         self.count = replicas
         self.base_port = free_ports(PORT_STEP * replicas)
         self.replicas = {}  # id: Popen of those started here
+        self.environment = {}  # id: variables that its process gets in addition
         self.context = os.path.join(self.dir, "context")
 
     def up(self):
@@ -186,7 +196,8 @@ class Sandbox:
             with open(self.log(replica), "ab") as log:
                 started = subprocess.Popen(
                     [program("onusd"), "--config", self.config(replica)], stdin=subprocess.DEVNULL,
-                    stdout=log, stderr=log, start_new_session=True)
+                    stdout=log, stderr=log, start_new_session=True,
+                    env={**os.environ, **self.environment.get(replica, {})})
             self.replicas[replica] = started
             self.suite.pids.add(started.pid)
 
@@ -201,11 +212,28 @@ class Sandbox:
         path = tempfile.mktemp(dir=self.suite.dir, suffix=".load")
         with open(path, "w", encoding="utf-8") as file:
             file.writelines(json.dumps(item) + "\n" for item in items)
+        return self.background("load", path, *arguments)
+
+    def background(self, *arguments):
+        """Start `onus`; Popen."""
         started = subprocess.Popen(
-            [program("onus"), "-C", self.context, "load", path, *map(str, arguments)],
+            [program("onus"), "-C", self.context, *map(str, arguments)],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         self.suite.pids.add(started.pid)
         return started
+
+    def pause(self, *replicas):
+        """Stop processes where they are; they know nothing of it."""
+        for replica in replicas:
+            os.kill(self.pids()[replica], signal.SIGSTOP)
+
+    def resume(self, *replicas):
+        for replica in replicas:
+            os.kill(self.pids()[replica], signal.SIGCONT)
+
+    def log_text(self, replica):
+        with open(self.log(replica), encoding="utf-8", errors="replace") as file:
+            return file.read()
 
     def status(self):
         """The result of `onus status -o json`; its JSON, or None."""
@@ -214,6 +242,64 @@ class Sandbox:
             return result, result.json()
         except ValueError:
             return result, None
+
+    def replica_status(self, replica):
+        """What `onus status` knows of a replica; empty: nothing."""
+        _, status = self.status()
+        for item in status["replicas"] if status else []:
+            if int(item["id"]) == replica:
+                return item
+        return {}
+
+    def voting(self, *replicas):
+        """Do these replicas vote, all of them?"""
+        _, status = self.status()
+        items = {int(item["id"]): item for item in status["replicas"]} if status else {}
+        return all(items.get(replica, {}).get("voting") is True for replica in replicas)
+
+    def primary(self, timeout=30):
+        """The replica that says it is the primary of the highest view; None: nobody does."""
+        def find():
+            _, status = self.status()
+            claims = [(int(item["view"]), int(item["id"]))
+                      for item in (status["replicas"] if status else [])
+                      if item["role"] == "primary"]
+            return [max(claims)[1]] if claims else []
+
+        found = wait_until(find, timeout)
+        return found[0] if found else None
+
+    def committed(self):
+        """How many transactions are committed, as those say that answer."""
+        _, status = self.status()
+        return max((int(item.get("committed") or 0) for item in
+                    (status["replicas"] if status else [])), default=0)
+
+    def commits(self, title, timeout=30):
+        """Check that a transaction gets its receipt; returns the seconds that it took."""
+        started = time.monotonic()
+        result = self.onus("--timeout", timeout, "submit", "kv.put", "commits", title,
+                           timeout=timeout + 10)
+        self.suite.code(result, OK, title)
+        return time.monotonic() - started
+
+    def follows(self, *replicas, timeout=30):
+        """Do these replicas, under load too, soon get where the first of all stands now?"""
+        goal = self.committed()
+        if goal == 0:
+            return False
+
+        def there():
+            return all(int(self.replica_status(replica).get("committed") or 0) >= goal
+                       for replica in replicas)
+
+        return wait_until(there, timeout)
+
+    def level(self):
+        """Do all replicas stand at the same committed batch?"""
+        _, status = self.status()
+        replicas = status["replicas"] if status else []
+        return len({replica.get("committed_seq") for replica in replicas}) == 1
 
     def service(self):
         result = self.onus("-o", "json", "genesis", "show", self.path("genesis.onus"))
@@ -230,16 +316,111 @@ class Sandbox:
         wait_until(works, timeout)
         return last[0]
 
+    # What clients hold, and what the auditor thinks of it.
+
+    def receipts(self):
+        """The ids of the transactions that have a receipt."""
+        lines = [line.split() for line in self.onus("receipt", "list").out.splitlines()]
+        return {words[0] for words in lines if len(words) > 2 and words[1] == "index"}
+
+    def audit(self, *replicas, timeout=120):
+        """Hold the ledgers of these replicas, all of them if none is named, against all receipts."""
+        ledgers = [word for replica in replicas or range(self.count)
+                   for word in ("--ledger", self.ledger(replica))]
+        return run(program("onus-audit"), "run", "--service", self.service(), *ledgers,
+                   "--receipts", os.path.join(self.context, "receipts"), timeout=timeout)
+
 
 def finish(process, timeout):
-    """Wait for a process started by Sandbox.load."""
+    """Wait for a process started by Sandbox.load or Sandbox.background."""
+    shown = ["onus", *process.args[3:]]
     try:
         out, err = process.communicate(timeout=timeout)
-        return Result(["onus", "load"], process.returncode, text(out), text(err))
+        return Result(shown, process.returncode, text(out), text(err))
     except subprocess.TimeoutExpired:
         process.kill()
         out, err = process.communicate()
-        return Result(["onus", "load"], "timeout", text(out), text(err))
+        return Result(shown, "timeout", text(out), text(err))
+
+
+class Load:
+    """A load that lasts until finish(): `onus bench`, whose client is killed in the end, and sends
+    again what has no receipt when it is back."""
+
+    DURATION_S = 3600
+    ACCOUNTS = 10000  # that it makes before it begins
+
+    def __init__(self, sandbox, *arguments):
+        self.sandbox = sandbox
+        self.before = sandbox.committed()
+        self.process = sandbox.background("bench", "--duration", self.DURATION_S, *arguments)
+
+    def begun(self, timeout=30):
+        """Wait until its accounts are made, and more."""
+        goal = self.before + self.ACCOUNTS + 500
+        return wait_until(lambda: self.sandbox.committed() > goal, timeout)
+
+    def finish(self, title):
+        """It was under way all the time, and each of its requests gets its receipt."""
+        suite = self.sandbox.suite
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.communicate()
+            result = self.sandbox.onus("-o", "json", "load", "-", stdin=b"")
+            # What a procedure refused has its receipt too.
+            good = result.code in (OK, REJECTED) and int(result.json()["rejected"]) == 0
+        else:
+            good, result = False, finish(self.process, 0)
+        suite.check(good, title, result)
+
+
+class Meter:
+    """Watches ledgers grow: a thread notes their sizes, so that a rate can be told for any time."""
+
+    INTERVAL_S = 0.05
+
+    def __init__(self, sandbox):
+        self.sandbox = sandbox
+        self.samples = []  # (time, {replica: bytes})
+        self.stopping = threading.Event()
+        self.thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stopping.set()
+        self.thread.join()
+
+    def _run(self):
+        while not self.stopping.is_set():
+            sizes = {replica: self._size(replica) for replica in range(self.sandbox.count)}
+            self.samples.append((time.monotonic(), sizes))
+            self.stopping.wait(self.INTERVAL_S)
+
+    def _size(self, replica):
+        total = 0
+        with contextlib.suppress(OSError), os.scandir(self.sandbox.ledger(replica)) as files:
+            for file in files:
+                with contextlib.suppress(OSError):
+                    total += file.stat().st_size
+        return total
+
+    def size(self, replica):
+        return self.samples[-1][1][replica] if self.samples else 0
+
+    def rate(self, replica, start, end):
+        """Bytes a second between two times."""
+        inside = [sample for sample in self.samples if start <= sample[0] <= end]
+        if len(inside) < 2:
+            return 0.0
+        grown = inside[-1][1][replica] - inside[0][1][replica]
+        return grown / (inside[-1][0] - inside[0][0])
+
+    def rate_of_last(self, replica, seconds):
+        now = time.monotonic()
+        return self.rate(replica, now - seconds, now)
 
 
 # ---- tests ---------------------------------------------------------------------------------------
@@ -248,8 +429,8 @@ def finish(process, timeout):
 class Suite:
     """Counts checks and prints them as TAP; owns a directory and every pid that was started."""
 
-    def __init__(self):
-        self.dir = tempfile.mkdtemp(prefix="onus-e2e-")
+    def __init__(self, place=None):
+        self.dir = tempfile.mkdtemp(prefix="onus-e2e-", dir=place)
         self.pids = set()
         self.count = 0
         self.failed = 0
@@ -285,14 +466,15 @@ class Suite:
             shutil.rmtree(self.dir, ignore_errors=True)
 
 
-def main(*tests):
-    """Run the tests in order, each to its end; exit 1 when a check failed."""
+def main(*tests, place=None):
+    """Run the tests in order, each to its end; exit 1 when a check failed. place: the directory for
+    all files, if not the usual one."""
 
     def interrupted(number, _):
         raise SystemExit(128 + number)
 
     signal.signal(signal.SIGTERM, interrupted)
-    suite = Suite()
+    suite = Suite(place)
     try:
         for test in tests:
             try:

@@ -2,7 +2,7 @@
  * forge: see forge.h. The order of work for a batch is that of a primary: evidence, execution,
  * pre-prepare, signatures. A lie is told at the one place where it belongs.
  */
-#include "tests/forge/forge.h"
+#include "tests/forge/forge_internal.h"
 
 #include <stdlib.h>
 
@@ -14,9 +14,6 @@
 #include "receipts/from_ledger.h"
 #include "receipts/receipt.h"
 
-#define FORGE_SIZE_MAX ((size_t)4 << 30)
-#define FORGE_ARENA_SIZE (64u << 20)
-#define FORGE_PRIMARY 0u
 #define FORGE_SHIFT 7u /* by how much a lie about an index is off */
 
 /* ---- what is there ---- */
@@ -42,7 +39,7 @@ struct entry forge_entry_at(const struct forge *forge, uint64_t index) {
                           .payload = span_of(forge->bytes.data + record.offset, record.size)};
 }
 
-static void entry_append(struct forge *forge, enum entry_kind kind, struct span payload) {
+void forge_entry_append(struct forge *forge, enum entry_kind kind, struct span payload) {
     struct forge_entry const record = {
         .kind = kind, .offset = forge->bytes.size, .size = payload.size};
     CHECK(buffer_append(&forge->bytes, payload));
@@ -62,36 +59,48 @@ void forge_read(const struct forge *forge, uint64_t seq, struct batch *batch) {
 
 /* ---- life ---- */
 
+void forge_start(struct forge *forge) {
+    forge->checker = checker_new(&forge->consortium->configuration);
+    forge->engine = engine_new(NULL);
+    CHECK(forge->checker != NULL && forge->engine != NULL);
+    checker_start(forge->checker, buffer_span(&forge->consortium->genesis_bytes));
+    const struct ledger_position *const position = checker_position(forge->checker);
+    buffer_clear(&forge->checkpoints);
+    CHECK(buffer_append(&forge->checkpoints,
+                        span_of(position->checkpoint_digest.bytes, DIGEST_SIZE)));
+}
+
 void forge_init(struct forge *forge, const struct consortium *consortium) {
     *forge = (struct forge){.consortium = consortium};
     buffer_init(&forge->bytes, FORGE_SIZE_MAX);
     buffer_init(&forge->entries, FORGE_SIZE_MAX);
     buffer_init(&forge->batches, FORGE_SIZE_MAX);
     buffer_init(&forge->checkpoints, FORGE_SIZE_MAX);
-    forge->checker = checker_new(&consortium->configuration);
-    forge->engine = engine_new(NULL);
-    CHECK(forge->checker != NULL && forge->engine != NULL);
+    buffer_init(&forge->views, FORGE_SIZE_MAX);
     replay_init(&forge->replay);
     struct span const genesis = buffer_span(&consortium->genesis_bytes);
-    checker_start(forge->checker, genesis);
-    entry_append(forge, ENTRY_GENESIS, genesis);
+    forge_start(forge);
+    forge_entry_append(forge, ENTRY_GENESIS, genesis);
     frontier_init(&forge->frontier);
     struct digest const leaf = ledger_leaf(ENTRY_GENESIS, genesis);
     frontier_append(&forge->frontier, &leaf);
-    const struct ledger_position *const position = checker_position(forge->checker);
-    CHECK(buffer_append(&forge->checkpoints,
-                        span_of(position->checkpoint_digest.bytes, DIGEST_SIZE)));
     forge->next_index = 1;
     forge->signers = ((uint64_t)1 << consortium->configuration.quorum) - 1;
 }
 
+void forge_drop_batch(struct forge *forge) {
+    struct forge_batch *const batch = forge_batch_at(forge, forge_seq(forge));
+    buffer_free(&batch->statement);
+    buffer_free(&batch->signatures);
+    buffer_free(&batch->nonces);
+    forge->batches.size -= sizeof *batch;
+}
+
 void forge_free(struct forge *forge) {
-    for (uint64_t seq = 1; seq <= forge_seq(forge); seq++) {
-        struct forge_batch *const batch = forge_batch_at(forge, seq);
-        buffer_free(&batch->statement);
-        buffer_free(&batch->signatures);
-        buffer_free(&batch->nonces);
+    while (forge_seq(forge) != 0) {
+        forge_drop_batch(forge);
     }
+    buffer_free(&forge->views);
     buffer_free(&forge->bytes);
     buffer_free(&forge->entries);
     buffer_free(&forge->batches);
@@ -101,8 +110,7 @@ void forge_free(struct forge *forge) {
     replay_free(&forge->replay);
 }
 
-/* After an honest batch: what a correct replica remembers of it. */
-static void step_done(struct forge *forge) {
+void forge_step_done(struct forge *forge) {
     const struct parameters *const parameters = &forge->consortium->configuration.parameters;
     uint64_t const seq = checker_position(forge->checker)->seq;
     engine_settle(forge->engine, engine_mark(forge->engine));
@@ -160,6 +168,10 @@ static struct signature sign_prepare(const struct forge *forge, const struct for
     return signature;
 }
 
+static uint32_t primary_of(const struct forge *forge, const struct pre_prepare *body) {
+    return configuration_primary(&forge->consortium->configuration, body->view);
+}
+
 static void sign_as(struct forge *forge, struct forge_batch *batch, uint64_t signers) {
     batch->signers = signers;
     for (uint32_t replica = 0; replica < REPLICAS_MAX; replica++) {
@@ -168,7 +180,7 @@ static void sign_as(struct forge *forge, struct forge_batch *batch, uint64_t sig
         }
         struct nonce const nonce = own_nonce(forge, replica, &batch->body);
         CHECK(buffer_append(&batch->nonces, span_of(nonce.bytes, NONCE_SIZE)));
-        if (replica != FORGE_PRIMARY) {
+        if (replica != primary_of(forge, &batch->body)) {
             struct signature const signature = sign_prepare(forge, batch, replica, &nonce);
             CHECK(buffer_append(&batch->signatures, span_of(signature.bytes, SIGNATURE_SIZE)));
         }
@@ -304,6 +316,8 @@ static void make_body(struct forge *forge, struct work *work) {
         frontier_append(&before, &leaf);
     }
     body->config = configuration->number;
+    body->view = forge->view;
+    body->view_start = forge->view_start;
     body->seq = forge_seq(forge) + 1;
     body->ledger_root = frontier_root(&before);
     body->ledger_leaves = before.leaf_count;
@@ -342,11 +356,11 @@ static void lie_about_body(struct pre_prepare *body, enum rule lie, uint32_t rep
 
 static void sign_as_primary(struct forge *forge, struct forge_batch *batch) {
     const struct digest *const service = &forge->consortium->configuration.service;
-    const struct key_pair *const pair = &forge->consortium->replicas[FORGE_PRIMARY].signing;
     struct pre_prepare *const body = &batch->body;
-    struct nonce const nonce = own_nonce(forge, FORGE_PRIMARY, body);
-    body->nonce_hash =
-        nonce_commit(service, body->config, FORGE_PRIMARY, body->view, body->seq, &nonce);
+    uint32_t const primary = primary_of(forge, body);
+    const struct key_pair *const pair = &forge->consortium->replicas[primary].signing;
+    struct nonce const nonce = own_nonce(forge, primary, body);
+    body->nonce_hash = nonce_commit(service, body->config, primary, body->view, body->seq, &nonce);
     buffer_init(&batch->statement, STATEMENT_SIZE_MAX);
     buffer_init(&batch->signatures, FORGE_SIZE_MAX);
     buffer_init(&batch->nonces, FORGE_SIZE_MAX);
@@ -357,7 +371,7 @@ static void sign_as_primary(struct forge *forge, struct forge_batch *batch) {
                                    &batch->signature);
 }
 
-static bool sink_verify(void *context, const struct sign_check *check, enum rule rule) {
+bool forge_sink_verify(void *context, const struct sign_check *check, enum rule rule) {
     (void)rule;
     const struct forge *const forge = context;
     return sign_verify(&forge->consortium->configuration.service, check);
@@ -372,7 +386,7 @@ static void check_honest(struct forge *forge, const struct forge_batch *batch,
     arena_init(&arena, FORGE_ARENA_SIZE);
     forge_read(forge, batch->body.seq, &read);
     const struct digest *outcomes = (const void *)work->digests.data;
-    struct sign_sink const sink = {.context = forge, .check = sink_verify};
+    struct sign_sink const sink = {.context = forge, .check = forge_sink_verify};
     checker_batch_begin(forge->checker);
     for (uint32_t i = 0; i < read.request_count; i++) {
         struct request request;
@@ -390,7 +404,7 @@ static void check_honest(struct forge *forge, const struct forge_batch *batch,
     CHECK(position->entries == forge_entry_count(forge));
     batch_free(&read);
     arena_free(&arena);
-    step_done(forge);
+    forge_step_done(forge);
 }
 
 /* Put the batch behind the ledger's end. */
@@ -404,18 +418,18 @@ static void write_entries(struct forge *forge, struct forge_batch *batch, const 
     CHECK(signed_encode(&payload, &statement));
     batch->first_entry = forge_entry_count(forge);
     if (work->evidence.size != 0) {
-        entry_append(forge, ENTRY_EVIDENCE, buffer_span(&work->evidence));
+        forge_entry_append(forge, ENTRY_EVIDENCE, buffer_span(&work->evidence));
         struct digest const leaf = ledger_leaf(ENTRY_EVIDENCE, buffer_span(&work->evidence));
         frontier_append(&forge->frontier, &leaf);
     }
-    entry_append(forge, ENTRY_PRE_PREPARE, buffer_span(&payload));
+    forge_entry_append(forge, ENTRY_PRE_PREPARE, buffer_span(&payload));
     struct digest const leaf = ledger_leaf(ENTRY_PRE_PREPARE, buffer_span(&payload));
     frontier_append(&forge->frontier, &leaf);
     size_t offset = 0;
     for (uint32_t i = 0; i < work->order->request_count; i++) {
         size_t size = 0;
         memcpy(&size, work->sizes.data + i * sizeof size, sizeof size);
-        entry_append(forge, ENTRY_REQUEST, span_of(work->requests.data + offset, size));
+        forge_entry_append(forge, ENTRY_REQUEST, span_of(work->requests.data + offset, size));
         offset += size;
     }
     batch->entry_count = (uint32_t)(forge_entry_count(forge) - batch->first_entry);
@@ -468,6 +482,16 @@ void forge_append(struct forge *forge, const struct forge_order *order) {
 
 /* ---- other ledgers ---- */
 
+void forge_follow(struct forge *forge) {
+    const struct ledger_position *const position = checker_position(forge->checker);
+    forge->frontier = position->frontier;
+    forge->next_index = position->next_index;
+    forge->evidence_upto = position->evidence_upto;
+    forge->time_ms = position->time_ms;
+    forge->view = position->view;
+    forge->view_start = position->view_start;
+}
+
 void forge_import_evidence(struct forge *forge, const struct batch *batch) {
     const struct evidence *const evidence = batch->seal.evidence;
     uint64_t const seq_last = forge_seq(forge);
@@ -507,16 +531,12 @@ enum rule forge_import(struct forge *forge, const struct batch *batch) {
     CHECK(buffer_append(&copy.statement, batch->seal.statement.body));
     for (uint32_t i = 0; i < batch_entry_count(batch); i++) {
         struct entry const entry = batch_entry_at(batch, i);
-        entry_append(forge, entry.kind, entry.payload);
+        forge_entry_append(forge, entry.kind, entry.payload);
     }
     CHECK(buffer_append(&forge->batches, span_of(&copy, sizeof copy)));
     forge_import_evidence(forge, batch);
-    const struct ledger_position *const position = checker_position(forge->checker);
-    forge->frontier = position->frontier;
-    forge->next_index = position->next_index;
-    forge->evidence_upto = position->evidence_upto;
-    forge->time_ms = position->time_ms;
-    step_done(forge);
+    forge_follow(forge);
+    forge_step_done(forge);
     return RULE_NONE;
 }
 
@@ -580,15 +600,36 @@ void forge_receipt(const struct forge *forge, const struct forge_place *place, s
     batch_free(&batch);
 }
 
-static int write_batch(const struct forge *forge, struct segment_writer *writer, uint64_t first,
-                       uint64_t count, struct problem *problem) {
-    for (uint64_t i = 0; i < count; i++) {
-        struct entry const entry = forge_entry_at(forge, first + i);
-        if (segment_writer_append(writer, &entry, 1, i + 1 == count, problem) != SEGMENT_OK) {
+/* Append what lies between two entries as one piece. */
+static int write_piece(const struct forge *forge, struct segment_writer *writer, uint64_t first,
+                       uint64_t end, struct problem *problem) {
+    for (uint64_t i = first; i < end; i++) {
+        struct entry const entry = forge_entry_at(forge, i);
+        if (segment_writer_append(writer, &entry, 1, i + 1 == end, problem) != SEGMENT_OK) {
             return problem_set(problem, EXIT_ERROR, "the ledger could not be written");
         }
     }
     return 0;
+}
+
+/* Genesis, then each batch, and each new view where it stands. */
+static int write_all(const struct forge *forge, struct segment_writer *writer,
+                     struct problem *problem) {
+    uint64_t const views = forge->views.size / sizeof(struct forge_view);
+    uint64_t const end = forge_entry_count(forge);
+    uint64_t seq = 0;
+    uint64_t view = 0;
+    int status = write_piece(forge, writer, 0, 1, problem);
+    for (uint64_t at = 1; status == 0 && at < end;) {
+        const struct forge_view *const next =
+            view < views ? (const struct forge_view *)(const void *)forge->views.data + view : NULL;
+        bool const is_view = next != NULL && next->first_entry == at;
+        uint64_t const size = is_view ? 2 : forge_batch_at(forge, ++seq)->entry_count;
+        view += is_view;
+        status = write_piece(forge, writer, at, at + size, problem);
+        at += size;
+    }
+    return status;
 }
 
 int forge_write(const struct forge *forge, const struct disk *disk, struct problem *problem) {
@@ -599,11 +640,7 @@ int forge_write(const struct forge *forge, const struct disk *disk, struct probl
     CHECK(writer != NULL);
     int status = -1;
     if (segment_writer_open(writer, &torn, disk, &options, problem) == SEGMENT_OK) {
-        status = write_batch(forge, writer, 0, 1, problem);
-        for (uint64_t seq = 1; status == 0 && seq <= forge_seq(forge); seq++) {
-            const struct forge_batch *const batch = forge_batch_at(forge, seq);
-            status = write_batch(forge, writer, batch->first_entry, batch->entry_count, problem);
-        }
+        status = write_all(forge, writer, problem);
         if (status == 0 && segment_writer_sync(writer, problem) != SEGMENT_OK) {
             status = -1;
         }

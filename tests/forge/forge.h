@@ -30,6 +30,13 @@ struct forge_batch {
     struct buffer nonces;     /* of all of them */
 };
 
+/* A new view as it stands in the forged ledger. */
+struct forge_view {
+    uint64_t view;
+    uint64_t seq; /* of the batch before it */
+    uint64_t first_entry;
+};
+
 struct forge_entry {
     enum entry_kind kind;
     size_t offset;
@@ -47,8 +54,11 @@ struct forge {
     struct buffer entries;     /* of struct forge_entry */
     struct buffer batches;     /* of struct forge_batch; batch s at s - 1 */
     struct buffer checkpoints; /* of struct digest: of checkpoint k * C at k */
+    struct buffer views;       /* of struct forge_view */
 
-    uint64_t signers; /* bitmap: who signs the next batches; a quorum with replica 0 */
+    uint64_t signers; /* bitmap: who signs the next batches; a quorum with the view's primary */
+    uint64_t view;
+    uint64_t view_start;
     struct frontier frontier;
     uint64_t next_index;
     uint64_t evidence_upto;
@@ -74,11 +84,35 @@ struct forge_order {
 
 void forge_append(struct forge *forge, const struct forge_order *order);
 
+#define FORGE_NO_CERTIFICATE UINT64_MAX
+
+/* A change of view: who asks for it, what they show, and which rule it is to break. */
+struct forge_view_order {
+    uint64_t view;
+    uint64_t authors;              /* bitmap of those who ask; 0: the first Q replicas */
+    uint64_t stated[REPLICAS_MAX]; /* the batch whose certificate each shows; 0: the last one */
+    bool only_enter;               /* do not propose again what the view takes over */
+    bool unheard;                  /* nobody commits what is proposed again: no evidence for it */
+    /*
+     * RULE_NONE, or the rule to break. For RULE_VIEW_ORDER the order itself must be the lie, and
+     * this says so. A view-change that understates breaks no rule: stated is lie enough.
+     */
+    enum rule lie;
+};
+
+/*
+ * Cut the ledger where the highest certificate shown says, append the new view, and propose again
+ * what it takes over. If the view's primary is not among the signers, others are chosen.
+ */
+void forge_change_view(struct forge *forge, const struct forge_view_order *order);
+
 /*
  * Append a batch of another ledger, with its signature, after checking and executing it; and what
  * it evidences. Returns: the first rule that it breaks.
  */
 enum rule forge_import(struct forge *forge, const struct batch *batch);
+/* The same of a new view. */
+enum rule forge_import_view(struct forge *forge, const struct batch *batch);
 /* Take over only the evidence that a batch of another ledger has for batches that are here. */
 void forge_import_evidence(struct forge *forge, const struct batch *batch);
 /* Sign again, with the keys held, every batch that has no signers. */

@@ -196,17 +196,21 @@ static int load_consortium(struct rewrite *rewrite, struct problem *problem) {
     return status;
 }
 
-/* Q signers with the primary of view 0: colluders first, then as many helpers as are missing. */
+/* Q signers with the view's primary: colluders first, then as many helpers as are missing. */
 static int choose_signers(struct rewrite *rewrite, struct problem *problem) {
     uint32_t const quorum = rewrite->consortium.configuration.quorum;
     uint64_t signers = 0;
     uint32_t count = 0;
-    const uint64_t order[] = {rewrite->colluders, rewrite->helpers};
-    if ((rewrite->colluders & 1) == 0) {
+    uint64_t const view = rewrite->forge.view;
+    uint32_t const primary = configuration_primary(&rewrite->consortium.configuration, view);
+    uint64_t const leader = (uint64_t)1 << primary;
+    const uint64_t order[] = {leader, rewrite->colluders & ~leader, rewrite->helpers};
+    if ((rewrite->colluders & leader) == 0) {
         return problem_set(problem, EXIT_USAGE,
-                           "replica 0 leads view 0 and must be among the colluders");
+                           "replica %u leads view %llu and must be among the colluders", primary,
+                           (unsigned long long)view);
     }
-    for (unsigned i = 0; i < 2; i++) {
+    for (unsigned i = 0; i < 3; i++) {
         for (uint32_t replica = 0; replica < REPLICAS_MAX && count < quorum; replica++) {
             if ((order[i] >> replica & 1) != 0) {
                 signers |= (uint64_t)1 << replica;
@@ -251,7 +255,7 @@ static int check_helper(struct rewrite *rewrite, uint32_t replica, struct proble
     }
     int status = 1;
     while (status == 1 && (status = batch_reader_next(&reader, problem)) == 1) {
-        if (reader.batch.pre_prepare.seq >= rewrite->from_batch) {
+        if (reader.step == BATCH_WHOLE && reader.batch.pre_prepare.seq >= rewrite->from_batch) {
             status = problem_set(problem, EXIT_REJECTED,
                                  "replica %u holds batch %llu: it would not sign another; begin "
                                  "later, or name a helper that was cut off earlier",
@@ -301,6 +305,19 @@ static int note_batch(struct rewrite *rewrite, const struct batch *batch, struct
     return 1;
 }
 
+/* The new history begins in the view that the old one had reached before batch S. */
+static int take_view(struct rewrite *rewrite, const struct batch *batch, struct problem *problem) {
+    if (rewrite->batch_times.size != 0) {
+        return 1;
+    }
+    enum rule const rule = forge_import_view(&rewrite->forge, batch);
+    if (rule != RULE_NONE) {
+        return problem_set(problem, EXIT_CORRUPT, "new view %llu of the original: %s",
+                           (unsigned long long)batch->view.new_view.view, rule_text(rule));
+    }
+    return 1;
+}
+
 static int take_batch(struct rewrite *rewrite, const struct batch *batch, struct problem *problem) {
     uint64_t const seq = batch->pre_prepare.seq;
     if (seq >= rewrite->from_batch) {
@@ -324,13 +341,17 @@ static int read_original(struct rewrite *rewrite, struct problem *problem) {
     }
     int status = 1;
     while (status == 1 && (status = batch_reader_next(&reader, problem)) == 1) {
-        status = take_batch(rewrite, &reader.batch, problem);
+        status = reader.step == BATCH_VIEW ? take_view(rewrite, &reader.batch, problem)
+                                           : take_batch(rewrite, &reader.batch, problem);
     }
     batch_reader_free(&reader);
     host_disk_close(&disk);
     if (status == 0 && forge_seq(&rewrite->forge) + 1 != rewrite->from_batch) {
         return problem_set(problem, EXIT_USAGE, "the original ends with batch %llu already",
                            (unsigned long long)forge_seq(&rewrite->forge));
+    }
+    if (status == 0 && choose_signers(rewrite, problem) != 0) {
+        return -1;
     }
     forge_complete(&rewrite->forge);
     return status;
@@ -519,8 +540,8 @@ static int run(struct rewrite *rewrite, struct problem *problem) {
     }
     forge_init(&rewrite->forge, &rewrite->consortium);
     int status = -1;
-    if (choose_signers(rewrite, problem) == 0 && check_helpers(rewrite, problem) == 0 &&
-        read_original(rewrite, problem) == 0 && write_history(rewrite, problem) == 0) {
+    if (read_original(rewrite, problem) == 0 && check_helpers(rewrite, problem) == 0 &&
+        write_history(rewrite, problem) == 0) {
         status = hand_out(rewrite, problem);
     }
     if (status == 0) {

@@ -59,9 +59,11 @@ void story_append(struct story *story, uint32_t request_count, uint64_t lag, enu
 /* Q replicas: the primary and some others. */
 static uint64_t draw_quorum(struct story *story) {
     const struct configuration *const configuration = &story->forge->consortium->configuration;
+    uint32_t const primary = configuration_primary(configuration, story->forge->view);
     uint64_t quorum = ((uint64_t)1 << configuration->replica_count) - 1;
     while ((uint32_t)__builtin_popcountll(quorum) > configuration->quorum) {
-        quorum &= ~((uint64_t)1 << (1 + story_draw(story, configuration->replica_count - 1)));
+        uint32_t const other = 1 + story_draw(story, configuration->replica_count - 1);
+        quorum &= ~((uint64_t)1 << (primary + other) % configuration->replica_count);
     }
     return quorum;
 }

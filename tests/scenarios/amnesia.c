@@ -24,7 +24,9 @@ static struct cluster *begin(uint64_t seed) {
     return c;
 }
 
+/* From here on the judge knows that this one has forgotten. */
 static void wipe_ledger(struct node *node) {
+    node->restored = true;
     node->disk.durable.count = 1;
     node->disk.live.count = 1;
     node->disk.store.present = false;
@@ -32,8 +34,9 @@ static void wipe_ledger(struct node *node) {
 }
 
 static uint64_t votes(const struct cluster *c, uint32_t node) {
-    return c->nodes[node].sent[MESSAGE_PREPARE] + c->nodes[node].sent[MESSAGE_COMMIT] +
-           c->nodes[node].sent[MESSAGE_PRE_PREPARE];
+    const uint64_t *const sent = c->nodes[node].sent;
+    return sent[MESSAGE_PREPARE] + sent[MESSAGE_COMMIT] + sent[MESSAGE_PRE_PREPARE] +
+           sent[MESSAGE_VIEW_CHANGE] + sent[MESSAGE_NEW_VIEW];
 }
 
 /* It follows the others and says nothing, now and after any restart. */
@@ -67,6 +70,7 @@ Test(amnesia, the_ledger_is_wiped) {
 Test(amnesia, the_journal_is_wiped) {
     struct cluster *const c = begin(2);
     cluster_crash(c, 2);
+    c->nodes[2].restored = true;
     c->nodes[2].disk.journal.count = 0;
     c->nodes[2].disk.journal_missing = true;
     cluster_start(c, 2);
@@ -79,6 +83,7 @@ Test(amnesia, an_old_copy_of_the_ledger) {
     uint64_t const old = c->nodes[2].disk.durable.count;
     put_some(c, 30);
     cluster_crash(c, 2);
+    c->nodes[2].restored = true;
     c->nodes[2].disk.durable.count = old;
     c->nodes[2].disk.live.count = old;
     cluster_start(c, 2);
@@ -115,19 +120,22 @@ Test(amnesia, a_backup_that_was_set_up_anew) {
     }
 }
 
-/* The same of the primary: it must not propose anything before it has heard of its past. */
+/*
+ * The same of the primary: it must not propose anything before it has heard of its past. The
+ * others go on without it.
+ */
 Test(amnesia, a_primary_that_was_set_up_anew) {
     struct cluster *const c = begin(9);
     uint64_t const committed = cluster_committed(c, 1);
     wipe_all(c, 0);
     uint64_t const proposals = c->nodes[0].sent[MESSAGE_PRE_PREPARE];
     cluster_start(c, 0);
-    uint32_t const request = cluster_submit(c, "kv.put new 1");
-    c->requests[request].abandoned = true;
+    cluster_submit(c, "kv.put new 1");
+    cluster_run_until_done(c, 20000);
     cluster_run_ms(c, 20000);
     cr_assert(c->nodes[0].sent[MESSAGE_PRE_PREPARE] == proposals);
     cr_assert(cluster_status(c, 0).guard == GUARD_SIGNED_ELSEWHERE);
-    cr_assert(cluster_committed(c, 0) >= committed - 1 && cluster_committed(c, 1) == committed);
+    cr_assert(cluster_committed(c, 0) > committed && cluster_committed(c, 1) > committed);
     cluster_end(c);
 }
 
@@ -142,14 +150,15 @@ Test(amnesia, an_old_copy_of_the_whole_disk) {
         put_some(c, 40);
         cluster_run_ms(c, 300);
         cluster_crash(c, node);
+        old->restored = true;
         old->disk.durable.count = entries;
         old->disk.live.count = entries;
         old->disk.journal.count = records;
         old->disk.store.present = false;
         old->disk.store.row_count = 0;
         cluster_start(c, node);
-        uint32_t const request = cluster_submit(c, "kv.put new 1");
-        c->requests[request].abandoned = true;
+        cluster_submit(c, "kv.put new 1");
+        cluster_run_until_done(c, 20000);
         cluster_run_ms(c, 20000);
         cr_assert(cluster_status(c, node).guard == GUARD_SIGNED_ELSEWHERE, "node %u", node);
         cluster_end(c);

@@ -25,6 +25,27 @@ static struct cluster *begin(struct meddler *meddler, uint64_t seed) {
     return c;
 }
 
+/* The same where a replica's key is used for lies: the judge lets it pass. */
+static struct cluster *begin_with_liar(struct meddler *meddler, uint64_t seed, uint32_t liar) {
+    struct cluster *const c = begin(meddler, seed);
+    c->nodes[liar].byzantine = true;
+    return c;
+}
+
+/* Is this request in a node's ledger? */
+static bool is_executed(const struct cluster *c, uint32_t node, uint32_t request) {
+    const struct entry_list *const ledger = &c->nodes[node].disk.live;
+    const struct span bytes = c->requests[request].bytes;
+    for (uint64_t i = 0; i < ledger->count; i++) {
+        const struct span payload = ledger->items[i].payload;
+        if (ledger->items[i].kind == ENTRY_REQUEST &&
+            memmem(payload.data, payload.size, bytes.data, bytes.size) != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* ---- a primary that breaks one rule ---- */
 
 /* What a rewriter of pre-prepares works on. */
@@ -153,15 +174,11 @@ static bool leave_request_out(struct cluster *c, const struct frame *frame, stru
     return sign_proposal(c, frame, out, &p);
 }
 
-/* Every backup refuses, names the rule, signs nothing, and commits nothing. */
+/* Every backup refuses, names the rule and signs nothing; the next primary does better. */
 static void refused(uint64_t seed, frame_rewriter lie, enum rule rule) {
     struct meddler m;
-    struct cluster *const c = begin(&m, seed);
-    uint64_t const committed = cluster_committed(c, 1);
-    uint64_t votes[4];
-    for (uint32_t node = 1; node < 4; node++) {
-        votes[node] = c->nodes[node].sent[MESSAGE_PREPARE];
-    }
+    struct cluster *const c = begin_with_liar(&m, seed, 0);
+    uint64_t const seq = cluster_status(c, 0).executed_seq + 1;
     const struct meddler_rule *const lies =
         meddle(&m, &(struct meddler_rule){MEDDLING_REWRITE, 0, ANYBODY, MESSAGE_PRE_PREPARE, ALWAYS,
                                           lie, 0});
@@ -172,12 +189,11 @@ static void refused(uint64_t seed, frame_rewriter lie, enum rule rule) {
         cr_assert(c->nodes[node].notes[NOTE_PRE_PREPARE_REFUSED] == 1, "%s", rule_name(rule));
         cr_assert(c->nodes[node].last_rule == rule, "%s, not %s",
                   rule_name(c->nodes[node].last_rule), rule_name(rule));
-        cr_assert(c->nodes[node].sent[MESSAGE_PREPARE] == votes[node]);
+        cr_assert(!cluster_has_prepared(c, node, 0, seq));
     }
-    cluster_run_ms(c, 5000);
-    for (uint32_t node = 0; node < 4; node++) {
-        cr_assert(cluster_committed(c, node) <= committed + 1);
-        cr_assert(cluster_status(c, 1).executed_seq <= committed + 1);
+    cluster_run_until_done(c, 5000);
+    for (uint32_t node = 1; node < 4; node++) {
+        cr_assert(cluster_status(c, node).view == 1);
     }
     cluster_end(c);
 }
@@ -205,7 +221,7 @@ Test(byzantine, a_primary_whose_evidence_is_wrong_is_refused) {
 }
 
 Test(byzantine, a_primary_that_repeats_or_hides_a_request_is_refused) {
-    refused(30, request_twice, RULE_REQUEST_DUPLICATE);
+    refused(30, request_twice, RULE_BATCH_ROOT);
     refused(31, leave_request_out, RULE_BATCH_ROOT);
 }
 
@@ -231,23 +247,22 @@ static bool with_a_strangers_request(struct cluster *c, const struct frame *fram
 
 static void never_voted_for(uint64_t seed, bool by_stranger, uint64_t min_index) {
     struct meddler m;
-    struct cluster *const c = begin(&m, seed);
+    struct cluster *const c = begin_with_liar(&m, seed, 0);
     const char *const call = "kv.put evil 1";
-    uint64_t const committed = cluster_committed(c, 1);
     meddle(&m, &(struct meddler_rule){MEDDLING_REWRITE, 0, ANYBODY, MESSAGE_PRE_PREPARE, ALWAYS,
                                       with_a_strangers_request, 0});
-    uint32_t const good = cluster_submit(c, "kv.put x 1");
+    cluster_submit(c, "kv.put x 1");
     uint32_t const evil = cluster_prepare_order(
         c, 0,
         &(struct order){.author = by_stranger ? &c->consortium.stranger : NULL,
                         .min_index = min_index,
                         .call_count = 1,
                         .calls = &call});
-    c->requests[good].abandoned = true;
     c->requests[evil].abandoned = true;
+    cluster_run_until_done(c, 5000);
     cluster_run_ms(c, 3000);
     for (uint32_t node = 1; node < 4; node++) {
-        cr_assert(cluster_status(c, node).executed_seq == committed);
+        cr_assert(!is_executed(c, node, evil));
     }
     cluster_end(c);
 }
@@ -280,7 +295,7 @@ static bool both(struct cluster *c, const struct frame *frame, struct buffer *ou
 
 Test(byzantine, a_primary_that_says_two_things_leaves_evidence) {
     struct meddler m;
-    struct cluster *const c = begin(&m, 50);
+    struct cluster *const c = begin_with_liar(&m, 50, 0);
     meddle(&m,
            &(struct meddler_rule){MEDDLING_REWRITE, 0, ANYBODY, MESSAGE_PRE_PREPARE, 3, both, 0});
     cluster_submit(c, "kv.put x 1");
@@ -293,36 +308,35 @@ Test(byzantine, a_primary_that_says_two_things_leaves_evidence) {
     cluster_end(c);
 }
 
-/* One thing to some, another to one: the majority goes on, the one never commits the other. */
+/* One thing to some, another to one: the majority goes on, and the one follows in the end. */
 Test(byzantine, a_primary_that_tells_one_backup_otherwise) {
     struct meddler m;
-    struct cluster *const c = begin(&m, 51);
-    uint64_t const committed = cluster_committed(c, 3);
+    struct cluster *const c = begin_with_liar(&m, 51, 0);
+    uint64_t const committed = cluster_committed(c, 1);
     meddle(&m, &(struct meddler_rule){MEDDLING_REWRITE, 0, 3, MESSAGE_PRE_PREPARE, 1, later, 0});
     put_some(c, 20);
     cluster_run_until_done(c, 500);
-    cluster_run_ms(c, 3000);
-    cr_assert(cluster_committed(c, 3) == committed);
     cr_assert(cluster_committed(c, 1) > committed + 15);
-    cr_assert(c->nodes[3].evidence_count >= 1); /* the right one was said to it too, later */
+    cluster_run_until_level(c, 5000);
     cluster_end(c);
 }
 
-/* Half and half: nobody commits anything. */
+/* Half and half: nobody commits anything in its view, and the next one is another's. */
 Test(byzantine, a_primary_that_divides_the_backups_commits_nothing) {
     struct meddler m;
-    struct cluster *const c = begin(&m, 52);
+    struct cluster *const c = begin_with_liar(&m, 52, 0);
     cluster_run_ms(c, 300);
     uint64_t const committed = cluster_committed(c, 1);
     meddle(&m,
            &(struct meddler_rule){MEDDLING_REWRITE, 0, 2, MESSAGE_PRE_PREPARE, ALWAYS, later, 0});
     meddle(&m,
            &(struct meddler_rule){MEDDLING_REWRITE, 0, 3, MESSAGE_PRE_PREPARE, ALWAYS, later, 0});
-    uint32_t const request = cluster_submit(c, "kv.put x 1");
-    c->requests[request].abandoned = true;
-    cluster_run_ms(c, 5000);
+    cluster_submit(c, "kv.put x 1");
+    cluster_run_until_done(c, 10000);
     for (uint32_t node = 1; node < 4; node++) {
-        cr_assert(cluster_committed(c, node) == committed);
+        cr_assert(cluster_status(c, node).view >= 1);
+        uint64_t const entry = entry_find(&c->nodes[node].disk.live, committed + 1);
+        cr_assert(c->nodes[node].disk.live.marks[entry].facts->view >= 1);
     }
     cluster_end(c);
 }
@@ -378,7 +392,7 @@ static bool another_commitment_after(struct cluster *c, const struct frame *fram
 /* The service goes on, and each of the others holds two statements that convict. */
 static void convicted(uint64_t seed, frame_rewriter lie) {
     struct meddler m;
-    struct cluster *const c = begin(&m, seed);
+    struct cluster *const c = begin_with_liar(&m, seed, 3);
     meddle(&m,
            &(struct meddler_rule){MEDDLING_REWRITE, 3, ANYBODY, MESSAGE_PREPARE, ALWAYS, lie, 0});
     put_some(c, 5);
@@ -399,7 +413,7 @@ Test(byzantine, a_backup_that_votes_twice_leaves_evidence) {
 /* With one of the honest ones down the liar's vote is needed; the right one counts in the end. */
 Test(byzantine, the_right_vote_counts_even_after_a_wrong_one) {
     struct meddler m;
-    struct cluster *const c = begin(&m, 63);
+    struct cluster *const c = begin_with_liar(&m, 63, 3);
     cluster_crash(c, 1);
     meddle(&m, &(struct meddler_rule){MEDDLING_REWRITE, 3, ANYBODY, MESSAGE_PREPARE, ALWAYS,
                                       another_digest_first, 0});
@@ -414,13 +428,12 @@ static bool another_nonce(struct cluster *c, const struct frame *frame, struct b
     struct commit_message commit;
     cr_assert(commit_message_decode(&commit, &c->arena, frame->payload) == CODEC_OK);
     commit.nonce.bytes[0] ^= 1;
-    puppet_commit(out, frame->from, commit.seq, &commit.nonce);
-    return true;
+    return commit_message_encode(out, &commit);
 }
 
 Test(byzantine, a_nonce_that_was_not_committed_to_counts_for_nothing) {
     struct meddler m;
-    struct cluster *const c = begin(&m, 64);
+    struct cluster *const c = begin_with_liar(&m, 64, 3);
     cluster_run_ms(c, 300);
     meddle(&m, &(struct meddler_rule){MEDDLING_REWRITE, 3, ANYBODY, MESSAGE_COMMIT, ALWAYS,
                                       another_nonce, 0});
@@ -430,13 +443,11 @@ Test(byzantine, a_nonce_that_was_not_committed_to_counts_for_nothing) {
     cluster_run_ms(c, 500);
     cluster_crash(c, 1);
     uint64_t const committed = cluster_committed(c, 2);
-    uint32_t const request = cluster_submit(c, "kv.put x 1");
-    c->requests[request].abandoned = true;
+    cluster_submit(c, "kv.put x 1");
     cluster_run_ms(c, 3000);
     cr_assert(cluster_committed(c, 2) == committed); /* two are not */
     meddler_release(&m);
-    cluster_run_ms(c, 3000);
-    cr_assert(cluster_committed(c, 2) > committed); /* the right one was said again */
+    cluster_run_until_done(c, 20000); /* the right one was said again */
     cluster_end(c);
 }
 

@@ -16,7 +16,8 @@ struct recovery {
     uint32_t number;
     struct arena arena;
     struct batch batch;
-    uint64_t whole_entries; /* entries up to the end of the last whole batch */
+    uint64_t state_entries; /* entries up to the checkpoint; 0: from genesis on */
+    uint64_t past_entry;
 };
 
 static _Noreturn void recovery_fail(const struct recovery *recovery, const char *what) {
@@ -74,6 +75,34 @@ static void load_window_batch(struct recovery *recovery) {
     }
 }
 
+/* A batch is pointed to by its pre-prepare; whether evidence comes before it says the kind. */
+static uint64_t unit_begin(const struct entry_list *ledger, uint64_t index) {
+    bool const has_evidence = index > 1 && ledger->items[index].kind == ENTRY_PRE_PREPARE &&
+                              ledger->items[index - 1].kind == ENTRY_EVIDENCE;
+    return has_evidence ? index - 1 : index;
+}
+
+/* Hand over every batch from an entry on up to the checkpoint; new views are left out. */
+static void each_batch_before(struct recovery *recovery, uint64_t index,
+                              void (*take)(struct recovery *recovery)) {
+    const struct entry_list *const ledger = &recovery->node->disk.durable;
+    if (index == 0) {
+        return;
+    }
+    index = unit_begin(ledger, index);
+    while (index < recovery->state_entries) {
+        enum batch_step const step =
+            read_unit(&recovery->batch, ledger, &index, recovery->state_entries);
+        if (step == BATCH_BROKEN || step == BATCH_MORE) {
+            recovery_fail(recovery, "the ledger before the checkpoint cannot be read");
+        }
+        if (step == BATCH_WHOLE) {
+            take(recovery);
+        }
+    }
+    batch_clear(&recovery->batch);
+}
+
 static void load_state(struct recovery *recovery) {
     struct node *const node = recovery->node;
     struct checker_snapshot snapshot;
@@ -82,27 +111,16 @@ static void load_state(struct recovery *recovery) {
         !checker_load(node->checker, &snapshot, &recovery->arena, true)) {
         recovery_fail(recovery, "the snapshot does not load");
     }
-    uint64_t const end = checker_position(node->checker)->entries;
-    /* The window begins at a pre-prepare; whether evidence comes before it says the kind. */
-    uint64_t index = snapshot.window_entry;
-    if (index > 1 && node->disk.durable.items[index - 1].kind == ENTRY_EVIDENCE) {
-        index--;
-    }
-    for (; snapshot.window_entry != 0 && index < end; index++) {
-        enum rule rule = RULE_NONE;
-        enum batch_step const step =
-            batch_add(&recovery->batch, index, &node->disk.durable.items[index], &rule);
-        if (step == BATCH_BROKEN) {
-            recovery_fail(recovery, rule_name(rule));
-        }
-        if (step == BATCH_WHOLE) {
-            load_window_batch(recovery);
-            batch_clear(&recovery->batch);
-        }
-    }
+    recovery->state_entries = checker_position(node->checker)->entries;
+    recovery->past_entry = snapshot.past_entry;
+    each_batch_before(recovery, snapshot.window_entry, load_window_batch);
     if (!checker_window_holds(node->checker)) {
         recovery_fail(recovery, "the window is not the one of the checkpoint");
     }
+}
+
+static void load_past_batch(struct recovery *recovery) {
+    replica_load_past(recovery->node->replica, &recovery->batch);
 }
 
 static void load_cuts(struct recovery *recovery) {
@@ -120,23 +138,29 @@ static void load_cuts(struct recovery *recovery) {
 static void load_ledger(struct recovery *recovery) {
     struct node *const node = recovery->node;
     struct sim_disk *const disk = &node->disk;
-    recovery->whole_entries = checker_position(node->checker)->entries;
-    for (uint64_t index = recovery->whole_entries; index < disk->durable.count; index++) {
-        enum rule rule = RULE_NONE;
+    uint64_t index = checker_position(node->checker)->entries;
+    uint64_t whole_entries = index;
+    batch_clear(&recovery->batch);
+    for (;;) {
         enum batch_step const step =
-            batch_add(&recovery->batch, index, &disk->durable.items[index], &rule);
-        if (step == BATCH_WHOLE) {
-            rule = replica_load_batch(node->replica, &recovery->batch);
-            batch_clear(&recovery->batch);
-            recovery->whole_entries = index + 1;
-            load_cuts(recovery);
+            read_unit(&recovery->batch, &disk->durable, &index, disk->durable.count);
+        if (step == BATCH_MORE) {
+            break;
         }
+        if (step == BATCH_BROKEN) {
+            cluster_trace(recovery->cluster, "entry %llu of %llu", (unsigned long long)index,
+                          (unsigned long long)disk->durable.count);
+            recovery_fail(recovery, "the ledger cannot be read");
+        }
+        enum rule const rule = replica_load_batch(node->replica, &recovery->batch, step);
         if (rule != RULE_NONE) {
             recovery_fail(recovery, rule_name(rule));
         }
+        whole_entries = index;
+        load_cuts(recovery);
     }
-    disk->durable.count = recovery->whole_entries;
-    disk->live.count = recovery->whole_entries;
+    disk->durable.count = whole_entries;
+    disk->live.count = whole_entries;
 }
 
 static void load_journal(struct recovery *recovery) {
@@ -144,12 +168,13 @@ static void load_journal(struct recovery *recovery) {
     for (uint64_t i = 0; i < node->disk.journal.count; i++) {
         struct journal_record record;
         arena_reset(&recovery->arena);
-        if (journal_record_decode(&record, &recovery->arena, node->disk.journal.items[i]) !=
+        if (journal_record_decode(&record, &recovery->arena, node->disk.journal.items[i].bytes) !=
             CODEC_OK) {
             recovery_fail(recovery, "a journal record does not decode");
         }
         replica_load_journal(node->replica, &record);
     }
+    replica_load_done(node->replica);
     if (node->disk.journal_missing) {
         replica_engage_guard(node->replica, GUARD_JOURNAL_MISSING);
     }
@@ -163,11 +188,11 @@ static void load_journal(struct recovery *recovery) {
 
 static struct replica *replica_make(struct recovery *recovery) {
     struct cluster *const cluster = recovery->cluster;
-    const struct replica_keys *const keys = &cluster->consortium.replicas[recovery->number];
+    const struct replica_keys *const keys = &cluster->consortium.replicas[recovery->node->id];
     const struct cluster_options *const wanted = &cluster->options;
     struct replica_options options = {
         .configuration = cluster->configuration,
-        .self = recovery->number,
+        .self = recovery->node->id,
         .signing_key = keys->signing.secret,
         .checker = recovery->node->checker,
         .engine = recovery->node->engine,
@@ -194,8 +219,7 @@ void node_recover(struct cluster *cluster, uint32_t number) {
     if (state_is_usable(&recovery)) {
         load_state(&recovery);
     } else {
-        node->disk.store.present = false;
-        node->disk.store.row_count = 0;
+        store_forget(&node->disk.store);
         checker_start(node->checker, buffer_span(&cluster->consortium.genesis_bytes));
     }
     struct state_base const base = store_base(&node->disk.store);
@@ -203,6 +227,7 @@ void node_recover(struct cluster *cluster, uint32_t number) {
     CHECK(node->engine != NULL);
     node->replica = replica_make(&recovery);
     CHECK(node->replica != NULL);
+    each_batch_before(&recovery, recovery.past_entry, load_past_batch);
     load_ledger(&recovery);
     load_journal(&recovery);
     batch_free(&recovery.batch);
@@ -221,17 +246,41 @@ void node_release(struct node *node) {
     node->engine = NULL;
 }
 
+static bool replica_is_up(const struct cluster *cluster, uint32_t id) {
+    bool up = false;
+    for (uint32_t i = 0; i < cluster->node_count; i++) {
+        up |= cluster->nodes[i].id == id && cluster->nodes[i].up;
+    }
+    return up;
+}
+
 void cluster_crash(struct cluster *cluster, uint32_t number) {
     struct node *const node = &cluster->nodes[number];
     if (!node->up) {
         return;
     }
-    cluster_trace(cluster, "%u crashes", number);
+    cluster_trace(cluster, "%u %s", number, node->stopping ? "ends" : "crashes");
+    cluster->faults[FAULT_CRASH]++;
     node->up = false;
     node->incarnation++;
-    node->outbox_count = 0;
+    outbox_clear(node);
+    node->paused_until_us = 0;
     node_release(node);
     disk_crash(cluster, &node->disk);
+    if (!replica_is_up(cluster, node->id)) {
+        sessions_link(cluster, node->id, false);
+    }
+}
+
+static void tell_peers(struct cluster *cluster, uint32_t number) {
+    for (uint32_t i = 0; i < cluster->node_count; i++) {
+        struct event event = {.kind = EVENT_PEER_UP, .peer = cluster->nodes[number].id};
+        const struct node *const other = &cluster->nodes[i];
+        if (other->id != event.peer && other->up && !other->puppet &&
+            other->paused_until_us <= cluster->now_us) {
+            node_step(cluster, i, &event);
+        }
+    }
 }
 
 void cluster_start(struct cluster *cluster, uint32_t number) {
@@ -242,29 +291,81 @@ void cluster_start(struct cluster *cluster, uint32_t number) {
     node->up = true;
     node->boot_us = cluster->now_us;
     if (node->puppet) {
+        sessions_link(cluster, node->id, true);
         return;
     }
     node->durable = 0;
     node->disk_position = 0;
     node->cut_waits = false;
     node->cut_runs = false;
+    node->stopping = false;
+    node->stop_after = 0;
     node_recover(cluster, number);
     struct replica_status const status = cluster_status(cluster, number);
+    node->voice.guarded = status.guard != GUARD_NONE;
     node->judged_seq = status.committed_seq;
-    node->judged_entries = 1;
+    node->judged_entries = 1; /* a crash may have brought back what it had replaced */
     node->tick_us = cluster->now_us;
-    cluster_trace(cluster, "%u starts: executed %llu, committed %llu, %s", number,
-                  (unsigned long long)status.executed_seq, (unsigned long long)status.committed_seq,
-                  guard_text(status.guard));
-    for (uint32_t other = 0; other < cluster->node_count; other++) {
-        struct event event = {.kind = EVENT_PEER_UP, .peer = number};
-        if (other != number && cluster->nodes[other].up && !cluster->nodes[other].puppet) {
-            node_step(cluster, other, &event);
-        }
+    cluster->recoveries += node->incarnation != 0;
+    cluster_trace(cluster, "%u starts: view %llu, executed %llu, committed %llu, %s", number,
+                  (unsigned long long)status.view, (unsigned long long)status.executed_seq,
+                  (unsigned long long)status.committed_seq, guard_text(status.guard));
+    tell_peers(cluster, number);
+    sessions_link(cluster, node->id, true);
+}
+
+void cluster_pause(struct cluster *cluster, uint32_t number, uint64_t us) {
+    struct node *const node = &cluster->nodes[number];
+    if (node->up && !node->puppet && node->paused_until_us <= cluster->now_us) {
+        cluster_trace(cluster, "%u is paused for %llu ms", number, (unsigned long long)(us / 1000));
+        cluster->faults[FAULT_PAUSE]++;
+        node->paused_until_us = cluster->now_us + us;
     }
 }
 
 /* ---- frames ---- */
+
+const char *message_name(uint8_t kind) {
+    switch ((enum message_kind)kind) {
+    case MESSAGE_PRE_PREPARE:
+        return "pre-prepare";
+    case MESSAGE_PREPARE:
+        return "prepare";
+    case MESSAGE_COMMIT:
+        return "commit";
+    case MESSAGE_STATUS:
+        return "status";
+    case MESSAGE_FETCH_REQUESTS:
+        return "fetch-requests";
+    case MESSAGE_REQUESTS:
+        return "requests";
+    case MESSAGE_FETCH_RANGE:
+        return "fetch-range";
+    case MESSAGE_RANGE:
+        return "range";
+    case MESSAGE_VIEW_CHANGE:
+        return "view-change";
+    case MESSAGE_NEW_VIEW:
+        return "new-view";
+    case MESSAGE_REQUEST:
+        return "request";
+    case MESSAGE_STATUS_QUERY:
+        return "status-query";
+    case MESSAGE_RECEIPT_QUERY:
+        return "receipt-query";
+    case MESSAGE_REPLY:
+        return "reply";
+    case MESSAGE_RESULT:
+        return "result";
+    case MESSAGE_REJECT:
+        return "reject";
+    case MESSAGE_STATUS_REPLY:
+        return "status-reply";
+    case MESSAGE_RECEIPT_REPLY:
+        return "receipt-reply";
+    }
+    return "a message of no kind";
+}
 
 /* Requests that a peer sent because this replica asked for them. */
 static void take_requests(struct cluster *cluster, uint32_t number,
@@ -299,11 +400,12 @@ void node_take_frame(struct cluster *cluster, uint32_t number, uint32_t from, ui
         payload.size > message_size_max(kind)
             ? CODEC_OVERSIZE
             : peer_message_decode(&message, cluster->configuration, from, kind, payload);
-    if (result == CODEC_OVERSIZE && payload.size > message_size_max(kind)) {
+    if (payload.size > message_size_max(kind)) {
         return;
     }
     if (result == CODEC_OK && (!message.signed_statement || check_holds(cluster, &message.check))) {
-        cluster_trace(cluster, "%u -> %u  %u  %zu bytes", from, number, kind, payload.size);
+        cluster_trace(cluster, "%u -> %u  %s  %zu bytes", from, number, message_name(kind),
+                      payload.size);
         struct event event = {.kind = EVENT_MESSAGE, .message = &message};
         if (message.kind == MESSAGE_REQUESTS) {
             take_requests(cluster, number, &message.requests);
@@ -311,7 +413,7 @@ void node_take_frame(struct cluster *cluster, uint32_t number, uint32_t from, ui
             node_step(cluster, number, &event);
         }
     } else {
-        cluster_trace(cluster, "%u -> %u  %u refused", from, number, kind);
+        cluster_trace(cluster, "%u -> %u  %s refused", from, number, message_name(kind));
     }
     peer_message_free(&message);
 }
@@ -355,7 +457,7 @@ void node_take_client_frame(struct cluster *cluster, uint32_t number, uint32_t c
                             struct span payload) {
     struct arena arena;
     struct event event = {.kind = EVENT_RECEIPT_QUERY, .receipt_query = {.origin = client + 1}};
-    cluster_trace(cluster, "client %u -> %u  %u", client, number, kind);
+    cluster_trace(cluster, "client %u -> %u  %s", client, number, message_name(kind));
     arena_init(&arena, 2 * (size_t)ENTRY_SIZE_MAX);
     if (kind == MESSAGE_REQUEST) {
         take_client_request(cluster, number, client, &arena, payload);

@@ -6,21 +6,52 @@
 #include "receipts/from_ledger.h"
 #include "tests/sim/cluster.h"
 
-#define SERVE_BATCHES_MAX 16u /* fewer than a node would send, so that it takes several ranges */
+#define SERVE_UNITS_MAX 16u /* fewer than a node would send, so that it takes several ranges */
 
-/* Feed entries from *index on until a batch is whole. Returns: false at the ledger's end. */
-static bool read_batch(struct batch *batch, const struct entry_list *ledger, uint64_t *index,
-                       uint64_t end) {
+enum batch_step read_unit(struct batch *batch, const struct entry_list *ledger, uint64_t *index,
+                          uint64_t end) {
     enum rule rule = RULE_NONE;
     batch_clear(batch);
     while (*index < end) {
         enum batch_step const step = batch_add(batch, *index, &ledger->items[*index], &rule);
         (*index)++;
         if (step != BATCH_MORE) {
-            return step == BATCH_WHOLE;
+            return step;
         }
     }
-    return false;
+    return BATCH_MORE;
+}
+
+/* The next batch; new views before it are passed over. Returns: false at the ledger's end. */
+static bool read_batch(struct batch *batch, const struct entry_list *ledger, uint64_t *index,
+                       uint64_t end) {
+    enum batch_step step = BATCH_VIEW;
+    while (step == BATCH_VIEW) {
+        step = read_unit(batch, ledger, index, end);
+    }
+    return step == BATCH_WHOLE;
+}
+
+/* One past the last entry of as many whole units as go into one range. */
+static uint64_t range_end(const struct entry_list *ledger, uint64_t first_entry, uint64_t end) {
+    uint64_t upto = first_entry;
+    uint32_t units = 0;
+    size_t size = 0;
+    for (uint64_t i = first_entry; i < end && i - first_entry < WIRE_ENTRIES_MAX; i++) {
+        size += ledger->items[i].payload.size;
+        if (!ledger->marks[i].ends_unit) {
+            continue;
+        }
+        if (size > RANGE_SIZE_SOFT_MAX && units > 0) {
+            break;
+        }
+        upto = i + 1;
+        units++;
+        if (units == SERVE_UNITS_MAX) {
+            break;
+        }
+    }
+    return upto;
 }
 
 void serve_range(struct cluster *cluster, uint32_t node, uint32_t peer, uint64_t first_entry,
@@ -28,23 +59,31 @@ void serve_range(struct cluster *cluster, uint32_t node, uint32_t peer, uint64_t
     const struct entry_list *const ledger = &cluster->nodes[node].disk.live;
     struct range_message range = {.first_entry = first_entry};
     uint64_t const end = end_entry < ledger->count ? end_entry : ledger->count;
-    uint64_t index = first_entry;
-    struct batch batch;
-    batch_init(&batch);
-    for (uint32_t i = 0; first_entry != 0 && i < SERVE_BATCHES_MAX; i++) {
-        if (!read_batch(&batch, ledger, &index, end) || index - first_entry > WIRE_ENTRIES_MAX) {
-            break;
-        }
-        range.count = (uint32_t)(index - first_entry);
+    if (first_entry != 0 && first_entry < end) {
+        range.count = (uint32_t)(range_end(ledger, first_entry, end) - first_entry);
         range.entries = &ledger->items[first_entry];
     }
-    batch_free(&batch);
     struct buffer encoded;
     buffer_init(&encoded, FRAME_SIZE_MAX);
     if (!range_message_encode(&encoded, &range)) {
         cluster_fail(cluster, "node %u: a range cannot be encoded", node);
     }
-    transmit(cluster, node, peer, MESSAGE_RANGE, buffer_span(&encoded));
+    if (peer == cluster->nodes[node].id) {
+        cluster_schedule(
+            cluster,
+            &(struct sim_event){.at_us = cluster->now_us + prng_between(&cluster->prng, 20, 300),
+                                .kind = SIM_HAND_OVER,
+                                .node = node,
+                                .from = peer,
+                                .incarnation = cluster->nodes[node].incarnation,
+                                .message = MESSAGE_RANGE,
+                                .parcel = parcel_new(buffer_span(&encoded))});
+    } else {
+        for (uint32_t i = 0; i < range.count; i++) {
+            watch_entry_sent(cluster, node, &range.entries[i]);
+        }
+        transmit(cluster, node, peer, MESSAGE_RANGE, buffer_span(&encoded));
+    }
     buffer_free(&encoded);
 }
 

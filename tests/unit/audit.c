@@ -6,98 +6,12 @@
 #include <criterion/criterion.h>
 #include <stdlib.h>
 
-#include "audit-tool/audit.h"
 #include "ledger/segment.h"
-#include "tests/forge/story.h"
-#include "tests/sim/fake_disk.h"
+#include "tests/unit/audit_fixture.h"
 
-#define DISKS_MAX 4u
 #define LIE_AFTER 37u /* so that fragments begin at a checkpoint, not at genesis */
 
-static struct consortium consortium;
-static struct forge forge;
-static struct story story;
-static struct audit *audit;
-static struct fake_disk *disks[DISKS_MAX];
-static uint32_t disk_count;
-
-static void open_audit(uint32_t jobs) {
-    disk_count = 0;
-    audit = audit_new(&(struct audit_options){.configuration = &consortium.configuration,
-                                              .genesis = buffer_span(&consortium.genesis_bytes),
-                                              .jobs = jobs});
-    cr_assert(audit != NULL);
-}
-
-static void close_audit(void) {
-    audit_free(audit);
-    while (disk_count > 0) {
-        disk_count--;
-        cr_assert_eq(disks[disk_count]->handles, 0);
-        fake_disk_free(disks[disk_count]);
-    }
-}
-
-static void set_up_with(uint32_t replica_count) {
-    consortium_found(&consortium, &(struct consortium_options){.replica_count = replica_count});
-    forge_init(&forge, &consortium);
-    story = (struct story){.forge = &forge, .random = 11};
-    open_audit(1);
-}
-
-static void set_up(void) {
-    set_up_with(4);
-}
-
-static void tear_down(void) {
-    close_audit();
-    forge_free(&forge);
-    consortium_free(&consortium);
-}
-
 TestSuite(audit, .init = set_up, .fini = tear_down, .timeout = 300);
-
-/* ---- giving it things ---- */
-
-static struct fake_disk *give_ledger(const struct forge *from) {
-    struct problem problem = {.code = EXIT_OK};
-    struct fake_disk *const disk = fake_disk_new();
-    cr_assert(disk != NULL && disk_count < DISKS_MAX);
-    cr_assert_eq(forge_write(from, &disk->disk, &problem), 0, "%s", problem.text);
-    disks[disk_count++] = disk;
-    cr_assert_eq(audit_add_ledger(audit, "ledger", &disk->disk, &problem), 0);
-    return disk;
-}
-
-static uint64_t give_receipts(const struct forge *from, uint64_t first_seq, uint64_t last_seq) {
-    uint64_t given = 0;
-    struct buffer receipt;
-    buffer_init(&receipt, RECEIPT_SIZE_MAX);
-    for (uint64_t seq = first_seq; seq <= last_seq; seq++) {
-        struct batch batch;
-        batch_init(&batch);
-        forge_read(from, seq, &batch);
-        for (uint32_t nth = 0; nth < batch.request_count; nth++) {
-            struct problem problem = {.code = EXIT_OK};
-            buffer_clear(&receipt);
-            forge_receipt(from, &(struct forge_place){.seq = seq, .request = nth}, &receipt);
-            cr_assert_eq(audit_add_receipt(audit, "receipt", buffer_span(&receipt), &problem), 0);
-            given++;
-        }
-        batch_free(&batch);
-    }
-    buffer_free(&receipt);
-    return given;
-}
-
-static const struct audit_report *run(enum exit_code expected) {
-    struct problem problem = {.code = EXIT_OK};
-    cr_assert_eq(audit_run(audit, &problem), 0, "%s", problem.text);
-    const struct audit_report *const report = audit_report(audit);
-    cr_assert_eq(audit_exit_code(report), expected, "%d: %s", audit_exit_code(report),
-                 report->notices[0].text);
-    return report;
-}
 
 static struct proof_verdict expect_finding(const struct audit_report *report, enum proof_kind kind,
                                            uint64_t blamed) {
@@ -321,15 +235,9 @@ Test(audit, what_was_not_signed_convicts_nobody) {
 
 /* ---- two histories ---- */
 
-struct fork {
-    struct forge forge;
-    struct story story;
-};
-
 /* Two histories that part after `common` batches, each signed by its own quorum. */
 static void part_ways(struct fork *fork, uint32_t common, uint64_t ours, uint64_t theirs) {
-    forge_init(&fork->forge, &consortium);
-    fork->story = (struct story){.forge = &fork->forge, .random = story.random};
+    fork_open(fork);
     story_append_honest(&story, common);
     story_append_honest(&fork->story, common);
     fork->story.random ^= 12345;
@@ -354,7 +262,7 @@ Test(audit, two_ledgers) {
         expect_finding(run(EXIT_MISBEHAVIOUR), PROOF_CONFLICTING_CERTIFICATES, 0x5);
     cr_assert_eq(verdict.seq, 21);
     cr_assert_str_eq(configuration_member_of(&verdict.configuration, 2), "bank-c");
-    forge_free(&fork.forge);
+    fork_close(&fork);
 }
 
 Test(audit, a_ledger_and_receipts) {
@@ -366,7 +274,7 @@ Test(audit, a_ledger_and_receipts) {
     struct proof_verdict const verdict =
         expect_finding(run(EXIT_MISBEHAVIOUR), PROOF_CONFLICTING_CERTIFICATES, 0x3);
     cr_assert_eq(verdict.seq, 21);
-    forge_free(&fork.forge);
+    fork_close(&fork);
 }
 
 Test(audit, receipts_alone) {
@@ -376,7 +284,7 @@ Test(audit, receipts_alone) {
     give_receipts(&forge, 1, 22);
     give_receipts(&fork.forge, 1, 22);
     expect_finding(run(EXIT_MISBEHAVIOUR), PROOF_CONFLICTING_CERTIFICATES, 0x3);
-    forge_free(&fork.forge);
+    fork_close(&fork);
 }
 
 Test(audit, receipts_of_different_batches) {
@@ -392,7 +300,7 @@ Test(audit, receipts_of_different_batches) {
     struct proof_verdict const verdict =
         expect_finding(run(EXIT_MISBEHAVIOUR), PROOF_CONFLICTING_CERTIFICATES, 0x3);
     cr_assert_neq(verdict.seq, verdict.seq_other);
-    forge_free(&fork.forge);
+    fork_close(&fork);
 }
 
 Test(audit, the_last_batch_without_evidence) {
@@ -402,7 +310,7 @@ Test(audit, the_last_batch_without_evidence) {
     give_ledger(&forge);
     give_ledger(&fork.forge);
     expect_finding(run(EXIT_MISBEHAVIOUR), PROOF_EQUIVOCATION, 0x1);
-    forge_free(&fork.forge);
+    fork_close(&fork);
 }
 
 Test(audit, a_receipt_and_a_batch_without_evidence) {
@@ -412,7 +320,7 @@ Test(audit, a_receipt_and_a_batch_without_evidence) {
     give_ledger(&forge);
     give_receipts(&fork.forge, 21, 21);
     expect_finding(run(EXIT_MISBEHAVIOUR), PROOF_EQUIVOCATION, 0x1);
-    forge_free(&fork.forge);
+    fork_close(&fork);
 }
 
 Test(audit, larger_consortia) {
@@ -432,7 +340,7 @@ Test(audit, larger_consortia) {
         cr_assert_geq((uint32_t)__builtin_popcountll(blamed),
                       consortium.configuration.faults_max + 1);
         expect_finding(run(EXIT_MISBEHAVIOUR), PROOF_CONFLICTING_CERTIFICATES, blamed);
-        forge_free(&fork.forge);
+        fork_close(&fork);
     }
 }
 
@@ -451,7 +359,7 @@ Test(audit, a_lie_beside_a_sound_ledger) {
     cr_assert_eq(report->batches, forge_seq(&forge));
     cr_assert_geq(report->finding_count, 1);
     cr_assert_eq(report->findings[0].verdict.blamed, 0xd);
-    forge_free(&fork.forge);
+    fork_close(&fork);
 }
 
 /* ---- damage ---- */
@@ -531,37 +439,6 @@ Test(audit, damaged_files) {
 
 /* ---- proofs ---- */
 
-static enum proof_check check_bytes(struct span file) {
-    struct proof_verdict verdict;
-    return proof_verify(&verdict, &consortium.configuration.service, file);
-}
-
-static void expect_no_change_holds(const struct buffer *file, uint32_t flips) {
-    struct consortium other;
-    struct proof_verdict verdict;
-    uint8_t *const data = file->data;
-    for (uint32_t i = 0; i < flips || flips == 0; i++) {
-        if (flips == 0 && i == file->size) {
-            break;
-        }
-        size_t const at = flips == 0 ? i : story_draw(&story, (uint32_t)file->size);
-        uint8_t const mask = (uint8_t)(1u << story_draw(&story, 8));
-        data[at] ^= mask;
-        cr_assert_neq(check_bytes(buffer_span(file)), PROOF_VALID, "byte %zu", at);
-        data[at] ^= mask;
-    }
-    for (uint32_t i = 0; i < 60; i++) {
-        size_t const size = story_draw(&story, (uint32_t)file->size);
-        cr_assert_neq(check_bytes(span_of(data, size)), PROOF_VALID);
-    }
-    consortium_found(&other, &(struct consortium_options){.seed = 5});
-    cr_assert_eq(proof_verify(&verdict, &other.configuration.service, buffer_span(file)),
-                 PROOF_SERVICE);
-    consortium_free(&other);
-    cr_assert_eq(check_bytes(buffer_span(file)), PROOF_VALID);
-    cr_assert_eq(proof_verify(&verdict, NULL, buffer_span(file)), PROOF_VALID);
-}
-
 Test(audit, changed_proofs_of_equivocation) {
     struct fork fork;
     part_ways(&fork, 3, 0x7, 0xb);
@@ -570,7 +447,7 @@ Test(audit, changed_proofs_of_equivocation) {
     give_ledger(&fork.forge);
     const struct audit_report *const report = run(EXIT_MISBEHAVIOUR);
     expect_no_change_holds(&report->findings[0].file, 0);
-    forge_free(&fork.forge);
+    fork_close(&fork);
 }
 
 Test(audit, changed_proofs_of_conflict) {
@@ -582,7 +459,7 @@ Test(audit, changed_proofs_of_conflict) {
     const struct audit_report *const report = run(EXIT_MISBEHAVIOUR);
     cr_assert_eq(report->findings[0].verdict.kind, PROOF_CONFLICTING_CERTIFICATES);
     expect_no_change_holds(&report->findings[0].file, 0);
-    forge_free(&fork.forge);
+    fork_close(&fork);
 }
 
 static void expect_fragment_holds(enum rule lie, uint32_t lie_after) {
@@ -608,33 +485,6 @@ Test(audit, changed_proofs_of_a_wrong_outcome) {
 
 Test(audit, changed_proofs_of_a_wrong_checkpoint) {
     expect_fragment_holds(RULE_CHECKPOINT_DIGEST, 23);
-}
-
-/* Somebody takes a true proof apart and puts a false one together: against correct replicas. */
-struct forgery {
-    struct arena arena;
-    struct proof proof;
-    struct buffer file;
-};
-
-static void forgery_open(struct forgery *forgery, const struct buffer *file) {
-    size_t const magic = sizeof EVIDENCE_FILE_MAGIC - 1;
-    arena_init(&forgery->arena, (size_t)256 << 20);
-    buffer_init(&forgery->file, EVIDENCE_FILE_SIZE_MAX);
-    cr_assert_eq(proof_decode(&forgery->proof, &forgery->arena,
-                              span_of(file->data + magic, file->size - magic)),
-                 CODEC_OK);
-}
-
-static enum proof_check forgery_check(struct forgery *forgery) {
-    buffer_clear(&forgery->file);
-    cr_assert(evidence_file_encode(&forgery->file, &forgery->proof));
-    return check_bytes(buffer_span(&forgery->file));
-}
-
-static void forgery_close(struct forgery *forgery) {
-    arena_free(&forgery->arena);
-    buffer_free(&forgery->file);
 }
 
 Test(audit, honest_batches_are_not_convicted_under_any_name) {

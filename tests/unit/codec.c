@@ -180,6 +180,21 @@ Test(codec, encodings_are_the_documented_bytes) {
     buffer_free(&body);
 }
 
+Test(codec, a_snapshot_is_the_documented_bytes) {
+    struct buffer expected = buffer_new();
+    struct buffer got = buffer_new();
+    put_bytes(&expected, 1, span_text("header"));
+    put_bytes(&expected, 2, filler(1, 2 * DIGEST_SIZE));
+    put_number(&expected, 3, 300);
+    put_bytes(&expected, 4, span_text("first"));
+    put_bytes(&expected, 4, span_text("second"));
+    put_number(&expected, 5, 280);
+    kind_named("checker snapshot")->encode(&got);
+    cr_assert(span_equal(buffer_span(&expected), buffer_span(&got)));
+    buffer_free(&expected);
+    buffer_free(&got);
+}
+
 Test(codec, a_nonce_commitment_binds_who_uses_it_where) {
     struct nonce nonce = {.bytes = {1, 2, 3}};
     uint8_t body[8 + 4 + 8 + 8 + NONCE_SIZE];
@@ -437,6 +452,105 @@ Test(codec, checkpoints_name_pending_batches_in_order) {
     buffer_clear(&bytes);
     cr_assert(checkpoint_header_encode(&bytes, &header));
     expect_result("pending", reencode, buffer_span(&bytes), CODEC_RANGE);
+    buffer_free(&bytes);
+}
+
+/* One carried batch after batch 5 with one field changed, or left out. */
+static void expect_carried(uint32_t field, struct span bytes, enum codec_result expected) {
+    struct checkpoint_header const header = {.seq = 5};
+    struct buffer item = buffer_new();
+    struct buffer changed = buffer_new();
+    struct buffer message = buffer_new();
+    put_number(&item, 1, 6);
+    put_bytes(&item, 2, filler(1, DIGEST_SIZE));
+    put_number(&item, 4, BATCH_CALLS_MAX);
+    put_number(&item, 5, BATCH_NORMAL);
+    with_bytes(&changed, buffer_span(&item), field, bytes);
+    cr_assert(checkpoint_header_encode(&message, &header));
+    put_bytes(&message, 18, buffer_span(&changed));
+    expect_result("carried", kind_named("checkpoint header")->reencode, buffer_span(&message),
+                  expected);
+    buffer_free(&item);
+    buffer_free(&changed);
+    buffer_free(&message);
+}
+
+static void expect_carried_seqs(uint64_t first, uint64_t second, enum codec_result expected) {
+    struct carried_batch const batch = {.kind = BATCH_NORMAL, .tx_count = 1};
+    struct checkpoint_header header = {.seq = 5, .carried_count = 2, .carried = {batch, batch}};
+    struct buffer bytes = buffer_new();
+    header.carried[0].seq = first;
+    header.carried[1].seq = second;
+    cr_assert(checkpoint_header_encode(&bytes, &header));
+    expect_result("carried", kind_named("checkpoint header")->reencode, buffer_span(&bytes),
+                  expected);
+    buffer_free(&bytes);
+}
+
+Test(codec, checkpoints_name_the_batches_that_a_view_has_yet_to_take_over) {
+    expect_carried_seqs(6, 7, CODEC_OK);
+    expect_carried_seqs(6, 9, CODEC_OK);
+    expect_carried_seqs(6, 6, CODEC_MISMATCH);
+    expect_carried_seqs(7, 6, CODEC_MISMATCH);
+    expect_carried_seqs(5, 6, CODEC_MISMATCH); /* the checkpoint's own batch */
+    expect_carried_seqs(0, 6, CODEC_RANGE);
+    expect_carried_seqs(6, UINT64_MAX, CODEC_RANGE);
+    expect_carried(900, (struct span){0}, CODEC_OK);
+    expect_carried(2, filler(1, DIGEST_SIZE - 1), CODEC_LENGTH);
+    expect_carried(2, (struct span){0}, CODEC_LENGTH);
+    expect_carried(5, (struct span){0}, CODEC_RANGE); /* no kind */
+    expect_carried(1, (struct span){0}, CODEC_RANGE); /* no number */
+    struct checkpoint_header header = {.seq = 5, .carried_count = 1};
+    struct buffer bytes = buffer_new();
+    reencoder const reencode = kind_named("checkpoint header")->reencode;
+    for (unsigned i = 0; i < 5; i++) {
+        header.carried[0] = (struct carried_batch){
+            .seq = 6,
+            .first_index = i == 0 ? UINT64_MAX : 0,
+            .tx_count = i == 1 ? BATCH_CALLS_MAX + 1 : 0,
+            .kind = i == 2 ? (enum batch_kind)4 : BATCH_START_OF_CONFIGURATION,
+            .gov_index = i == 3 ? UINT64_MAX : 0,
+            .time_ms = i == 4 ? UINT64_MAX : 0,
+        };
+        buffer_clear(&bytes);
+        cr_assert(checkpoint_header_encode(&bytes, &header));
+        expect_result("carried", reencode, buffer_span(&bytes), CODEC_RANGE);
+    }
+    buffer_free(&bytes);
+}
+
+Test(codec, the_largest_checkpoint_header_fits) {
+    uint64_t const most = UINT64_MAX >> 1;
+    struct checkpoint_header header = {.config = most,
+                                       .view = most,
+                                       .seq = most - PIPELINE_MAX,
+                                       .view_start = most,
+                                       .next_index = most,
+                                       .ledger_leaves = most,
+                                       .evidence_upto = most,
+                                       .gov_index = most,
+                                       .time_ms = most,
+                                       .checkpoint_seq = most,
+                                       .state_count = most,
+                                       .entries = most,
+                                       .pending_count = EVIDENCE_BATCHES_MAX,
+                                       .carried_count = PIPELINE_MAX};
+    for (uint32_t i = 0; i < EVIDENCE_BATCHES_MAX; i++) {
+        header.pending[i].seq = most - EVIDENCE_BATCHES_MAX + i;
+        header.pending[i].view = most;
+    }
+    for (uint32_t i = 0; i < PIPELINE_MAX; i++) {
+        header.carried[i] = (struct carried_batch){.seq = header.seq + 1 + i,
+                                                   .first_index = most,
+                                                   .tx_count = BATCH_CALLS_MAX,
+                                                   .kind = BATCH_NORMAL,
+                                                   .gov_index = most,
+                                                   .time_ms = most};
+    }
+    struct buffer bytes = buffer_new();
+    cr_assert(checkpoint_header_encode(&bytes, &header));
+    expect_result("the largest checkpoint header", kind_named("checkpoint header")->reencode,
+                  buffer_span(&bytes), CODEC_OK);
     buffer_free(&bytes);
 }
 

@@ -45,6 +45,8 @@ Test(codec, digests_keys_signatures_and_nonces_have_one_length) {
         {"checkpoint header", 15, 32},
         {"certificate", 2, 64},
         {"receipt", 2, 64},
+        {"new-view", 6, 32},
+        {"journal record", 8, 32},
     };
     for (size_t i = 0; i < COUNT(fields); i++) {
         const struct kind *const kind = kind_named(fields[i].kind);
@@ -92,6 +94,12 @@ Test(codec, spans_stay_within_their_limits) {
         {"proof", 2, 0},
         {"proof", 3, COMMIT_CERTIFICATE_SIZE_MAX + 1},
         {"proof", 5, NAME_SIZE_MAX + 1},
+        {"proof", 7, DIGEST_SIZE + 1},
+        {"view-change", 5, SIGNATURE_SIZE + 1},
+        {"view-change", 6, DIGEST_SIZE - 1},
+        {"new-view", 3, DIGEST_SIZE + 1},
+        {"journal record", 10, SIGNATURE_SIZE - 1},
+        {"journal record", 11, DIGEST_SIZE + 1},
     };
     for (size_t i = 0; i < COUNT(fields); i++) {
         expect_length(kind_named(fields[i].kind), fields[i].field, fields[i].size);
@@ -135,7 +143,6 @@ Test(codec, numbers_stay_below_2_to_63) {
         {"request entry", 2},
         {"checkpoint header", 1},
         {"checkpoint header", 2},
-        {"checkpoint header", 3},
         {"checkpoint header", 4},
         {"checkpoint header", 5},
         {"checkpoint header", 6},
@@ -149,7 +156,21 @@ Test(codec, numbers_stay_below_2_to_63) {
         {"window batch", 2},
         {"window batch", 3},
         {"checker snapshot", 3},
+        {"checker snapshot", 5},
         {"receipt", 6},
+        {"view-change", 1},
+        {"view-change", 2},
+        {"new-view", 1},
+        {"new-view", 2},
+        {"new-view", 4},
+        {"new-view", 5},
+        {"new-view", 7},
+        {"journal record", 2},
+        {"journal record", 3},
+        {"journal record", 4},
+        {"journal record", 5},
+        {"journal record", 6},
+        {"journal record", 7},
     };
     for (size_t i = 0; i < COUNT(fields); i++) {
         uint64_t const most = UINT64_MAX >> 1;
@@ -157,6 +178,9 @@ Test(codec, numbers_stay_below_2_to_63) {
         expect_number(fields[i].kind, fields[i].field, most + 1, CODEC_RANGE);
         expect_number(fields[i].kind, fields[i].field, UINT64_MAX, CODEC_RANGE);
     }
+    /* The batches that it names as yet to come are before that one. */
+    expect_number("checkpoint header", 3, UINT64_MAX >> 1, CODEC_MISMATCH);
+    expect_number("checkpoint header", 3, (UINT64_MAX >> 1) + 1, CODEC_RANGE);
 }
 
 Test(codec, enums_and_counts_stay_in_range) {
@@ -175,7 +199,9 @@ Test(codec, enums_and_counts_stay_in_range) {
         {"endorsement", 2, REPLICAS_MAX},
         {"genesis", 1, 2},
         {"receipt", 4, CALLS_MAX},
-        {"proof", 1, 6},
+        {"proof", 1, PROOF_KIND_END},
+        {"view-change", 3, REPLICAS_MAX},
+        {"journal record", 1, JOURNAL_PREPARED + 1},
     };
     for (size_t i = 0; i < COUNT(fields); i++) {
         expect_number(fields[i].kind, fields[i].field, fields[i].least_bad, CODEC_RANGE);
@@ -198,9 +224,10 @@ Test(codec, what_is_left_out_is_zero) {
         const char *kind;
         uint32_t field;
     } fields[] = {
-        {"request header", 4}, {"request header", 5}, {"outcome", 1}, {"pre-prepare", 3},
-        {"pre-prepare", 10},   {"prepare", 3},        {"genesis", 1}, {"window batch", 1},
-        {"certificate", 3},    {"proof", 1},
+        {"request header", 4}, {"request header", 5}, {"outcome", 1},        {"pre-prepare", 3},
+        {"pre-prepare", 10},   {"prepare", 3},        {"genesis", 1},        {"window batch", 1},
+        {"certificate", 3},    {"proof", 1},          {"view-change", 2},    {"new-view", 2},
+        {"new-view", 3},       {"journal record", 1}, {"journal record", 6},
     };
     for (size_t i = 0; i < COUNT(fields); i++) {
         const struct kind *const kind = kind_named(fields[i].kind);
@@ -218,9 +245,11 @@ Test(codec, unknown_fields_are_refused_at_depth) {
     static const struct {
         const char *kind;
         uint32_t field;
-    } fields[] = {
-        {"genesis", 3}, {"genesis", 4}, {"genesis", 5}, {"evidence", 1}, {"checkpoint header", 17},
-        {"proof", 4},   {"proof", 6}};
+    } fields[] = {{"genesis", 3},     {"genesis", 4},
+                  {"genesis", 5},     {"evidence", 1},
+                  {"proof", 4},       {"checkpoint header", 17},
+                  {"proof", 6},       {"checkpoint header", 18},
+                  {"view-change", 7}, {"view-change set", 1}};
     struct buffer unknown = buffer_new();
     put_number(&unknown, 12, 5);
     for (size_t i = 0; i < COUNT(fields); i++) {
@@ -306,6 +335,16 @@ Test(codec, repeated_fields_cannot_amplify) {
     expect_no_amplification("request entry", kind_named("request entry")->reencode, 3,
                             ENTRY_SIZE_MAX / 2);
     expect_no_amplification("checkpoint", kind_named("checkpoint header")->reencode, 17, 2000);
+    expect_no_amplification("checkpoint", kind_named("checkpoint header")->reencode, 18,
+                            PIPELINE_MAX + 1);
+    expect_no_amplification("view-change", kind_named("view-change")->reencode, 7,
+                            PIPELINE_MAX + 1);
+    expect_no_amplification("view-change", kind_named("view-change")->reencode, 7,
+                            VIEW_CHANGE_SIZE_MAX / 2);
+    expect_no_amplification("view-change set", kind_named("view-change set")->reencode, 1,
+                            REPLICAS_MAX + 1);
+    expect_no_amplification("view-change set", kind_named("view-change set")->reencode, 1,
+                            VIEW_CHANGE_SET_SIZE_MAX / 2);
     expect_no_amplification("snapshot", kind_named("checker snapshot")->reencode, 4,
                             SNAPSHOT_WINDOW_MAX + 1);
     expect_no_amplification("proof", kind_named("proof")->reencode, 3, PROOF_CERTIFICATES_MAX + 1);
@@ -348,6 +387,9 @@ Test(codec, sizes_are_checked_first) {
         {"window batch", WINDOW_BATCH_SIZE_MAX},
         {"certificate", COMMIT_CERTIFICATE_SIZE_MAX},
         {"receipt", RECEIPT_SIZE_MAX},
+        {"view-change", VIEW_CHANGE_SIZE_MAX},
+        {"new-view", STATEMENT_SIZE_MAX},
+        {"journal record", JOURNAL_RECORD_SIZE_MAX},
     };
     for (size_t i = 0; i < COUNT(sizes); i++) {
         const struct kind *const kind = kind_named(sizes[i].kind);
@@ -366,4 +408,13 @@ Test(codec, encoders_refuse_what_they_cannot_hold) {
     cr_assert_not(call_encode(&small, span_text("a"), ARGUMENTS_MAX + 1, sample_arguments));
     cr_assert(small.failed);
     buffer_free(&small);
+    struct buffer large = buffer_new();
+    struct checkpoint_header header = {.carried_count = PIPELINE_MAX + 1};
+    cr_assert_not(checkpoint_header_encode(&large, &header));
+    cr_assert(large.failed);
+    buffer_clear(&large);
+    header = (struct checkpoint_header){.pending_count = EVIDENCE_BATCHES_MAX + 1};
+    cr_assert_not(checkpoint_header_encode(&large, &header));
+    cr_assert(large.failed);
+    buffer_free(&large);
 }

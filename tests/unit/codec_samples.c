@@ -33,6 +33,10 @@ REENCODER(checker_snapshot)
 REENCODER(certificate)
 REENCODER(receipt)
 REENCODER(proof)
+REENCODER(view_change)
+REENCODER(view_change_set)
+REENCODER(new_view)
+REENCODER(journal_record)
 
 static enum codec_result reencode_call(struct buffer *out, struct arena *arena, struct span bytes) {
     struct call call;
@@ -277,6 +281,15 @@ static void encode_checkpoint_header(struct buffer *out) {
         .pending_count = 2,
         .pending = {{.seq = 199, .pre_prepare_digest = digest_of(5), .nonce_hash = digest_of(6)},
                     {.seq = 200, .pre_prepare_digest = digest_of(7), .nonce_hash = digest_of(8)}},
+        .carried_count = 2,
+        .carried = {{.seq = 201,
+                     .batch_root = digest_of(9),
+                     .first_index = 4000,
+                     .tx_count = 12,
+                     .kind = BATCH_NORMAL,
+                     .gov_index = 3,
+                     .time_ms = 1700000000001},
+                    {.seq = 202, .batch_root = digest_of(10), .kind = BATCH_NORMAL}},
     };
     cr_assert(checkpoint_header_encode(out, &sample));
 }
@@ -299,7 +312,8 @@ static void encode_checker_snapshot(struct buffer *out) {
                                             .frontier = filler(1, 2 * DIGEST_SIZE),
                                             .window_count = 2,
                                             .window = window,
-                                            .window_entry = 300};
+                                            .window_entry = 300,
+                                            .past_entry = 280};
     cr_assert(checker_snapshot_encode(out, &sample));
 }
 
@@ -334,6 +348,7 @@ static void encode_receipt(struct buffer *out) {
 }
 
 static void encode_proof(struct buffer *out) {
+    struct digest const path[] = {digest_of(1), digest_of(2)};
     struct state_item const state[] = {{.key = span_text("a"), .value = {0}},
                                        {.key = span_text("ab"), .value = span_text("1")}};
     struct entry const entries[] = {{.kind = ENTRY_PRE_PREPARE, .payload = span_text("statement")},
@@ -353,8 +368,96 @@ static void encode_proof(struct buffer *out) {
                      .state = state,
                      .entry_count = 2,
                      .entries = entries},
+        .path_count = 2,
+        .path = path,
     };
     cr_assert(proof_encode(out, &sample));
+}
+
+/* ---- changes of view, and the journal -------------------------------------------------------- */
+
+struct view_change sample_view_change(void) {
+    static struct signature signatures[2];
+    static struct digest nonce_hashes[2];
+    static struct chain_item chain[2];
+    for (uint8_t i = 0; i < 2; i++) {
+        signatures[i] = signature_of((uint8_t)(1 + i));
+        nonce_hashes[i] = digest_of((uint8_t)(70 + i));
+        chain[i].pre_prepare.signature = signature_of((uint8_t)(90 + i));
+    }
+    chain[0].pre_prepare.body = span_text("first");
+    chain[1].pre_prepare.body = span_text("second");
+    chain[1].has_evidence = true;
+    chain[1].evidence_leaf = digest_of(30);
+    return (struct view_change){.config = 1,
+                                .view = 7,
+                                .replica = 3,
+                                .signers = 5,
+                                .signature_count = 2,
+                                .signatures = signatures,
+                                .nonce_hashes = nonce_hashes,
+                                .chain_count = 2,
+                                .chain = chain};
+}
+
+static void encode_view_change(struct buffer *out) {
+    struct view_change const sample = sample_view_change();
+    cr_assert(view_change_encode(out, &sample));
+}
+
+static void encode_view_change_set(struct buffer *out) {
+    struct signed_body const view_changes[] = {
+        {.body = span_text("of replica 0"), .signature = signature_of(1)},
+        {.body = span_text("of replica 2"), .signature = signature_of(2)},
+        {.body = span_text("of replica 3"), .signature = signature_of(3)}};
+    struct view_change_set const sample = {.count = 3, .view_changes = view_changes};
+    cr_assert(view_change_set_encode(out, &sample));
+}
+
+struct new_view sample_new_view(void) {
+    static struct digest digests[3];
+    for (uint8_t i = 0; i < 3; i++) {
+        digests[i] = digest_of((uint8_t)(1 + i));
+    }
+    return (struct new_view){.config = 1,
+                             .view = 7,
+                             .view_change_count = 3,
+                             .view_change_digests = digests,
+                             .chosen_view = 5,
+                             .chosen_seq = 412,
+                             .ledger_root = digest_of(50),
+                             .ledger_leaves = 900};
+}
+
+static void encode_new_view(struct buffer *out) {
+    struct new_view const sample = sample_new_view();
+    cr_assert(new_view_encode(out, &sample));
+}
+
+struct journal_record sample_journal_record(void) {
+    static struct signature signatures[2];
+    static struct digest nonce_hashes[2];
+    for (uint8_t i = 0; i < 2; i++) {
+        signatures[i] = signature_of((uint8_t)(1 + i));
+        nonce_hashes[i] = digest_of((uint8_t)(70 + i));
+    }
+    return (struct journal_record){.kind = JOURNAL_NONCE,
+                                   .config = 1,
+                                   .view = 2,
+                                   .seq = 30,
+                                   .ledger_view = 2,
+                                   .ledger_seq = 33,
+                                   .ledger_entries = 400,
+                                   .pre_prepare_digest = digest_of(9),
+                                   .signers = 6,
+                                   .signature_count = 2,
+                                   .signatures = signatures,
+                                   .nonce_hashes = nonce_hashes};
+}
+
+static void encode_journal_record(struct buffer *out) {
+    struct journal_record const sample = sample_journal_record();
+    cr_assert(journal_record_encode(out, &sample));
 }
 
 const struct kind kinds[KINDS] = {
@@ -375,6 +478,10 @@ const struct kind kinds[KINDS] = {
     {"certificate", encode_certificate, reencode_certificate},
     {"receipt", encode_receipt, reencode_receipt},
     {"proof", encode_proof, reencode_proof},
+    {"view-change", encode_view_change, reencode_view_change},
+    {"view-change set", encode_view_change_set, reencode_view_change_set},
+    {"new-view", encode_new_view, reencode_new_view},
+    {"journal record", encode_journal_record, reencode_journal_record},
 };
 
 const struct kind *kind_named(const char *name) {

@@ -21,6 +21,7 @@
     }
 
 REENCODER(pre_prepare_message)
+REENCODER(new_view_message)
 REENCODER(commit_message)
 REENCODER(status_message)
 REENCODER(fetch_requests_message)
@@ -31,6 +32,18 @@ REENCODER(result_message)
 REENCODER(reject_message)
 REENCODER(status_reply_message)
 REENCODER(receipt_reply_message)
+
+/* The payload of prepares and view-changes; only the size differs. */
+static enum codec_result reencode_signed(struct buffer *out, struct arena *arena,
+                                         struct span bytes) {
+    struct signed_body value;
+    enum codec_result const result =
+        signed_decode(&value, arena, bytes, message_size_max(MESSAGE_VIEW_CHANGE));
+    if (result == CODEC_OK) {
+        cr_assert(signed_encode(out, &value));
+    }
+    return result;
+}
 
 static enum codec_result reencode_fetch_range(struct buffer *out, struct arena *arena,
                                               struct span bytes) {
@@ -70,6 +83,18 @@ static void encode_pre_prepare(struct buffer *out) {
     cr_assert(pre_prepare_message_encode(out, &sample));
 }
 
+static void encode_view_change(struct buffer *out) {
+    struct signed_body const sample = {.body = span_text("view-change"),
+                                       .signature = signature_of(1)};
+    cr_assert(signed_encode(out, &sample));
+}
+
+static void encode_new_view(struct buffer *out) {
+    struct new_view_message const sample = {.set = span_text("view-changes"),
+                                            .new_view = span_text("signed new-view")};
+    cr_assert(new_view_message_encode(out, &sample));
+}
+
 static void encode_commit(struct buffer *out) {
     struct commit_message const sample = {
         .config = 1, .view = 2, .seq = 412, .replica = 63, .nonce = nonce_of(1)};
@@ -79,11 +104,13 @@ static void encode_commit(struct buffer *out) {
 static void encode_status(struct buffer *out) {
     struct status_message const sample = {.config = 1,
                                           .view = 2,
+                                          .asked_view = 3,
                                           .executed_seq = 12,
                                           .committed_seq = 11,
                                           .evidenced_seq = 10,
                                           .evidenced_entries = 300,
-                                          .wants_answer = true};
+                                          .wants_answer = true,
+                                          .suspects = true};
     cr_assert(status_message_encode(out, &sample));
 }
 
@@ -198,6 +225,8 @@ static const struct kind {
     {"requests", MESSAGE_REQUESTS, encode_requests, reencode_requests_message},
     {"fetch range", MESSAGE_FETCH_RANGE, encode_fetch_range, reencode_fetch_range},
     {"range", MESSAGE_RANGE, encode_range, reencode_range_message},
+    {"view-change", MESSAGE_VIEW_CHANGE, encode_view_change, reencode_signed},
+    {"new view", MESSAGE_NEW_VIEW, encode_new_view, reencode_new_view_message},
     {"reply", MESSAGE_REPLY, encode_reply, reencode_reply_message},
     {"result", MESSAGE_RESULT, encode_result, reencode_result_message},
     {"reject", MESSAGE_REJECT, encode_reject, reencode_reject_message},
@@ -226,9 +255,9 @@ Test(wire, only_known_kinds_have_a_size) {
         cr_assert_leq(size_max + FRAME_HEADER_SIZE, FRAME_SIZE_MAX);
         known += size_max != 0;
     }
-    cr_assert_eq(known, 16);
+    cr_assert_eq(known, 18);
     cr_assert_eq(message_size_max(0), 0);
-    cr_assert_eq(message_size_max(9), 0);
+    cr_assert_eq(message_size_max(11), 0);
     cr_assert_eq(message_size_max(255), 0);
     cr_assert_leq(message_size_max(MESSAGE_REQUEST), FRAME_FROM_CLIENT_SIZE_MAX);
     cr_assert_geq(message_size_max(MESSAGE_RANGE), ENTRY_SIZE_MAX + 64);
@@ -297,6 +326,7 @@ Test(wire, fixed_sizes_are_exact) {
         {MESSAGE_REPLY, 6, 32},         {MESSAGE_RESULT, 2, 64},
         {MESSAGE_REJECT, 1, 32},        {MESSAGE_STATUS_REPLY, 1, 32},
         {MESSAGE_RECEIPT_QUERY, 1, 32}, {MESSAGE_RECEIPT_REPLY, 1, 32},
+        {MESSAGE_VIEW_CHANGE, 2, 64},
     };
     for (size_t i = 0; i < COUNT(fields); i++) {
         expect_length(fields[i].kind, fields[i].field, 0, CODEC_LENGTH);
@@ -318,6 +348,54 @@ Test(wire, fixed_sizes_are_exact) {
     expect_length(MESSAGE_RECEIPT_REPLY, 2, 0, CODEC_LENGTH);
     expect_length(MESSAGE_RECEIPT_REPLY, 3, 0, CODEC_LENGTH);
     expect_length(MESSAGE_STATUS_REPLY, 11, STATUS_ERROR_SIZE_MAX + 1, CODEC_LENGTH);
+    expect_length(MESSAGE_VIEW_CHANGE, 1, 0, CODEC_LENGTH);
+    expect_length(MESSAGE_VIEW_CHANGE, 1, VIEW_CHANGE_SIZE_MAX, CODEC_OK);
+    expect_length(MESSAGE_NEW_VIEW, 1, 0, CODEC_LENGTH);
+    expect_length(MESSAGE_NEW_VIEW, 1, FILLER_SIZE_MAX, CODEC_OK);
+    expect_length(MESSAGE_NEW_VIEW, 2, 0, CODEC_LENGTH);
+    expect_length(MESSAGE_NEW_VIEW, 2, STATEMENT_SIZE_MAX, CODEC_OK);
+    expect_length(MESSAGE_NEW_VIEW, 2, STATEMENT_SIZE_MAX + 1, CODEC_LENGTH);
+}
+
+Test(wire, a_new_view_has_room_for_the_largest_set) {
+    uint8_t *const bytes = calloc(1, VIEW_CHANGE_SET_SIZE_MAX + 1);
+    cr_assert_not_null(bytes);
+    for (size_t over = 0; over < 2; over++) {
+        struct new_view_message const message = {
+            .set = span_of(bytes, VIEW_CHANGE_SET_SIZE_MAX + over), .new_view = span_text("x")};
+        struct buffer encoded = buffer_new();
+        cr_assert(new_view_message_encode(&encoded, &message));
+        expect_result("new view", reencode_new_view_message, buffer_span(&encoded),
+                      over == 0 ? CODEC_OK : CODEC_LENGTH);
+        buffer_free(&encoded);
+    }
+    free(bytes);
+}
+
+/* Each of the two flags, and the view asked for, is told apart from the others. */
+Test(wire, a_status_says_what_its_sender_wants) {
+    for (unsigned flags = 0; flags < 4; flags++) {
+        struct status_message const in = {
+            .view = 2, .asked_view = 9, .wants_answer = flags % 2 == 1, .suspects = flags / 2 == 1};
+        struct status_message out;
+        struct buffer bytes = buffer_new();
+        struct buffer expected = buffer_new();
+        struct arena arena;
+        arena_init(&arena, 1u << 20);
+        put_number(&expected, 2, 2);
+        if (flags != 0) {
+            put_number(&expected, 7, flags);
+        }
+        put_number(&expected, 8, 9);
+        cr_assert(status_message_encode(&bytes, &in));
+        cr_assert(span_equal(buffer_span(&bytes), buffer_span(&expected)));
+        cr_assert_eq(status_message_decode(&out, &arena, buffer_span(&bytes)), CODEC_OK);
+        cr_assert(out.wants_answer == in.wants_answer && out.suspects == in.suspects);
+        cr_assert(out.view == 2 && out.asked_view == 9);
+        arena_free(&arena);
+        buffer_free(&bytes);
+        buffer_free(&expected);
+    }
 }
 
 Test(wire, numbers_stay_in_range) {
@@ -336,7 +414,8 @@ Test(wire, numbers_stay_in_range) {
         {MESSAGE_STATUS, 4, UINT64_MAX >> 1},
         {MESSAGE_STATUS, 5, UINT64_MAX >> 1},
         {MESSAGE_STATUS, 6, UINT64_MAX >> 1},
-        {MESSAGE_STATUS, 7, 1},
+        {MESSAGE_STATUS, 7, 3},
+        {MESSAGE_STATUS, 8, UINT64_MAX >> 1},
         {MESSAGE_FETCH_REQUESTS, 1, UINT64_MAX >> 1},
         {MESSAGE_FETCH_RANGE, 1, UINT64_MAX >> 1},
         {MESSAGE_RANGE, 1, UINT64_MAX >> 1},

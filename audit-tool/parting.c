@@ -1,0 +1,294 @@
+/*
+ * parting: where ledgers go different ways (protocol §10).
+ *
+ * Two batches in one place cannot both be right. A new view and a batch, or two new views, can:
+ * a replica that was cut off still has the end of its old view on its disk. So each way is tried
+ * for as long as a correct replica can have gone it alone, what it holds is noted, and the audit
+ * goes on with the one that reaches furthest.
+ */
+#include "audit-tool/audit_internal.h"
+#include "base/check.h"
+
+/* How far a ledger reaches: the last batch that a quorum vouches for, and the last at all. */
+struct reach {
+    struct rank certified;
+    struct rank last;
+};
+
+/* A way to go on from here, and the first ledger that takes it. */
+struct way {
+    struct audit_ledger *ledger;
+    enum rule rule;
+    struct reach reach;
+};
+
+/* What the ways that are not followed to their ends show. */
+struct trials {
+    struct claims found; /* certified batches */
+    struct buffer views; /* of struct trial_view */
+    bool failed;         /* memory ran out */
+};
+
+struct trial_view {
+    const struct audit_ledger *ledger;
+    uint64_t entry;
+};
+
+static uint32_t collect_ways(struct audit *audit, struct way *ways) {
+    uint32_t count = 0;
+    for (uint32_t i = 0; i < audit->ledger_count; i++) {
+        struct audit_ledger *const ledger = &audit->ledgers[i];
+        bool is_new = ledger_is_here(ledger);
+        for (uint32_t k = 0; is_new && k < count; k++) {
+            is_new = !batch_equal(&ways[k].ledger->reader.batch, &ledger->reader.batch);
+        }
+        if (is_new) {
+            ways[count++] = (struct way){.ledger = ledger};
+        }
+    }
+    return count;
+}
+
+static bool is_on(const struct way *way, const struct audit_ledger *ledger) {
+    return ledger_is_here(ledger) && batch_equal(&way->ledger->reader.batch, &ledger->reader.batch);
+}
+
+/* ---- how far ---- */
+
+/* The rank of the batch with this number, if its evidence holds; entries: where batches lie. */
+static struct rank certified_rank(struct audit *audit, const struct audit_ledger *ledger,
+                                  uint64_t seq, const uint64_t *entries) {
+    struct rank rank = {0};
+    struct found_certificate found;
+    struct audit_ledger *const at =
+        seq == 0 ? NULL : ledger_open_at(audit, ledger, entries[seq % BATCH_PLACES_MAX]);
+    if (at == NULL) {
+        return rank;
+    }
+    found_certificate_init(&found);
+    if (!ledger_is_at_view(at) && at->reader.batch.pre_prepare.seq == seq &&
+        certificate_find(audit, &found, at)) {
+        rank = (struct rank){.view = found.batch.pre_prepare.view, .seq = seq};
+    }
+    found_certificate_free(&found);
+    ledger_close(at);
+    return rank;
+}
+
+static struct reach measure(struct audit *audit, const struct audit_ledger *ledger) {
+    struct problem ignored = {.code = EXIT_OK}; /* it only reaches as far as it can be read */
+    struct reach reach = {0};
+    uint64_t entries[BATCH_PLACES_MAX] = {0};
+    uint64_t evidenced = 0;
+    struct audit_ledger *const at = ledger_open_at(audit, ledger, ledger->reader.batch.first_entry);
+    if (at == NULL) {
+        return reach;
+    }
+    do {
+        if (ledger_is_at_view(at)) {
+            reach.last.view = at->reader.batch.view.new_view.view;
+            continue;
+        }
+        const struct pre_prepare *const body = &at->reader.batch.pre_prepare;
+        entries[body->seq % BATCH_PLACES_MAX] = at->reader.batch.first_entry;
+        evidenced = body->evidence_upto;
+        reach.last = (struct rank){.view = body->view, .seq = body->seq};
+    } while (batch_reader_next(&at->reader, &ignored) == 1);
+    ledger_close(at);
+    reach.certified = certified_rank(audit, ledger, evidenced, entries);
+    return reach;
+}
+
+static bool reaches_further(const struct reach *a, const struct reach *b) {
+    int const certified = rank_compare(a->certified, b->certified);
+    return certified > 0 || (certified == 0 && rank_compare(a->last, b->last) > 0);
+}
+
+/* The soundest way: one that breaks no rule, and of those the one that reaches furthest. */
+static struct way *choose(struct audit *audit, struct way *ways, uint32_t count) {
+    struct way *chosen = NULL;
+    for (uint32_t i = 0; i < count; i++) {
+        replayer_trial_begin(&audit->replayer);
+        ways[i].rule = ledger_take(audit, ways[i].ledger);
+        replayer_trial_end(&audit->replayer);
+        for (uint32_t k = 0; ways[i].rule == RULE_NONE && k < audit->ledger_count; k++) {
+            if (is_on(&ways[i], &audit->ledgers[k])) {
+                struct reach const reach = measure(audit, &audit->ledgers[k]);
+                ways[i].reach = reaches_further(&reach, &ways[i].reach) ? reach : ways[i].reach;
+            }
+        }
+        if (ways[i].rule == RULE_NONE &&
+            (chosen == NULL || reaches_further(&ways[i].reach, &chosen->reach))) {
+            chosen = &ways[i];
+        }
+    }
+    return chosen;
+}
+
+/* ---- trying a way ---- */
+
+/* A batch that was tried is sound: receipts for it are met, and its certificate is a claim. */
+static void note_batch(struct audit *audit, struct trials *trials,
+                       const struct audit_ledger *ledger) {
+    struct found_certificate found;
+    reconcile_aside(audit, ledger);
+    found_certificate_init(&found);
+    if (certificate_find(audit, &found, ledger)) {
+        trials->failed |=
+            !claims_add_certificate(&trials->found, &found.batch, buffer_span(&found.bytes));
+    }
+    found_certificate_free(&found);
+}
+
+/* Returns: does it go on? */
+static bool try_next(struct audit *audit, struct trials *trials, struct audit_ledger *at,
+                     const struct audit_ledger *ledger, bool is_followed) {
+    enum rule const rule = ledger_take(audit, at);
+    if (replayer_failed(&audit->replayer)) {
+        return false;
+    }
+    if (rule != RULE_NONE) {
+        if (!is_followed) {
+            judge_astray(audit, at, rule, NULL);
+        }
+        return false;
+    }
+    if (ledger_is_at_view(at)) {
+        struct trial_view const view = {.ledger = ledger, .entry = at->reader.batch.first_entry};
+        trials->failed |= !buffer_append(&trials->views, span_of(&view, sizeof view));
+    } else {
+        note_batch(audit, trials, at);
+    }
+    struct problem problem = {.code = EXIT_OK};
+    int const status = batch_reader_next(&at->reader, &problem);
+    if (status < 0 && !is_followed) {
+        audit_notice(audit, problem.code, "%s", problem.text);
+    }
+    return status == 1;
+}
+
+/* Go one ledger's way for as long as a replica can have gone it alone, and come back. */
+static void try_ledger(struct audit *audit, struct trials *trials,
+                       const struct audit_ledger *ledger, bool is_followed) {
+    struct audit_ledger *const at = ledger_open_at(audit, ledger, ledger->reader.batch.first_entry);
+    if (at == NULL) {
+        trials->failed = true;
+        return;
+    }
+    bool going = true;
+    replayer_trial_begin(&audit->replayer);
+    while (going && replayer_trial_goes_on(&audit->replayer)) {
+        going = try_next(audit, trials, at, ledger, is_followed);
+    }
+    uint64_t const seq = replayer_position(&audit->replayer)->seq;
+    replayer_trial_end(&audit->replayer);
+    if (going && !is_followed) {
+        audit_notice(audit, EXIT_CANNOT_AUDIT,
+                     "%s: not followed beyond batch %llu, since other ledgers changed their view "
+                     "before it; audit it by itself as well",
+                     ledger->name, (unsigned long long)seq);
+    }
+    ledger_close(at);
+}
+
+static void try_all(struct audit *audit, const struct way *ways, uint32_t count,
+                    const struct way *chosen) {
+    struct trials trials = {.failed = false};
+    claims_init(&trials.found);
+    buffer_init(&trials.views, PROOF_SIZE_MAX);
+    for (uint32_t i = 0; i < count; i++) {
+        for (uint32_t k = 0; ways[i].rule == RULE_NONE && k < audit->ledger_count; k++) {
+            if (is_on(&ways[i], &audit->ledgers[k])) {
+                try_ledger(audit, &trials, &audit->ledgers[k], &ways[i] == chosen);
+            }
+        }
+    }
+    trials.failed |= !claims_add_all(&audit->claims, &trials.found);
+    audit_compare_claims(audit);
+    for (size_t i = 0; i < trials.views.size / sizeof(struct trial_view); i++) {
+        struct trial_view view;
+        memcpy(&view, trials.views.data + i * sizeof view, sizeof view);
+        watch_hold(audit, view.ledger, view.entry);
+    }
+    if (trials.failed) {
+        audit_notice(audit, EXIT_ERROR, "out of memory where ledgers part; audit fewer at once");
+    }
+    claims_free(&trials.found);
+    buffer_free(&trials.views);
+}
+
+/* ---- deciding ---- */
+
+/* Two signed batches where one belongs. */
+static void blame_fork(struct audit *audit, const struct audit_ledger *ours,
+                       const struct audit_ledger *theirs) {
+    struct found_certificate ours_found;
+    struct found_certificate theirs_found;
+    found_certificate_init(&ours_found);
+    found_certificate_init(&theirs_found);
+    if (certificate_find(audit, &ours_found, ours) &&
+        certificate_find(audit, &theirs_found, theirs)) {
+        blame_certificates(audit, &ours_found, &theirs_found);
+    } else {
+        blame_primary(audit, &ours->reader.batch.seal.statement,
+                      &theirs->reader.batch.seal.statement);
+    }
+    found_certificate_free(&ours_found);
+    found_certificate_free(&theirs_found);
+}
+
+/* All ways but the chosen one: what breaks a rule, and batches beside each other. */
+static void judge_others(struct audit *audit, const struct way *ways, uint32_t count,
+                         const struct way *chosen) {
+    const struct audit_ledger *const ours = chosen == NULL ? NULL : chosen->ledger;
+    const struct audit_ledger *batch = ours != NULL && !ledger_is_at_view(ours) ? ours : NULL;
+    for (uint32_t i = 0; i < count; i++) {
+        const struct audit_ledger *const theirs = ways[i].ledger;
+        if (&ways[i] == chosen) {
+            continue;
+        }
+        if (ways[i].rule != RULE_NONE) {
+            judge_astray(audit, theirs, ways[i].rule, ours);
+        } else if (!ledger_is_at_view(theirs)) {
+            if (batch != NULL) {
+                blame_fork(audit, batch, theirs);
+            } else {
+                batch = theirs;
+            }
+        }
+    }
+}
+
+/* Can more than one way be right? */
+static bool is_change_of_view(const struct way *ways, uint32_t count) {
+    uint32_t sound = 0;
+    bool has_view = false;
+    for (uint32_t i = 0; i < count; i++) {
+        sound += ways[i].rule == RULE_NONE;
+        has_view |= ways[i].rule == RULE_NONE && ledger_is_at_view(ways[i].ledger);
+    }
+    return sound > 1 && has_view;
+}
+
+struct audit_ledger *audit_choose_way(struct audit *audit) {
+    struct way ways[AUDIT_LEDGERS_MAX];
+    uint32_t const count = collect_ways(audit, ways);
+    if (count <= 1) {
+        return count == 0 ? NULL : ways[0].ledger;
+    }
+    const struct way *const chosen = choose(audit, ways, count);
+    if (replayer_failed(&audit->replayer)) {
+        return NULL;
+    }
+    judge_others(audit, ways, count, chosen);
+    if (is_change_of_view(ways, count)) {
+        try_all(audit, ways, count, chosen);
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        if (&ways[i] != chosen) {
+            ledger_leave_alike(audit, ways[i].ledger);
+            ways[i].ledger->state = LEDGER_LEFT;
+        }
+    }
+    return chosen == NULL ? NULL : chosen->ledger;
+}

@@ -1,0 +1,190 @@
+/*
+ * reconcile: receipts against the ledger that is followed (protocol §10 step 4).
+ *
+ * A receipt is met by the batch that it names, or by the same contents under the same number in
+ * another view, which proposed them again. What contradicts the ledger within one view is answered
+ * at once. Of what contradicts it across views, view-changes that understate are found by views.c
+ * whenever a new view is met; here is the rest of the argument of §6.
+ */
+#include "audit-tool/audit_internal.h"
+#include "base/check.h"
+
+/* Two batches of one view and number. */
+static void contradict_in_view(struct audit *audit, const struct claim *claim,
+                               const struct audit_ledger *ledger) {
+    struct found_certificate claimed;
+    struct found_certificate found;
+    struct certificate certificate;
+    found_certificate_init(&claimed);
+    found_certificate_init(&found);
+    if (certificate_open(audit, &claimed, claims_certificate(&audit->claims, claim))) {
+        if (certificate_find(audit, &found, ledger)) {
+            blame_certificates(audit, &claimed, &found);
+        } else if (certificate_decode(&certificate, &audit->arena, buffer_span(&claimed.bytes)) ==
+                   CODEC_OK) {
+            struct signed_body const statement = {.body = certificate.pre_prepare,
+                                                  .signature = certificate.pre_prepare_signature};
+            blame_primary(audit, &statement, &ledger->reader.batch.seal.statement);
+        }
+    }
+    found_certificate_free(&claimed);
+    found_certificate_free(&found);
+}
+
+/*
+ * The ledger changed from the claim's view to a later one, without this batch. Either those who
+ * asked for it understated, or what they showed is of the claim's own view, and another ledger.
+ * Returns: was the choice of the new view of that view?
+ */
+static bool contradict_choice(struct audit *audit, const struct claim *claim,
+                              const struct view_seen *seen) {
+    struct found_certificate claimed;
+    bool answered = false;
+    struct audit_ledger *const at = ledger_open_at(audit, audit->followed, seen->entry);
+    found_certificate_init(&claimed);
+    if (at != NULL && ledger_is_at_view(at) &&
+        certificate_open(audit, &claimed, claims_certificate(&audit->claims, claim))) {
+        answered = blame_fork_chosen(audit, &claimed, at);
+    }
+    found_certificate_free(&claimed);
+    ledger_close(at);
+    return answered;
+}
+
+static bool is_same(const struct claim *claim, const struct pre_prepare *body,
+                    const struct digest *digest) {
+    struct batch_content const content = batch_content_of(body);
+    return claim->view == body->view ? digest_equal(&claim->digest, digest)
+                                     : batch_content_equal(&claim->content, &content);
+}
+
+static struct digest digest_of(const struct audit *audit, const struct batch *batch) {
+    return hash_statement(LABEL_PRE_PREPARE, &audit->options.configuration->service,
+                          batch->seal.statement.body, &batch->seal.statement.signature);
+}
+
+static void reconcile_claim(struct audit *audit, struct claim *claim,
+                            const struct audit_ledger *ledger, bool is_sound) {
+    const struct pre_prepare *const body = &ledger->reader.batch.pre_prepare;
+    struct digest const digest = digest_of(audit, &ledger->reader.batch);
+    if (is_same(claim, body, &digest)) {
+        claim->state = is_sound ? CLAIM_MET : CLAIM_ANSWERED;
+    } else if (claim->view == body->view) {
+        contradict_in_view(audit, claim, ledger);
+        claim->state = CLAIM_ANSWERED;
+    } else if (claim->view < body->view && is_sound) {
+        const struct view_seen *const seen = watch_first_above(audit, claim->view);
+        if (seen != NULL) {
+            (void)contradict_choice(audit, claim, seen); /* else views.c found who understated */
+        }
+        claim->state = CLAIM_ANSWERED;
+    }
+    /* A later view's batch may only be stale here; reconcile_rest sees how the ledger goes on. */
+}
+
+void reconcile_batch(struct audit *audit, const struct audit_ledger *ledger, bool is_sound) {
+    uint64_t const seq = replayer_position(&audit->replayer)->seq + (is_sound ? 0 : 1);
+    while (audit->claims_done < claims_count(&audit->claims)) {
+        struct claim *const claim = claims_at(&audit->claims, audit->claims_done);
+        if (claim->seq > seq) {
+            return;
+        }
+        reconcile_claim(audit, claim, ledger, is_sound);
+        audit->claims_done++;
+    }
+}
+
+void reconcile_aside(struct audit *audit, const struct audit_ledger *ledger) {
+    const struct pre_prepare *const body = &ledger->reader.batch.pre_prepare;
+    struct digest const digest = digest_of(audit, &ledger->reader.batch);
+    for (uint64_t i = claims_first_at(&audit->claims, body->seq); i < claims_count(&audit->claims);
+         i++) {
+        struct claim *const claim = claims_at(&audit->claims, i);
+        if (claim->seq != body->seq) {
+            return;
+        }
+        if (claim->state == CLAIM_OPEN && is_same(claim, body, &digest)) {
+            claim->state = CLAIM_MET;
+        }
+    }
+}
+
+/* ---- what is left ---- */
+
+/* Some batch of the claim's view in the ledger followed that is certified, from its new view on. */
+static bool contradict_behind(struct audit *audit, const struct claim *claim,
+                              struct audit_ledger *at) {
+    struct problem ignored = {.code = EXIT_OK};
+    struct found_certificate claimed;
+    struct found_certificate found;
+    bool answered = false;
+    found_certificate_init(&claimed);
+    found_certificate_init(&found);
+    while (!answered && batch_reader_next(&at->reader, &ignored) == 1 && !ledger_is_at_view(at)) {
+        if (certificate_find(audit, &found, at) &&
+            certificate_open(audit, &claimed, claims_certificate(&audit->claims, claim))) {
+            blame_fork_behind(audit, &claimed, at);
+            answered = true;
+        }
+    }
+    found_certificate_free(&claimed);
+    found_certificate_free(&found);
+    return answered;
+}
+
+/*
+ * The ledger holds another batch of an earlier view under the claim's number. It contradicts the
+ * claim only if it reaches the claim's view, or passes it.
+ */
+static bool contradict_later(struct audit *audit, const struct claim *claim) {
+    const struct view_seen *const own =
+        claim->view == 0 ? NULL : watch_first_above(audit, claim->view - 1);
+    const struct view_seen *const above = watch_first_above(audit, claim->view);
+    if (own == NULL) {
+        return false;
+    }
+    if (own->view != claim->view) {
+        return true; /* passed it: all who asked for that view understated, and were found */
+    }
+    struct audit_ledger *const at = ledger_open_at(audit, audit->followed, own->entry);
+    bool const answered = at != NULL && contradict_behind(audit, claim, at);
+    ledger_close(at);
+    return answered || (above != NULL && contradict_choice(audit, claim, above));
+}
+
+static void note_unchecked(struct audit *audit, const struct claim *claim) {
+    struct audit_report *const report = &audit->report;
+    if (!report->has_unchecked || claim->index_first < report->unchecked_first) {
+        report->unchecked_first = claim->index_first;
+    }
+    if (!report->has_unchecked || claim->index_last > report->unchecked_last) {
+        report->unchecked_last = claim->index_last;
+    }
+    report->has_unchecked = true;
+}
+
+void reconcile_rest(struct audit *audit) {
+    const struct audit_report *const report = &audit->report;
+    uint64_t const end = replayer_position(&audit->replayer)->seq;
+    const struct claim *first = NULL;
+    for (uint64_t i = 0; i < claims_count(&audit->claims); i++) {
+        struct claim *const claim = claims_at(&audit->claims, i);
+        if (claim->state == CLAIM_OPEN && claim->seq <= end && contradict_later(audit, claim)) {
+            claim->state = CLAIM_ANSWERED;
+        }
+        if (claim->state == CLAIM_MET) {
+            audit->report.receipts_reconciled += claim->receipts;
+        } else if (claim->state == CLAIM_OPEN && claim->receipts != 0) {
+            first = first == NULL ? claim : first;
+            note_unchecked(audit, claim);
+        }
+    }
+    if (first != NULL) {
+        audit_notice(audit, EXIT_CANNOT_AUDIT,
+                     "transactions %llu..%llu: receipts name them, but no ledger given reaches "
+                     "batch %llu of view %llu; get the ledger of a replica that signed them",
+                     (unsigned long long)report->unchecked_first,
+                     (unsigned long long)report->unchecked_last, (unsigned long long)first->seq,
+                     (unsigned long long)first->view);
+    }
+}

@@ -1,0 +1,209 @@
+/*
+ * views: changes of view, held against what replicas have revealed (protocol §6, §10).
+ *
+ * Whoever revealed a nonce for a batch of a view holds a certificate that ranks at least as high,
+ * and never loses it; so in every view-change for a later view it states that rank or a higher
+ * one. The nonces are in receipts, and in the evidence of ledgers.
+ */
+#include <stdlib.h>
+
+#include "audit-tool/audit_internal.h"
+#include "base/check.h"
+
+#define VIEWS_SEEN_SIZE_MAX ((size_t)1 << 32)
+
+void watch_init(struct view_watch *watch) {
+    *watch = (struct view_watch){.seen = {0}};
+    buffer_init(&watch->seen, VIEWS_SEEN_SIZE_MAX);
+}
+
+void watch_free(struct view_watch *watch) {
+    buffer_free(&watch->seen);
+}
+
+static uint64_t seen_count(const struct view_watch *watch) {
+    return watch->seen.size / sizeof(struct view_seen);
+}
+
+static const struct view_seen *seen_at(const struct view_watch *watch, uint64_t nth) {
+    return (const struct view_seen *)(const void *)watch->seen.data + nth;
+}
+
+const struct view_seen *watch_first_above(const struct audit *audit, uint64_t view) {
+    const struct view_watch *const watch = &audit->watch;
+    for (uint64_t i = 0; i < seen_count(watch); i++) {
+        if (seen_at(watch, i)->view > view) {
+            return seen_at(watch, i);
+        }
+    }
+    return NULL;
+}
+
+/* ---- what view-changes owe ---- */
+
+/* What the view-changes of a new view state, by replica; it is sound, so there is one of each. */
+struct statements {
+    uint64_t view; /* asked for */
+    uint64_t authors;
+    struct rank stated[REPLICAS_MAX];
+    uint32_t nth[REPLICAS_MAX]; /* in the set */
+};
+
+/* What shows that some of them understate: a claim's certificate, or evidence in the ledger. */
+struct exposure {
+    uint64_t replicas;
+    const struct claim *claim; /* or, when NULL: */
+    uint64_t entry;            /* the batch that begins here, which the ledger evidences */
+};
+
+static void statements_read(struct audit *audit, struct statements *out,
+                            const struct view_unit *unit) {
+    struct arena arena;
+    arena_init(&arena, 16 * (size_t)VIEW_CHANGE_SIZE_MAX);
+    *out = (struct statements){.view = unit->new_view.view};
+    for (uint32_t i = 0; i < unit->set.count; i++) {
+        struct view_claim claim;
+        arena_reset(&arena);
+        /* Its signatures were checked with the new view; the proof will check those it needs. */
+        if (view_change_judge(&claim, &arena, audit->options.configuration,
+                              &unit->set.view_changes[i], &sign_sink_trust) == RULE_NONE) {
+            uint32_t const replica = claim.view_change.replica;
+            out->authors |= (uint64_t)1 << replica;
+            out->stated[replica] = claim.rank;
+            out->nth[replica] = i;
+        }
+    }
+    arena_free(&arena);
+}
+
+/* Those of these replicas who state less than this rank, which they revealed a nonce for. */
+static uint64_t who_understates(const struct statements *statements, uint64_t replicas,
+                                struct rank revealed) {
+    uint64_t found = 0;
+    if (revealed.view >= statements->view) {
+        return 0;
+    }
+    for (uint64_t left = replicas & statements->authors; left != 0; left &= left - 1) {
+        uint32_t const replica = (uint32_t)__builtin_ctzll(left);
+        if (rank_compare(statements->stated[replica], revealed) < 0) {
+            found |= (uint64_t)1 << replica;
+        }
+    }
+    return found;
+}
+
+static void expose(struct exposure *best, uint64_t replicas, const struct claim *claim,
+                   uint64_t entry) {
+    if (__builtin_popcountll(replicas) > __builtin_popcountll(best->replicas)) {
+        *best = (struct exposure){.replicas = replicas, .claim = claim, .entry = entry};
+    }
+}
+
+/* The one certificate that convicts most of these replicas. */
+static struct exposure find_exposure(const struct audit *audit, const struct statements *statements,
+                                     uint64_t replicas) {
+    struct exposure best = {.replicas = 0};
+    for (uint64_t i = 0; i < claims_count(&audit->claims); i++) {
+        const struct claim *const claim = claims_at(&audit->claims, i);
+        expose(&best, who_understates(statements, claim->signers & replicas, claim->rank), claim,
+               0);
+    }
+    for (uint32_t replica = 0; replica < REPLICAS_MAX; replica++) {
+        const struct batch_place *const place = &audit->watch.revealed[replica];
+        if (place->entry != 0) {
+            expose(&best, who_understates(statements, place->signers & replicas, place->rank), NULL,
+                   place->entry);
+        }
+    }
+    return best;
+}
+
+static void blame_exposed(struct audit *audit, const struct exposure *exposure,
+                          const struct statements *statements, const struct view_change_set *set) {
+    struct found_certificate found;
+    bool is_found = false;
+    uint64_t nths = 0;
+    found_certificate_init(&found);
+    if (exposure->claim != NULL) {
+        is_found =
+            certificate_open(audit, &found, claims_certificate(&audit->claims, exposure->claim));
+    } else {
+        struct audit_ledger *const at = ledger_open_at(audit, audit->followed, exposure->entry);
+        is_found = at != NULL && certificate_scan(audit, &found, at);
+        ledger_close(at);
+    }
+    for (uint64_t left = exposure->replicas; left != 0; left &= left - 1) {
+        nths |= (uint64_t)1 << statements->nth[__builtin_ctzll(left)];
+    }
+    if (is_found) {
+        blame_understated(audit, &found, set, nths);
+    }
+    found_certificate_free(&found);
+}
+
+void watch_hold(struct audit *audit, const struct audit_ledger *ledger, uint64_t entry) {
+    struct audit_ledger *const at = ledger_open_at(audit, ledger, entry);
+    if (at != NULL && ledger_is_at_view(at)) {
+        const struct view_unit *const unit = &at->reader.batch.view;
+        struct statements statements;
+        statements_read(audit, &statements, unit);
+        uint64_t left = ~audit->blamed[PROOF_UNDERSTATED_VIEW_CHANGE];
+        struct exposure exposure = find_exposure(audit, &statements, left);
+        while (exposure.replicas != 0) {
+            blame_exposed(audit, &exposure, &statements, &unit->set);
+            left &= ~exposure.replicas;
+            exposure = find_exposure(audit, &statements, left);
+        }
+    }
+    ledger_close(at);
+}
+
+/* ---- along the ledger ---- */
+
+/* Remember who revealed a nonce for this batch, if it is the highest so far. */
+static void note_revealed(struct view_watch *watch, const struct batch_place *place,
+                          uint64_t signers) {
+    for (uint32_t replica = 0; replica < REPLICAS_MAX; replica++) {
+        if ((signers >> replica & 1) != 0 &&
+            rank_compare(place->rank, watch->revealed[replica].rank) >= 0) {
+            watch->revealed[replica] = *place;
+            watch->revealed[replica].signers = signers;
+        }
+    }
+}
+
+void watch_batch(struct audit *audit, const struct audit_ledger *ledger) {
+    struct view_watch *const watch = &audit->watch;
+    const struct pre_prepare *const body = &ledger->reader.batch.pre_prepare;
+    const struct evidence *const evidence = ledger->reader.batch.seal.evidence;
+    bool is_first_of_view = false;
+    for (uint32_t i = 0; evidence != NULL && i < evidence->batch_count; i++) {
+        uint64_t const seq = evidence->batches[i].seq;
+        const struct batch_place *const place = &watch->places[seq % BATCH_PLACES_MAX];
+        if (place->seq == seq) {
+            note_revealed(watch, place, body->evidence_signers[i]);
+            is_first_of_view |= place->rank.view < body->view;
+        }
+    }
+    watch->places[body->seq % BATCH_PLACES_MAX] = (struct batch_place){
+        .seq = body->seq,
+        .rank = batch_rank(body),
+        .entry = ledger->reader.batch.first_entry,
+    };
+    /* What the new view cut off was evidence too: its first batch brings it back. */
+    if (is_first_of_view && seen_count(watch) != 0) {
+        watch_hold(audit, ledger, seen_at(watch, seen_count(watch) - 1)->entry);
+    }
+}
+
+bool watch_view(struct audit *audit, const struct audit_ledger *ledger) {
+    struct view_seen const seen = {
+        .view = ledger->reader.batch.view.new_view.view,
+        .entry = ledger->reader.batch.first_entry,
+    };
+    if (!buffer_append(&audit->watch.seen, span_of(&seen, sizeof seen))) {
+        return false;
+    }
+    watch_hold(audit, ledger, seen.entry);
+    return true;
+}

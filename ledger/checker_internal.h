@@ -1,0 +1,62 @@
+/*
+ * checker_internal: what a checker remembers; shared by checker.c (batches), checker_view.c (new
+ * views) and checker_load.c (genesis and checkpoints), and not for others.
+ */
+#ifndef ONUS_LEDGER_CHECKER_INTERNAL_H
+#define ONUS_LEDGER_CHECKER_INTERNAL_H
+
+#include "ledger/checker.h"
+
+#define CHECKPOINTS_KNOWN_MAX 4u
+
+struct checkpoint_known {
+    uint64_t seq;
+    struct digest digest;
+    bool known;
+};
+
+/* One more than positions before new views: the view in force has a record, too. */
+#define VIEW_RECORDS_MAX (VIEW_MARKS_MAX + 1u)
+
+/* What a view took over: its batches view_seq + 1 .. view_seq + count. */
+struct view_record {
+    uint64_t view; /* 0: free */
+    uint32_t carried_count;
+    struct carried_batch carried[PIPELINE_MAX];
+};
+
+struct checker {
+    const struct configuration *configuration;
+    struct window *window;
+    struct ledger_position now;
+    struct ledger_position marks[CHECKER_MARKS_MAX];
+    struct pending_batch pending[CHECKER_MARKS_MAX];
+    uint64_t mark_first;
+    uint64_t settled_seq;
+    uint32_t view_mark_count;
+    struct ledger_position view_marks[VIEW_MARKS_MAX]; /* each just before a new view */
+    uint32_t view_record_next;
+    struct view_record view_records[VIEW_RECORDS_MAX]; /* a ring; the latest views */
+    struct checkpoint_known checkpoints[CHECKPOINTS_KNOWN_MAX];
+    uint64_t loaded_window_seq;
+    struct digest loaded_window_root;
+    uint64_t loaded_window_entry;
+
+    /* the batch in progress */
+    bool in_batch;
+    enum rule request_rule; /* the first rule that a request of the batch broke */
+    uint64_t batch_first_index;
+    uint64_t batch_tx_count;
+    struct tree batch_tree;
+
+    bool failed;
+};
+
+/* Remember the position as it is now as that after batch now.seq. */
+void checker_mark_now(struct checker *checker);
+/* Is this batch what was carried (§6)? NULL: nothing was. */
+bool carried_matches(const struct carried_batch *carried, const struct pre_prepare *body);
+/* Remember what a view takes over. */
+void checker_record_view(struct checker *checker, const struct view_record *record);
+
+#endif

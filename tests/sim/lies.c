@@ -1,0 +1,570 @@
+/*
+ * lies: see lies.h. Most changes are to one field, so that each check of a receiver is the one
+ * that has to notice; bytes are flipped at random where nothing is signed.
+ */
+#include "tests/sim/lies.h"
+
+#include "base/check.h"
+#include "ledger/codec_view.h"
+#include "ledger/derive.h"
+#include "tests/sim/signing.h"
+
+#define LIE_ARENA_SIZE (64u << 20)
+
+struct lie {
+    struct simulation *simulation;
+    struct prng *prng;
+    struct cluster *cluster;
+    const struct frame *frame;
+    struct arena arena;
+    struct buffer *out;
+};
+
+static uint64_t pick(struct lie *lie, uint64_t count) {
+    return prng_below(lie->prng, count);
+}
+
+static void flip_one(struct lie *lie, uint8_t *bytes, size_t size) {
+    bytes[pick(lie, size)] ^= (uint8_t)(1u << pick(lie, 8));
+}
+
+/* One more or less, or something absurd. */
+static void nudge(struct lie *lie, uint64_t *number) {
+    uint64_t const kind = pick(lie, 5);
+    if (kind < 2) {
+        (*number)++;
+    } else if (kind < 4) {
+        *number -= *number == 0 ? 0 : 1;
+    } else {
+        *number = prng_next(lie->prng) >> prng_between(lie->prng, 1, 63);
+    }
+}
+
+static struct signature sign(struct lie *lie, enum label label, struct span body) {
+    const struct key_pair *const pair =
+        &lie->cluster->consortium.replicas[lie->frame->from].signing;
+    const struct digest *const service = &lie->cluster->configuration->service;
+    return sign_labelled(&pair->secret, &pair->key, label, service, body);
+}
+
+/* Sign a body, and sometimes badly. Returns: false when it cannot be encoded. */
+static bool put_signed(struct lie *lie, struct buffer *out, enum label label, struct span body) {
+    struct signed_body statement = {.body = body, .signature = sign(lie, label, body)};
+    if (pick(lie, 12) == 0) {
+        flip_one(lie, statement.signature.bytes, SIGNATURE_SIZE);
+    } else if (pick(lie, 12) == 0) {
+        const struct key_pair *const pair =
+            &lie->cluster->consortium.replicas[lie->frame->from].signing;
+        (void)signing_vary(&statement.signature, &pair->key, label,
+                           &lie->cluster->configuration->service, body, (uint8_t)pick(lie, 4));
+    }
+    return signed_encode(out, &statement);
+}
+
+static bool flip(struct lie *lie) {
+    bool const kept = buffer_append(lie->out, lie->frame->payload);
+    if (lie->out->size != 0) {
+        flip_one(lie, lie->out->data, lie->out->size);
+    }
+    return kept;
+}
+
+/* ---- votes ---- */
+
+static void change_pre_prepare(struct lie *lie, struct pre_prepare *body) {
+    uint64_t tx_count = body->tx_count;
+    switch (pick(lie, 14)) {
+    case 0:
+        flip_one(lie, body->ledger_root.bytes, DIGEST_SIZE);
+        return;
+    case 1:
+        nudge(lie, &body->ledger_leaves);
+        return;
+    case 2:
+        flip_one(lie, body->batch_root.bytes, DIGEST_SIZE);
+        return;
+    case 3:
+        nudge(lie, &body->first_index);
+        return;
+    case 4:
+        nudge(lie, &tx_count);
+        body->tx_count = (uint32_t)(tx_count % BATCH_CALLS_MAX);
+        return;
+    case 5:
+        nudge(lie, &body->view);
+        return;
+    case 6:
+        nudge(lie, &body->view_start);
+        return;
+    case 7:
+        nudge(lie, &body->evidence_upto);
+        return;
+    case 8:
+        nudge(lie, &body->checkpoint_seq);
+        return;
+    case 9:
+        flip_one(lie, body->checkpoint_digest.bytes, DIGEST_SIZE);
+        return;
+    case 10:
+        flip_one(lie, body->nonce_hash.bytes, DIGEST_SIZE);
+        return;
+    case 11:
+        nudge(lie, &body->seq);
+        return;
+    default:
+        body->time_ms += prng_between(lie->prng, 1, 1000); /* another one that could be right */
+        return;
+    }
+}
+
+static bool lie_pre_prepare(struct lie *lie) {
+    struct pre_prepare_message message;
+    struct pre_prepare body;
+    struct buffer encoded;
+    struct buffer statement;
+    struct signed_body again;
+    if (pre_prepare_message_decode(&message, &lie->arena, lie->frame->payload) != CODEC_OK ||
+        pre_prepare_decode(&body, &lie->arena, message.statement.body) != CODEC_OK) {
+        return false;
+    }
+    if (pick(lie, 8) == 0) {
+        return flip(lie);
+    }
+    if (pick(lie, 6) == 0 && message.request_count > 0) {
+        message.request_count--; /* the statement is right, the message is not */
+    } else {
+        change_pre_prepare(lie, &body);
+    }
+    buffer_init(&encoded, STATEMENT_SIZE_MAX);
+    buffer_init(&statement, STATEMENT_SIZE_MAX + 256u);
+    bool made =
+        pre_prepare_encode(&encoded, &body) &&
+        put_signed(lie, &statement, LABEL_PRE_PREPARE, buffer_span(&encoded)) &&
+        signed_decode(&again, &lie->arena, buffer_span(&statement), STATEMENT_SIZE_MAX) == CODEC_OK;
+    if (made) {
+        message.statement = again;
+        made = pre_prepare_message_encode(lie->out, &message);
+    }
+    buffer_free(&statement);
+    buffer_free(&encoded);
+    return made;
+}
+
+static bool lie_prepare(struct lie *lie) {
+    struct signed_body statement;
+    struct prepare body;
+    struct buffer encoded;
+    if (signed_decode(&statement, &lie->arena, lie->frame->payload, STATEMENT_SIZE_MAX) !=
+            CODEC_OK ||
+        prepare_decode(&body, &lie->arena, statement.body) != CODEC_OK) {
+        return false;
+    }
+    switch (pick(lie, 4)) {
+    case 0:
+        flip_one(lie, body.pre_prepare_digest.bytes, DIGEST_SIZE);
+        break;
+    case 1:
+        flip_one(lie, body.nonce_hash.bytes, DIGEST_SIZE);
+        break;
+    case 2:
+        nudge(lie, &body.seq);
+        break;
+    default:
+        nudge(lie, &body.view);
+        break;
+    }
+    buffer_init(&encoded, STATEMENT_SIZE_MAX);
+    bool const made = prepare_encode(&encoded, &body) &&
+                      put_signed(lie, lie->out, LABEL_PREPARE, buffer_span(&encoded));
+    buffer_free(&encoded);
+    return made;
+}
+
+static bool lie_commit(struct lie *lie) {
+    struct commit_message commit;
+    if (commit_message_decode(&commit, &lie->arena, lie->frame->payload) != CODEC_OK) {
+        return false;
+    }
+    if (pick(lie, 2) == 0) {
+        flip_one(lie, commit.nonce.bytes, NONCE_SIZE);
+    } else if (pick(lie, 2) == 0) {
+        nudge(lie, &commit.seq);
+    } else {
+        nudge(lie, &commit.view);
+    }
+    return commit_message_encode(lie->out, &commit);
+}
+
+/* ---- changes of view ---- */
+
+static bool put_view_change(struct lie *lie, const struct view_change *body) {
+    struct buffer encoded;
+    buffer_init(&encoded, VIEW_CHANGE_SIZE_MAX);
+    bool const made = view_change_encode(&encoded, body) &&
+                      put_signed(lie, lie->out, LABEL_VIEW_CHANGE, buffer_span(&encoded));
+    buffer_free(&encoded);
+    return made;
+}
+
+/* A certificate that it once had, and long has a better one than. */
+static void take_old_chain(struct lie *lie, struct view_change *body) {
+    struct span const old = lie->simulation->liars[lie->frame->from_node].old_change;
+    struct view_change kept;
+    if (old.size != 0 && view_change_decode(&kept, &lie->arena, old) == CODEC_OK) {
+        kept.view = body->view;
+        *body = kept;
+    }
+}
+
+/* One more batch at the end, which it may have led itself, and prepares that nobody signed. */
+static bool invent_certificate(struct lie *lie, struct view_change *body) {
+    struct chain_item *const chain =
+        arena_alloc(&lie->arena, (body->chain_count + 1u) * sizeof *chain);
+    struct signature *const signatures =
+        arena_alloc(&lie->arena, (body->signature_count + 1u) * sizeof *signatures);
+    struct pre_prepare last;
+    struct buffer encoded;
+    if (body->chain_count == 0 || body->chain_count == PIPELINE_MAX || chain == NULL ||
+        signatures == NULL ||
+        pre_prepare_decode(&last, &lie->arena,
+                           body->chain[body->chain_count - 1].pre_prepare.body) != CODEC_OK ||
+        configuration_primary(lie->cluster->configuration, last.view) != lie->frame->from) {
+        return false;
+    }
+    last.seq++;
+    last.first_index += last.tx_count;
+    last.evidence_count = 0;
+    flip_one(lie, last.batch_root.bytes, DIGEST_SIZE);
+    buffer_init(&encoded, STATEMENT_SIZE_MAX);
+    bool const made = pre_prepare_encode(&encoded, &last);
+    struct span const kept = arena_copy(&lie->arena, buffer_span(&encoded));
+    buffer_free(&encoded);
+    memcpy(chain, body->chain, body->chain_count * sizeof *chain);
+    chain[body->chain_count] = (struct chain_item){
+        .pre_prepare = {.body = kept, .signature = sign(lie, LABEL_PRE_PREPARE, kept)}};
+    memset(signatures, 0x5a, body->signature_count * sizeof *signatures);
+    body->chain = chain;
+    body->chain_count++;
+    body->signatures = signatures;
+    return made;
+}
+
+static bool lie_view_change(struct lie *lie) {
+    struct signed_body statement;
+    struct view_change body;
+    if (signed_decode(&statement, &lie->arena, lie->frame->payload, VIEW_CHANGE_SIGNED_SIZE_MAX) !=
+            CODEC_OK ||
+        view_change_decode(&body, &lie->arena, statement.body) != CODEC_OK) {
+        return false;
+    }
+    switch (pick(lie, 8)) {
+    case 7:
+        if (!invent_certificate(lie, &body)) {
+            return false;
+        }
+        break;
+    case 0: /* understated, and valid in itself */
+        body.chain_count = 0;
+        body.signers = 0;
+        body.signature_count = 0;
+        break;
+    case 1:
+    case 6:
+        take_old_chain(lie, &body);
+        break;
+    case 2: /* a chain that lacks its last batch: another certificate than the signatures say */
+        body.chain_count -= body.chain_count > 1;
+        break;
+    case 3: /* a chain that lacks its first batch */
+        if (body.chain_count > 1) {
+            body.chain++;
+            body.chain_count--;
+        }
+        break;
+    case 4:
+        nudge(lie, &body.view);
+        break;
+    default:
+        return flip(lie);
+    }
+    return put_view_change(lie, &body);
+}
+
+static bool put_new_view(struct lie *lie, const struct view_change_set *set,
+                         const struct new_view *body) {
+    struct new_view_message message;
+    struct buffer encoded;
+    struct buffer statement;
+    struct buffer encoded_set;
+    buffer_init(&encoded, STATEMENT_SIZE_MAX);
+    buffer_init(&statement, STATEMENT_SIZE_MAX + 256u);
+    buffer_init(&encoded_set, VIEW_CHANGE_SET_SIZE_MAX);
+    bool made = new_view_encode(&encoded, body) &&
+                put_signed(lie, &statement, LABEL_NEW_VIEW, buffer_span(&encoded)) &&
+                view_change_set_encode(&encoded_set, set);
+    if (made) {
+        message.set = buffer_span(&encoded_set);
+        message.new_view = buffer_span(&statement);
+        made = new_view_message_encode(lie->out, &message);
+    }
+    buffer_free(&encoded_set);
+    buffer_free(&statement);
+    buffer_free(&encoded);
+    return made;
+}
+
+/* The author of a view-change, and the rank that it states. */
+static bool read_change(struct lie *lie, const struct signed_body *statement, uint32_t *author,
+                        struct rank *rank) {
+    struct view_change change;
+    struct pre_prepare last;
+    if (view_change_decode(&change, &lie->arena, statement->body) != CODEC_OK) {
+        return false;
+    }
+    *author = change.replica;
+    *rank = (struct rank){.view = 0, .seq = 0};
+    if (change.chain_count == 0) {
+        return true;
+    }
+    if (pre_prepare_decode(&last, &lie->arena,
+                           change.chain[change.chain_count - 1].pre_prepare.body) != CODEC_OK) {
+        return false;
+    }
+    *rank = (struct rank){.view = last.view, .seq = last.seq};
+    return true;
+}
+
+/* The same new view on other view-changes: its own understated, or that of another replica. */
+static bool swap_change(struct lie *lie, struct view_change_set *set, uint64_t view) {
+    struct signed_body *const changes = arena_alloc(&lie->arena, set->count * sizeof *changes);
+    uint32_t const with = (uint32_t)pick(lie, lie->cluster->replica_count);
+    struct span const seen = lie->simulation->seen_changes[with];
+    struct signed_body other;
+    struct view_change body;
+    uint32_t place = 0;
+    struct rank rank;
+    if (changes == NULL || seen.size == 0 ||
+        signed_decode(&other, &lie->arena, seen, VIEW_CHANGE_SIGNED_SIZE_MAX) != CODEC_OK ||
+        view_change_decode(&body, &lie->arena, other.body) != CODEC_OK || body.view != view) {
+        return false;
+    }
+    memcpy(changes, set->view_changes, set->count * sizeof *changes);
+    set->view_changes = changes;
+    for (uint32_t i = 0; i < set->count; i++) { /* in place of the next one, in order of ids */
+        uint32_t author = 0;
+        if (!read_change(lie, &changes[i], &author, &rank)) {
+            return false;
+        }
+        place = author < with ? i + 1 : place;
+        if (author == with) {
+            return false;
+        }
+    }
+    changes[place < set->count ? place : set->count - 1] = other;
+    return true;
+}
+
+/* Name what is in the set, and choose as the rules say. */
+static bool declare_set(struct lie *lie, const struct view_change_set *set, struct new_view *body) {
+    struct digest *const digests = arena_alloc(&lie->arena, set->count * sizeof *digests);
+    struct rank highest = {.view = 0, .seq = 0};
+    for (uint32_t i = 0; digests != NULL && i < set->count; i++) {
+        const struct signed_body *const change = &set->view_changes[i];
+        struct rank rank;
+        uint32_t author = 0;
+        if (!read_change(lie, change, &author, &rank)) {
+            return false;
+        }
+        highest = rank_compare(rank, highest) > 0 ? rank : highest;
+        digests[i] = hash_statement(LABEL_VIEW_CHANGE, &lie->cluster->configuration->service,
+                                    change->body, &change->signature);
+    }
+    body->view_change_count = set->count;
+    body->view_change_digests = digests;
+    body->chosen_view = highest.view;
+    body->chosen_seq = highest.seq;
+    return digests != NULL;
+}
+
+/* A new view of its own, declared otherwise: it chose lower, higher, on another ledger. */
+static bool lie_new_view(struct lie *lie) {
+    struct new_view_message message;
+    struct view_change_set set;
+    struct signed_body statement;
+    struct new_view body;
+    if (new_view_message_decode(&message, &lie->arena, lie->frame->payload) != CODEC_OK ||
+        view_change_set_decode(&set, &lie->arena, message.set) != CODEC_OK ||
+        signed_decode(&statement, &lie->arena, message.new_view, STATEMENT_SIZE_MAX) != CODEC_OK ||
+        new_view_decode(&body, &lie->arena, statement.body) != CODEC_OK) {
+        return false;
+    }
+    switch (pick(lie, 10)) {
+    case 0:
+        nudge(lie, &body.chosen_seq);
+        break;
+    case 1:
+        nudge(lie, &body.chosen_view);
+        break;
+    case 2:
+        flip_one(lie, body.ledger_root.bytes, DIGEST_SIZE);
+        break;
+    case 3:
+        nudge(lie, &body.ledger_leaves);
+        break;
+    case 4: /* one view-change fewer, named as they are */
+        set.count -= set.count > 1;
+        body.view_change_count -= body.view_change_count > 1;
+        break;
+    case 5: /* it took none of the certificates into account */
+        body.chosen_view = 0;
+        body.chosen_seq = 0;
+        break;
+    case 6:
+        return flip(lie);
+    default: /* two new views that may both be valid */
+        if (!swap_change(lie, &set, body.view) || !declare_set(lie, &set, &body)) {
+            return false;
+        }
+        break;
+    }
+    return put_new_view(lie, &set, &body);
+}
+
+/* ---- what nobody signs ---- */
+
+static bool absurd_status(struct lie *lie) {
+    uint64_t const absurd = prng_next(lie->prng) >> prng_between(lie->prng, 1, 63);
+    struct status_message status;
+    if (status_message_decode(&status, &lie->arena, lie->frame->payload) != CODEC_OK) {
+        status = (struct status_message){.config = 1};
+    }
+    switch (pick(lie, 6)) {
+    case 0:
+        status.executed_seq = absurd;
+        break;
+    case 1:
+        status.committed_seq = absurd / 2;
+        break;
+    case 2:
+        status.evidenced_entries = absurd / 3;
+        break;
+    case 3:
+        nudge(lie, &status.asked_view);
+        break;
+    case 4:
+        nudge(lie, &status.view);
+        break;
+    default:
+        status.suspects = !status.suspects;
+        break;
+    }
+    return status_message_encode(lie->out, &status);
+}
+
+static bool lie_range(struct lie *lie) {
+    struct range_message range;
+    struct span const old = lie->simulation->liars[lie->frame->from_node].old_range;
+    if (old.size != 0 && pick(lie, 3) == 0) {
+        return buffer_append(lie->out, old); /* another range, from another time */
+    }
+    if (pick(lie, 3) == 0 ||
+        range_message_decode(&range, &lie->arena, lie->frame->payload) != CODEC_OK) {
+        return flip(lie);
+    }
+    if (pick(lie, 3) == 0) {
+        nudge(lie, &range.first_entry);
+    } else if (range.count > 0 && pick(lie, 2) == 0) {
+        range.count--;
+    } else if (range.count > 1) {
+        range.entries++;
+        range.count--;
+    }
+    return range_message_encode(lie->out, &range);
+}
+
+/* ---- all kinds ---- */
+
+static bool lie_by_kind(struct lie *lie) {
+    switch ((enum message_kind)lie->frame->kind) {
+    case MESSAGE_PRE_PREPARE:
+        return lie_pre_prepare(lie);
+    case MESSAGE_PREPARE:
+        return lie_prepare(lie);
+    case MESSAGE_COMMIT:
+        return lie_commit(lie);
+    case MESSAGE_STATUS:
+        return absurd_status(lie);
+    case MESSAGE_VIEW_CHANGE:
+        return lie_view_change(lie);
+    case MESSAGE_NEW_VIEW:
+        return lie_new_view(lie);
+    case MESSAGE_RANGE:
+        return lie_range(lie);
+    case MESSAGE_FETCH_REQUESTS:
+    case MESSAGE_REQUESTS:
+    case MESSAGE_FETCH_RANGE:
+    case MESSAGE_REPLY:
+    case MESSAGE_RESULT:
+    case MESSAGE_REJECT:
+    case MESSAGE_RECEIPT_REPLY:
+        return flip(lie);
+    case MESSAGE_REQUEST:
+    case MESSAGE_STATUS_QUERY:
+    case MESSAGE_RECEIPT_QUERY:
+    case MESSAGE_STATUS_REPLY:
+        break;
+    }
+    return false;
+}
+
+bool lie_about(struct simulation *simulation, struct prng *prng, const struct frame *frame,
+               struct buffer *out) {
+    struct lie lie = {.simulation = simulation,
+                      .prng = prng,
+                      .cluster = simulation->cluster,
+                      .frame = frame,
+                      .out = out};
+    arena_init(&lie.arena, LIE_ARENA_SIZE);
+    bool const lied = lie_by_kind(&lie);
+    arena_free(&lie.arena);
+    return lied && !out->failed;
+}
+
+bool lie_invent(struct simulation *simulation, struct frame *frame, struct buffer *out) {
+    struct lie lie = {.simulation = simulation,
+                      .prng = &simulation->prng,
+                      .cluster = simulation->cluster,
+                      .frame = frame,
+                      .out = out};
+    bool made = false;
+    arena_init(&lie.arena, LIE_ARENA_SIZE);
+    if (pick(&lie, 3) == 0) {
+        frame->kind = MESSAGE_FETCH_RANGE;
+        made = fetch_range_message_encode(out, 1 + pick(&lie, 400));
+    } else if (pick(&lie, 2) == 0) {
+        frame->kind = MESSAGE_COMMIT;
+        struct commit_message commit = {.config = 1,
+                                        .view = pick(&lie, 4),
+                                        .seq = lie.cluster->committed_seq + pick(&lie, 8),
+                                        .replica = frame->from};
+        store_u64_be(commit.nonce.bytes, prng_next(lie.prng));
+        made = commit_message_encode(out, &commit);
+    } else {
+        frame->kind = MESSAGE_STATUS;
+        made = absurd_status(&lie);
+    }
+    arena_free(&lie.arena);
+    return made;
+}
+
+void lie_send(struct simulation *simulation, const struct frame *frame, struct span payload) {
+    struct cluster *const cluster = simulation->cluster;
+    cluster->faults[FAULT_LIE]++;
+    if (frame->to >= CLUSTER_NODES_MAX) {
+        cluster_forge_to_client(cluster, frame->from, frame->to - CLUSTER_NODES_MAX,
+                                (enum message_kind)frame->kind, payload);
+    } else {
+        cluster_forge(cluster, frame->from_node, frame->to, (enum message_kind)frame->kind,
+                      payload);
+    }
+}

@@ -1,0 +1,144 @@
+/*
+ * simulation: one run of a cluster under faults drawn from its seed (docs/testing.md). First
+ * anything may go wrong; then a quorum at least heals, and all that is pending must be receipted;
+ * then the real auditor looks at what is left. The same seed and options give the same run.
+ */
+#ifndef ONUS_TESTS_SIM_SIMULATION_H
+#define ONUS_TESTS_SIM_SIMULATION_H
+
+#include "tests/sim/cluster.h"
+
+#define SIM_TEXT_SIZE 2048u
+#define SIM_DRAWN UINT32_MAX
+#define SIM_EVENTS_MAX 4000000u /* of one run; more is a storm of messages */
+
+struct sim_options {
+    uint64_t seed;
+    uint32_t replicas;    /* 0: drawn */
+    uint32_t byzantine;   /* SIM_DRAWN: drawn; at most f, of those that come first */
+    bool real_signatures; /* false: in one run of twenty */
+};
+
+/* What came of a run. Plain memory, which a process that dies can leave to its parent. */
+struct sim_result {
+    char drawn[SIM_TEXT_SIZE];  /* its options, for a person */
+    char reason[SIM_TEXT_SIZE]; /* why it failed; empty: not known */
+    bool finished;              /* all held */
+    bool real_signatures;
+    uint32_t replicas;
+    uint32_t byzantine;
+    uint64_t events;
+    uint64_t batches;
+    uint64_t requests;
+    uint64_t views;
+    uint64_t recoveries;
+    uint64_t judgements;
+    uint64_t receipts;
+    uint64_t simulated_ms;
+    uint64_t faults[FAULT_COUNT];
+    struct digest trace_hash;
+};
+
+/* Aborts when something does not hold; result->reason says what, if the judge found it. */
+void simulation_run(struct sim_result *result, const struct sim_options *options);
+
+const char *fault_name(enum fault fault);
+
+/* ---- between the files of the simulation ---- */
+
+/* How strong each kind of fault is; 0: off in this run. Permille are per step of the run. */
+struct fault_plan {
+    uint32_t crash_permille;
+    uint32_t crash_all_permille; /* of crashes */
+    uint32_t start_permille;     /* of nodes that are down, per step */
+    uint32_t stop_permille;
+    uint32_t pause_permille;
+    uint64_t pause_us_max;
+    uint32_t cut_permille;
+    uint32_t flap_permille;
+    uint32_t heal_permille;
+    uint32_t clock_permille;
+    uint32_t slow_disk_permille;
+    uint32_t full_disk_permille;
+    uint32_t disk_error_permille;
+    uint32_t crash_in_view_permille; /* of messages about views: sender or receiver crashes */
+    uint32_t crash_in_tail_permille; /* of tails that are replaced */
+    uint32_t slow_checkpoint_permille;
+    uint32_t at_primary_permille;    /* of faults that hit one node: the primary of the moment */
+    uint32_t lose_kind_permille;     /* of the frames of the kinds in lose_kinds */
+    uint64_t lose_kinds;             /* bitmap of message kinds */
+    uint32_t lone_new_view_permille; /* of new views that reach one replica only */
+    bool restores;                   /* one disk goes back in time */
+    bool restores_journal;
+    bool restores_ledger;
+};
+
+/* What a Byzantine replica does (sim_byzantine.c). */
+struct liar {
+    bool is_twin;
+    uint32_t mutate_permille; /* of its frames: changed a little, and signed again */
+    uint32_t withhold_permille;
+    uint64_t withhold_kinds;
+    uint32_t equivocate_permille; /* of pre-prepares: another one to some */
+    bool alike;                   /* one pre-prepare is changed for all of them alike */
+    uint32_t flood_permille;
+    uint32_t forget_permille; /* per step: its disk goes back, or is copied */
+    uint32_t silent_permille; /* per step: it falls silent, or speaks again */
+    bool is_silent;
+    uint64_t audience;      /* of a twin: whom it talks to, by replica */
+    struct span old_change; /* the body of a view-change that showed a certificate */
+    struct span old_range;
+    bool censors; /* as a primary: one client's requests never get anywhere */
+    uint32_t censored;
+};
+
+struct simulation {
+    struct cluster *cluster;
+    struct prng prng; /* of the scenario; the cluster has its own */
+    struct sim_result *result;
+    struct fault_plan plan;
+    struct liar liars[CLUSTER_NODES_MAX];
+    struct span seen_changes[CLUSTER_NODES_MAX]; /* the last view-change of each replica */
+    uint64_t doomed;                             /* nodes that crash before the next event */
+    bool liars_rest;
+    uint32_t faulty_max;   /* f */
+    uint32_t faulty_count; /* Byzantine or restored so far */
+    uint32_t restored;     /* a node, or CLUSTER_NODES_MAX */
+    uint32_t careless_permille;
+    uint32_t rude_permille; /* clients that send rubbish */
+    uint32_t submit_max;
+    uint32_t keys;
+    uint32_t steps;
+    uint64_t step_us_max;
+    uint32_t lone_view_to;
+};
+
+__attribute__((format(printf, 2, 3))) void sim_say(struct simulation *simulation,
+                                                   const char *format, ...);
+/* Draw the plan of faults, and say it. */
+void faults_draw(struct simulation *simulation);
+/* A frame is about to travel, which may be the last that its sender or receiver sees. */
+void faults_see(struct simulation *simulation, const struct frame *frame);
+/* Let happen what may happen between two events. */
+void faults_between(struct simulation *simulation);
+/* Let happen what may happen between two steps. */
+void faults_step(struct simulation *simulation);
+/* Everything works again, for a quorum at least; the rest may stay as it is. */
+void faults_heal(struct simulation *simulation, bool all);
+
+/* Choose what the Byzantine replicas do, and say it. */
+void liars_draw(struct simulation *simulation);
+/* The cluster's filter: what the network loses by plan, and what liars say instead. */
+bool simulation_filter(void *context, struct cluster *cluster, const struct frame *frame);
+void liars_step(struct simulation *simulation);
+/* Keep what liars may find a use for. */
+void liars_see(struct simulation *simulation, const struct frame *frame);
+/* When the run becomes lively: they speak again, and listen to all. */
+void liars_pause(struct simulation *simulation);
+/* Returns: whether the frame travels as it is. */
+bool liar_filter(struct simulation *simulation, const struct frame *frame);
+
+/* Have the real auditor judge all receipts, and the ledgers of correct nodes (sim_audit.c). */
+void simulation_audit(struct simulation *simulation);
+
+#endif
