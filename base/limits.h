@@ -71,8 +71,10 @@
 #define VIEW_CHANGE_RETRY_MS 400u   /* a view-change that is not answered is sent again */
 #define VIEW_CHANGE_INTERVAL_MS 50u /* a peer's view-changes that come faster are not heard */
 #define VIEW_SYNC_RETRY_MS 500u     /* then another peer is asked for what a new view builds on */
-#define VIEW_UNITS_MAX 16u          /* new views kept at hand: not on disk yet, or current */
-#define VIEW_MARKS_MAX 32u /* new views remembered between two batches that can be undone */
+#define VIEW_SYNC_PAUSE_MS 50u      /* the same, after an answer that led nowhere */
+#define VIEW_UNITS_MAX 128u         /* new views kept at hand: not on disk yet, or current */
+#define VIEW_UNITS_SIZE_MAX (64u << 20) /* bytes of them */
+#define VIEW_MARKS_MAX 128u /* new views remembered between two batches that can be undone */
 
 /* The largest entry is a request with the outcomes of all its calls. */
 #define ENTRY_SIZE_MAX (REQUEST_SIZE_MAX + CALLS_MAX * (OUTCOME_SIZE_MAX + 16u) + 64u)
@@ -178,6 +180,7 @@ static_assert(REPLY_SIZE_MAX >= VALUE_SIZE_MAX, "kv.get can answer with the larg
 static_assert(REPLY_SIZE_MAX >= VALUE_SIZE_MAX + KEY_SIZE_MAX, "a scan always gets on by one key");
 static_assert(REPLY_ITEMS_MAX >= 2 * SCAN_KEYS_MAX, "a scan answers with keys and values");
 static_assert(FRAME_SIZE_MAX >= ENTRY_SIZE_MAX + 65536u, "an entry and its envelope fit a frame");
+static_assert(VIEW_UNITS_SIZE_MAX >= 4u * VIEW_CHANGE_SET_SIZE_MAX, "some new views always fit");
 static_assert(SIGNED_SIZE_MAX >= STATEMENT_SIZE_MAX, "every statement can be signed");
 static_assert(SIGNED_SIZE_MAX <= 256u << 10, "it is put together on a thread's stack");
 static_assert(ENTRY_SIZE_MAX >= VIEW_CHANGE_SET_SIZE_MAX, "a change of view fits into an entry");

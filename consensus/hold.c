@@ -34,6 +34,7 @@ void hold_from(struct replica *replica, const struct ledger_position *position) 
 
 void append_slot(struct replica *replica, struct slot *slot) {
     slot->stage = SLOT_EXECUTED;
+    rank_restore(replica, slot);
     if (replica->held) {
         slot->position = UINT64_MAX;
     } else {
@@ -77,13 +78,19 @@ void tidy_views(struct replica *replica) {
 }
 
 bool has_room_for_view(struct replica *replica) {
+    size_t size = 0;
     tidy_views(replica);
-    return replica->view_count < VIEW_UNITS_MAX || replica->views[0].on_disk;
+    for (uint32_t i = 0; i < replica->view_count; i++) {
+        size += replica->views[i].set.size;
+    }
+    bool const has_place = replica->view_count < VIEW_UNITS_MAX || replica->views[0].on_disk;
+    return has_place && size + VIEW_CHANGE_SET_SIZE_MAX <= VIEW_UNITS_SIZE_MAX;
 }
 
 void append_view(struct replica *replica, const struct view_unit *unit, bool on_disk) {
-    CHECK(has_room_for_view(replica));
+    tidy_views(replica);
     if (replica->view_count == VIEW_UNITS_MAX) {
+        CHECK(replica->views[0].on_disk); /* has_room_for_view */
         kept_remove(replica, 0);
     }
     struct kept_view *const kept = &replica->views[replica->view_count++];
@@ -155,18 +162,16 @@ bool try_release(struct replica *replica) {
     if (!replica->held || replica->range_token != 0) {
         return false;
     }
-    if (!rank_is_in_memory(replica)) {
-        const struct slot *const slot = rank_highest(replica);
-        struct rank const rank = {.view = slot == NULL ? 0 : slot->body.view,
-                                  .seq = slot == NULL ? 0 : slot->seq};
-        if (rank_compare(rank, replica->best_rank) < 0) {
-            return false;
-        }
-        if (slot->seq > checker_position(replica->checker)->evidence_upto) {
-            struct journal_record const record =
-                journal_certificate(replica, slot, JOURNAL_PREPARED);
-            (void)effect_journal(replica, &record);
-        }
+    const struct slot *const slot = rank_highest(replica);
+    struct rank const rank = {.view = slot == NULL ? 0 : slot->body.view,
+                              .seq = slot == NULL ? 0 : slot->seq};
+    if (rank_compare(rank, replica->best_rank) < 0) {
+        return false;
+    }
+    /* Its evidence may have been in what is cut off: the journal keeps what the ledger does not. */
+    if (slot != NULL && slot->seq > checker_position(replica->checker)->evidence_upto) {
+        struct journal_record const record = journal_certificate(replica, slot, JOURNAL_PREPARED);
+        (void)effect_journal(replica, &record);
     }
     write_tail(replica);
     forget_durable(replica);

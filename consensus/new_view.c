@@ -35,19 +35,33 @@ static const struct ledger_position *cut_position(const struct replica *replica,
                : NULL;
 }
 
-/* Some peer's ledger, from the settled end on; each time another peer's. */
+/* Some peer's ledger, from the settled end on, or what follows what it gave; else another peer's.
+ */
 static void fetch(struct replica *replica, uint32_t preferred) {
     uint32_t const count = replica->configuration->replica_count;
     if (replica->now_ms < replica->sync_due_ms) {
         return;
     }
-    ask_for_range(replica, (preferred + replica->sync_tries) % count, true);
+    ask_for_range(replica, (preferred + replica->sync_tries) % count, !replica->sync_goes_on);
+    replica->sync_goes_on = false;
     replica->sync_tries++;
     replica->sync_due_ms = replica->now_ms + VIEW_SYNC_RETRY_MS;
 }
 
 void view_range_was_useless(struct replica *replica) {
-    replica->sync_due_ms = replica->now_ms;
+    uint64_t const soon = replica->now_ms + VIEW_SYNC_PAUSE_MS;
+    replica->sync_due_ms = replica->sync_due_ms < soon ? replica->sync_due_ms : soon;
+}
+
+void view_range_was_taken(struct replica *replica) {
+    uint64_t const entries = checker_position(replica->checker)->entries;
+    /* The same peer may have more; but back and forth between two ledgers leads nowhere. */
+    replica->sync_goes_on = entries > replica->sync_entries;
+    if (replica->sync_goes_on) {
+        replica->sync_entries = entries;
+        replica->sync_due_ms = replica->now_ms;
+        replica->sync_tries -= replica->sync_tries > 0 ? 1 : 0;
+    }
 }
 
 /* ---- entering ---- */
@@ -66,6 +80,8 @@ void view_was_entered(struct replica *replica) {
     replica->waiting_ms = 0;
     replica->quorum_ms = 0;
     replica->sync_tries = 0;
+    replica->sync_entries = 0;
+    replica->sync_goes_on = false;
     replica->choice_excluded = 0;
     replica->commit_ms = replica->now_ms;
     replica->progress_ms = replica->now_ms;

@@ -16,7 +16,7 @@
 /* Signatures of one range: its pre-prepares, its evidence, and its requests. */
 #define RANGE_CHECKS_MAX                                                                           \
     (WIRE_ENTRIES_MAX + RANGE_BATCHES_MAX * EVIDENCE_BATCHES_MAX * 8u +                            \
-     VIEW_UNITS_MAX * REPLICAS_MAX * (REPLICAS_MAX + PIPELINE_MAX + 2u))
+     RANGE_VIEWS_MAX * REPLICAS_MAX * (REPLICAS_MAX + PIPELINE_MAX + 2u))
 
 /* Is it the signature of a request that waits here, and was checked when it came? */
 static bool request_is_known(const struct replica *replica, const struct sign_check *check) {
@@ -98,8 +98,9 @@ struct walk {
     const struct range_message *range;
     uint64_t seq; /* the last batch passed */
     uint64_t view;
-    bool parted; /* what comes is applied */
-    uint32_t applied;
+    bool parted;      /* what comes is applied */
+    uint32_t applied; /* batches */
+    uint32_t views_applied;
 };
 
 static bool is_same_batch(struct replica *replica, const struct walk *walk,
@@ -196,6 +197,7 @@ static enum rule apply(struct replica *replica, struct walk *walk, const struct 
         if (rule == RULE_NONE) {
             append_view(replica, &batch->view, false);
             walk->view = batch->view.new_view.view;
+            walk->views_applied++;
         }
     } else {
         rule = take_ledger_batch(replica, batch, sink);
@@ -207,7 +209,7 @@ static enum rule apply(struct replica *replica, struct walk *walk, const struct 
 
 /* Is there room to apply one more? */
 static bool has_room(struct replica *replica, const struct walk *walk, enum batch_step step) {
-    return step == BATCH_VIEW ? has_room_for_view(replica)
+    return step == BATCH_VIEW ? walk->views_applied < RANGE_VIEWS_MAX && has_room_for_view(replica)
                               : walk->applied < RANGE_BATCHES_MAX &&
                                     slot_is_free(replica, replica->executed_seq + 1) &&
                                     checker_checkpoint_known(replica->checker);
@@ -339,7 +341,6 @@ void on_range_verified(struct replica *replica, bool all_hold) {
     }
     learn_from_evidence(replica);
     effect_note(replica, NOTE_CAUGHT_UP, replica->range_peer, replica->executed_seq, RULE_NONE);
-    replica->sync_due_ms = replica->now_ms;
-    replica->sync_tries -= replica->sync_tries > 0 ? 1 : 0; /* the same peer may have more */
+    view_range_was_taken(replica);
     catch_up_tick(replica);
 }

@@ -30,11 +30,32 @@ struct slot *rank_highest(struct replica *replica) {
     return highest;
 }
 
-bool rank_is_in_memory(struct replica *replica) {
-    const struct slot *const slot = slot_find(replica, replica->best_rank.seq);
-    return replica->best_rank.seq == 0 ||
-           (slot != NULL && slot->seq <= replica->executed_seq && slot->stage == SLOT_EXECUTED &&
-            digest_equal(&slot->digest, &replica->best_digest));
+void rank_restore(struct replica *replica, struct slot *slot) {
+    struct view_change best;
+    struct arena arena;
+    if (slot->seq != replica->best_rank.seq ||
+        !digest_equal(&slot->digest, &replica->best_digest)) {
+        return;
+    }
+    arena_init(&arena, 4 * (size_t)VIEW_CHANGE_SIZE_MAX);
+    if (view_change_decode(&best, &arena, buffer_span(&replica->best_bytes)) == CODEC_OK) {
+        uint32_t at = 0;
+        for (uint32_t r = 0; r < replica->configuration->replica_count; r++) {
+            if ((best.signers >> r & 1) != 0) {
+                slot->votes[r] = (struct vote){
+                    .present = true,
+                    .pre_prepare_digest = slot->digest,
+                    .nonce_hash = best.nonce_hashes[at],
+                    .signature = best.signatures[at],
+                };
+                slot->prepared_by |= UINT64_C(1) << r;
+                at++;
+            }
+        }
+    } else {
+        replica->failed = true;
+    }
+    arena_free(&arena);
 }
 
 static void choose_prepares(const struct replica *replica, const struct slot *slot,

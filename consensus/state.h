@@ -34,6 +34,7 @@
 #define POOL_SKIPS_MAX 64u        /* requests passed over, because it is too early, in one look */
 #define RANGE_BATCHES_MAX 64u     /* batches applied from one range */
 #define RETIRED_MAX (8u * SLOTS_MAX) /* buffers put aside in one step */
+#define RANGE_VIEWS_MAX 16u          /* new views applied from one range */
 #define SIGNED_RANGES_MAX 32u        /* views of which this process knows what it signed */
 
 static_assert(LISTEN_MS > 2 * RANGE_RETRY_MS, "two peers can be asked meanwhile");
@@ -215,8 +216,10 @@ struct replica {
     uint64_t choice_excluded; /* bitmap: whose view-changes led to nothing in this view */
     uint32_t sync_tries;
     uint64_t sync_due_ms;
-    uint64_t ask_due_ms; /* when to send the view-change again */
-    uint64_t quorum_ms;  /* since when Q replicas ask for asked_view; 0: they do not */
+    uint64_t sync_entries; /* how far ranges for this change of view have led */
+    bool sync_goes_on;     /* the last one did not lead to the end */
+    uint64_t ask_due_ms;   /* when to send the view-change again */
+    uint64_t quorum_ms;    /* since when Q replicas ask for asked_view; 0: they do not */
     bool suspects;
     uint64_t waiting_ms;   /* since when something waits to be committed; 0: nothing does */
     uint32_t failed_views; /* since the last commit: patience doubles with each */
@@ -372,9 +375,8 @@ void load_certificate(struct slot *slot, const struct journal_record *record);
 void rank_capture(struct replica *replica);
 /* The highest ranking certified batch of the ledger in memory, or NULL. */
 struct slot *rank_highest(struct replica *replica);
-/* Does the ledger in memory hold the batch that was captured? Then nothing is lost with the tail.
- */
-bool rank_is_in_memory(struct replica *replica);
+/* The batch that was captured stands in memory again: so does its certificate. */
+void rank_restore(struct replica *replica, struct slot *slot);
 /* This replica's view-change for asked_view, signed and kept among the others. */
 void rank_ask(struct replica *replica);
 
@@ -417,6 +419,8 @@ void suspect(struct replica *replica);
 bool try_change_view(struct replica *replica);
 /* Does a change of view wait for a range of somebody's ledger? */
 bool view_waits_for_range(const struct replica *replica);
+/* A range was applied. */
+void view_range_was_taken(struct replica *replica);
 /* A range led nowhere. */
 void view_range_was_useless(struct replica *replica);
 /* A new view has been entered, by itself or in a range. */

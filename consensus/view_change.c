@@ -49,6 +49,8 @@ void ask_for_view(struct replica *replica, uint64_t view) {
     replica->quorum_ms = 0;
     replica->choice_excluded = 0;
     replica->sync_tries = 0;
+    replica->sync_entries = 0;
+    replica->sync_goes_on = false;
     replica->suspects = false;
     send_own(replica);
     replica->status_due_ms = replica->now_ms;

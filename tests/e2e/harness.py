@@ -377,7 +377,7 @@ class Load:
 class Meter:
     """Watches ledgers grow: a thread notes their sizes, so that a rate can be told for any time."""
 
-    INTERVAL_S = 0.05
+    INTERVAL_S = 0.02
 
     def __init__(self, sandbox):
         self.sandbox = sandbox

@@ -27,15 +27,11 @@ def read(path):
 def function_of(text, name, complain):
     """Where in the file a function's definition stands, in the style of the house: its first line
     begins with a type, its last is a brace at the line's beginning."""
-    heads = [match for match in re.finditer(rf"^[a-z].*\b{name}\(", text, re.M)]
     spans = []
-    for head in heads:
-        end = re.search(r"^(\}|.*;$)", text[head.start():], re.M)
-        brace = text.find("{\n", head.start())
-        stop = text.find("\n}\n", head.start())
-        is_declaration = brace < 0 or ";" in text[head.start():brace]
-        if end and not is_declaration and stop > brace:
-            spans.append((head.start(), stop))
+    for head in re.finditer(rf"^[a-z].*\b{name}\(", text, re.M):
+        opens = re.compile("[;{]").search(text, head.end())
+        if opens is not None and opens.group() == "{":
+            spans.append((head.start(), text.index("\n}\n", opens.start())))
     if len(spans) != 1:
         complain(f"{len(spans)} definitions of {name}()")
     return spans[0]
@@ -44,6 +40,13 @@ def function_of(text, name, complain):
 def spaced(text):
     """A pattern for code, whatever its line breaks."""
     return r"\s+".join(re.escape(word) for word in text.split())
+
+
+def only(text, start, end, wanted, complain):
+    found = list(re.finditer(spaced(wanted), text[start:end]))
+    if len(found) != 1:
+        complain(f"{len(found)} times in its place: {wanted}")
+    return start + found[0].start(), start + found[0].end()
 
 
 def changes_of(bugs, path, text):
@@ -58,10 +61,9 @@ def changes_of(bugs, path, text):
                 sys.exit(f"planted bug {bug['name']}: {path}: {what}")
 
             start, end = function_of(text, change["function"], complain)
-            found = list(re.finditer(spaced(change["right"]), text[start:end]))
-            if len(found) != 1:
-                complain(f"{change['function']}() holds {len(found)} times: {change['right']}")
-            place = (start + found[0].start(), start + found[0].end())
+            if "inside" in change:
+                start, end = only(text, start, end, change["inside"], complain)
+            place = only(text, start, end, change["right"], complain)
             for other in places:
                 if other != place and other[0] < place[1] and place[0] < other[1]:
                     complain(f"overlaps another bug: {change['right']}")

@@ -239,15 +239,6 @@ static void judge_pre_prepare(struct cluster *cluster, uint32_t number, struct a
     }
 }
 
-static void watch_pre_prepare(struct cluster *cluster, uint32_t number, struct arena *arena,
-                              struct span payload) {
-    struct pre_prepare_message message;
-    if (pre_prepare_message_decode(&message, arena, payload) != CODEC_OK) {
-        cluster_fail(cluster, "node %u sent a pre-prepare that does not decode", number);
-    }
-    judge_pre_prepare(cluster, number, arena, &message.statement, false);
-}
-
 static void watch_prepare(struct cluster *cluster, uint32_t number, struct arena *arena,
                           struct span payload) {
     struct signed_body statement;
@@ -316,6 +307,44 @@ static void judge_nonce(struct cluster *cluster, uint32_t number, const struct s
     if (rank_compare(rank, node->voice.rank) > 0) {
         node->voice.rank = rank;
     }
+}
+
+/* Its own nonces that leave in the evidence before its pre-prepare. */
+static void judge_evidence(struct cluster *cluster, uint32_t number, struct arena *arena,
+                           const struct pre_prepare_message *message) {
+    const struct node *const node = &cluster->nodes[number];
+    struct pre_prepare body;
+    struct evidence evidence;
+    if (message->evidence.size == 0) {
+        return;
+    }
+    CHECK(evidence_decode(&evidence, arena, message->evidence) == CODEC_OK &&
+          pre_prepare_decode(&body, arena, message->statement.body) == CODEC_OK);
+    for (uint32_t i = 0; i < evidence.batch_count && i < body.evidence_count; i++) {
+        const struct batch_evidence *const batch = &evidence.batches[i];
+        uint64_t const entry = entry_find(&node->disk.live, batch->seq);
+        uint64_t const signers = body.evidence_signers[i];
+        if (entry == 0 || (signers >> node->id & 1) == 0) {
+            continue;
+        }
+        uint64_t const before = signers & ((UINT64_C(1) << node->id) - 1);
+        struct said said = {.saying = SAID_NONCE,
+                            .view = node->disk.live.marks[entry].facts->view,
+                            .seq = batch->seq,
+                            .from_ledger = true};
+        memcpy(said.digest.bytes, batch->nonces[__builtin_popcountll(before)].bytes, NONCE_SIZE);
+        judge_nonce(cluster, number, &said);
+    }
+}
+
+static void watch_pre_prepare(struct cluster *cluster, uint32_t number, struct arena *arena,
+                              struct span payload) {
+    struct pre_prepare_message message;
+    if (pre_prepare_message_decode(&message, arena, payload) != CODEC_OK) {
+        cluster_fail(cluster, "node %u sent a pre-prepare that does not decode", number);
+    }
+    judge_pre_prepare(cluster, number, arena, &message.statement, false);
+    judge_evidence(cluster, number, arena, &message);
 }
 
 static void watch_commit(struct cluster *cluster, uint32_t number, struct arena *arena,

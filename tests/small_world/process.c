@@ -1,0 +1,609 @@
+/*
+ * process: one replica that runs: its core, its disk, and what waits to leave (see small_world.h).
+ * Recovery and effects go the way that node/ goes; signatures are checked at once, for real.
+ *
+ * Time stands still but for two things: ten seconds pass in LOCAL_TIMEOUT, and a little more than
+ * the interval of the status before each view-change arrives, since those that come faster are not
+ * heard. So no patience ends by itself.
+ */
+#include <stdlib.h>
+
+#include "base/check.h"
+#include "tests/small_world/small_world.h"
+
+#define FIRST_MS 1000u
+#define WALL_MS UINT64_C(1750000000000)
+#define TIMEOUT_MS 10000u /* longer than patience lasts after three failed views */
+#define SOFT_MS (VIEW_CHANGE_INTERVAL_MS + 151u)
+#define SOFT_MS_MAX (VIEW_TIMEOUT_MS - 100u)
+#define IDLE_MS 40u /* longer than a primary waits before it evidences its last batches */
+#define ROUNDS_MAX 64u /* of the disk, after one event */
+
+static uint64_t asked_view_of(const struct process *process) {
+    struct replica_status status;
+    replica_status(process->replica, &status);
+    return status.asked_view;
+}
+
+/* ---- what leaves ---- */
+
+static bool binds(enum message_kind kind) {
+    return kind == MESSAGE_PRE_PREPARE || kind == MESSAGE_PREPARE || kind == MESSAGE_COMMIT ||
+           kind == MESSAGE_VIEW_CHANGE || kind == MESSAGE_NEW_VIEW;
+}
+
+static void note_sent(struct process *process, uint32_t message) {
+    uint32_t at = 0;
+    while (at < process->sent_count && process->sent[at] < message) {
+        at++;
+    }
+    if (at < process->sent_count && process->sent[at] == message) {
+        return;
+    }
+    judge_said(process, message);
+    CHECK(process->sent_count < WORLD_SENT_MAX);
+    memmove(&process->sent[at + 1], &process->sent[at],
+            (process->sent_count - at) * sizeof process->sent[0]);
+    process->sent[at] = message;
+    process->sent_count++;
+}
+
+/* Who passes on what others said says nothing new. */
+static bool is_own(const struct process *process, const struct message *message) {
+    return message->kind != MESSAGE_NEW_VIEW ||
+           configuration_primary(process->world->configuration, message->view) == process->id;
+}
+
+static void decode_nonce(struct span payload, struct commit_message *out) {
+    struct arena arena;
+    arena_init(&arena, 1u << 16);
+    CHECK(commit_message_decode(out, &arena, payload) == CODEC_OK);
+    arena_free(&arena);
+}
+
+/* What it has signed for the batch that a nonce of its own is for; WORLD_NONE: nothing. */
+static uint32_t signed_before(const struct process *process, struct span payload) {
+    struct commit_message commit;
+    decode_nonce(payload, &commit);
+    for (uint32_t i = 0; i < process->sent_count; i++) {
+        const struct message *const said = message_at(process->world, process->sent[i]);
+        bool const is_vote = said->kind == MESSAGE_PRE_PREPARE || said->kind == MESSAGE_PREPARE;
+        if (is_vote && said->view == commit.view && said->seq == commit.seq) {
+            return said->subject;
+        }
+    }
+    return WORLD_NONE;
+}
+
+static void leave(struct process *process, const struct waiting *waiting) {
+    struct world *const world = process->world;
+    struct span const payload = store_bytes(&world->store, waiting->payload);
+    uint32_t const number =
+        waiting->kind == MESSAGE_COMMIT
+            ? message_keep_nonce(world, process->id, payload, signed_before(process, payload))
+            : message_keep(world, process->id, waiting->kind, payload);
+    if (is_own(process, message_at(world, number))) {
+        note_sent(process, number);
+    }
+}
+
+/* Is it this replica's own nonce, and not one that it passes on? */
+static bool is_own_nonce(const struct process *process, struct span payload) {
+    struct commit_message commit;
+    decode_nonce(payload, &commit);
+    return commit.replica == process->id;
+}
+
+static void send(struct process *process, const struct effect *effect) {
+    struct waiting waiting = {.after = effect->send.after, .kind = effect->send.kind};
+    if (!binds(waiting.kind) || (waiting.kind == MESSAGE_COMMIT &&
+                                 !is_own_nonce(process, effect->send.payload))) {
+        return;
+    }
+    waiting.payload = store_keep(&process->world->store, effect->send.payload);
+    if (waiting.after <= process->durable) {
+        leave(process, &waiting);
+        return;
+    }
+    process->waiting = world_grow(process->waiting, process->waiting_count,
+                                  &process->waiting_capacity, sizeof *process->waiting);
+    process->waiting[process->waiting_count++] = waiting;
+}
+
+static void flush(struct process *process) {
+    uint64_t kept = 0;
+    for (uint64_t i = 0; i < process->waiting_count; i++) {
+        if (process->waiting[i].after <= process->durable) {
+            leave(process, &process->waiting[i]);
+        } else {
+            process->waiting[kept++] = process->waiting[i];
+        }
+    }
+    process->waiting_count = kept;
+}
+
+/* ---- the disk ---- */
+
+static void write_down(struct process *process, const struct written *written) {
+    CHECK(written->position == process->position + 1);
+    process->position = written->position;
+    process->written = world_grow(process->written, process->written_count,
+                                  &process->written_capacity, sizeof *process->written);
+    process->written[process->written_count++] = *written;
+}
+
+static void write_entry(struct process *process, const struct effect *effect) {
+    struct buffer bytes;
+    uint8_t const kind = (uint8_t)effect->append.entry.kind;
+    buffer_init(&bytes, ENTRY_SIZE_MAX + 1u);
+    CHECK(buffer_append(&bytes, span_of(&kind, 1)) &&
+          buffer_append(&bytes, effect->append.entry.payload));
+    uint32_t const item = store_keep(&process->world->store, buffer_span(&bytes));
+    buffer_free(&bytes);
+    write_down(process, &(struct written){.kind = WRITTEN_ENTRY,
+                                          .position = effect->append.position,
+                                          .item = item});
+    list_push(&process->ledger, item);
+}
+
+static void write_cut(struct process *process, const struct effect *effect) {
+    CHECK(effect->truncate.entries >= 1 && effect->truncate.entries <= process->ledger.count);
+    write_down(process, &(struct written){.kind = WRITTEN_CUT,
+                                          .position = effect->truncate.position,
+                                          .entries = effect->truncate.entries});
+    process->ledger.count = effect->truncate.entries;
+}
+
+static void write_record(struct process *process, const struct effect *effect) {
+    struct buffer bytes;
+    buffer_init(&bytes, JOURNAL_RECORD_SIZE_MAX);
+    CHECK(journal_record_encode(&bytes, &effect->journal.record));
+    uint32_t const item = store_keep(&process->world->store, buffer_span(&bytes));
+    buffer_free(&bytes);
+    write_down(process, &(struct written){.kind = WRITTEN_RECORD,
+                                          .position = effect->journal.position,
+                                          .item = item});
+}
+
+static void settle(struct process *process) {
+    for (uint64_t i = 0; i < process->written_count; i++) {
+        const struct written *const written = &process->written[i];
+        if (written->kind == WRITTEN_ENTRY) {
+            list_push(&process->settled, written->item);
+        } else if (written->kind == WRITTEN_CUT) {
+            process->settled.count = written->entries;
+        } else {
+            list_push(&process->journal, written->item);
+        }
+    }
+    process->written_count = 0;
+    process->durable = process->position;
+}
+
+/* ---- effects ---- */
+
+static uint32_t encode_range(struct world *world, const uint32_t *entries, uint64_t count,
+                             uint64_t first_entry) {
+    struct entry items[WIRE_ENTRIES_MAX];
+    struct range_message range = {.first_entry = first_entry, .entries = items};
+    struct buffer bytes;
+    for (uint64_t i = first_entry; first_entry != 0 && i < count; i++) {
+        struct span const stored = store_bytes(&world->store, entries[i]);
+        items[range.count++] =
+            (struct entry){.kind = (enum entry_kind)stored.data[0],
+                           .payload = span_of(stored.data + 1, stored.size - 1)};
+    }
+    buffer_init(&bytes, FRAME_SIZE_MAX);
+    CHECK(range_message_encode(&bytes, &range));
+    uint32_t const payload = store_keep(&world->store, buffer_span(&bytes));
+    buffer_free(&bytes);
+    return payload;
+}
+
+uint32_t local_serve(struct world *world, uint32_t local, uint64_t first_entry) {
+    const struct local *const from = local_at(world, local);
+    uint32_t count = 0;
+    const uint32_t *const entries = store_list(&world->store, from->ledger, &count);
+    uint32_t const payload = encode_range(world, entries, count, first_entry);
+    return message_keep(world, from->replica, MESSAGE_RANGE, store_bytes(&world->store, payload));
+}
+
+static void verify(struct process *process, const struct effect *effect) {
+    const struct digest *const service = &process->world->configuration->service;
+    for (uint32_t i = 0; i < effect->verify.count; i++) {
+        if (!sign_verify(service, &effect->verify.checks[i])) {
+            world_violation(process->world, "replica %u was given a signature that does not hold",
+                            process->id);
+        }
+    }
+    CHECK(process->verified_count < 4);
+    process->verified[process->verified_count++] = effect->verify.token;
+}
+
+/* What only Byzantine replicas, or a replica that has lost something, can bring about. */
+static void take_note(struct process *process, const struct effect *effect) {
+    const struct world *const world = process->world;
+    if (world->options.only_agreement) {
+        return;
+    }
+    if (effect->note.kind == NOTE_GUARD) {
+        world_violation(world, "replica %u engages its guard", process->id);
+    }
+    bool const is_refusal = effect->note.kind == NOTE_PRE_PREPARE_REFUSED ||
+                            effect->note.kind == NOTE_NEW_VIEW_REFUSED;
+    if (is_refusal && !is_puppet(world, effect->note.replica)) {
+        world_violation(world, "replica %u refuses what replica %u, a correct one, proposes: %s",
+                        process->id, effect->note.replica, rule_name(effect->note.rule));
+    }
+}
+
+static void carry_out(struct process *process, const struct effect *effect) {
+    const struct world *const world = process->world;
+    switch (effect->kind) {
+    case EFFECT_APPEND:
+        write_entry(process, effect);
+        return;
+    case EFFECT_TRUNCATE:
+        write_cut(process, effect);
+        return;
+    case EFFECT_JOURNAL:
+        write_record(process, effect);
+        return;
+    case EFFECT_SEND:
+        send(process, effect);
+        return;
+    case EFFECT_SERVE_RANGE: /* others are served by local_serve */
+        if (effect->serve_range.peer == process->id) {
+            process->handed = encode_range(process->world, process->ledger.items,
+                                           process->ledger.count, effect->serve_range.first_entry);
+        }
+        return;
+    case EFFECT_VERIFY:
+        verify(process, effect);
+        return;
+    case EFFECT_EVIDENCE:
+        if (!is_puppet(world, effect->evidence.replica) && !world->options.only_agreement) {
+            world_violation(world, "replica %u holds evidence against replica %u, a correct one",
+                            process->id, effect->evidence.replica);
+        }
+        return;
+    case EFFECT_NOTE:
+        take_note(process, effect);
+        return;
+    case EFFECT_SEND_CLIENT:
+    case EFFECT_SERVE_RECEIPT:
+        return;
+    case EFFECT_CHECKPOINT:
+        UNREACHABLE(); /* the world ends before the first one */
+    }
+}
+
+/* ---- steps ---- */
+
+static void step(struct process *process, struct event *event) {
+    event->now_ms = process->now_ms;
+    event->wall_ms = WALL_MS;
+    process->world->steps++;
+    if (replica_step(process->replica, event, &process->effects) != VERDICT_OK) {
+        world_violation(process->world, "replica %u cannot go on", process->id);
+    }
+    for (uint32_t i = 0; i < process->effects.count; i++) {
+        carry_out(process, &process->effects.items[i]);
+    }
+}
+
+static void step_message(struct process *process, uint32_t from, enum message_kind kind,
+                         struct span payload) {
+    struct peer_message message;
+    struct event event = {.kind = EVENT_MESSAGE, .message = &message};
+    const struct digest *const service = &process->world->configuration->service;
+    if (peer_message_decode(&message, process->world->configuration, from, (uint8_t)kind,
+                            payload) == CODEC_OK &&
+        (!message.signed_statement || sign_verify(service, &message.check))) {
+        step(process, &event);
+    }
+    peer_message_free(&message);
+}
+
+static void sync_all(struct process *process) {
+    struct event event = {.kind = EVENT_DURABLE};
+    settle(process);
+    flush(process);
+    event.durable = process->durable;
+    step(process, &event);
+}
+
+/* What follows from an event without anybody's choice. */
+static void drain(struct process *process, bool with_disk) {
+    bool goes_on = true;
+    for (uint32_t round = 0; goes_on; round++) {
+        CHECK(round < ROUNDS_MAX);
+        if (process->verified_count != 0) {
+            struct event event = {
+                .kind = EVENT_VERIFIED,
+                .verified = {.token = process->verified[--process->verified_count],
+                             .all_hold = true}};
+            step(process, &event);
+        } else if (process->handed != WORLD_NONE) {
+            uint32_t const payload = process->handed;
+            process->handed = WORLD_NONE;
+            step_message(process, process->id, MESSAGE_RANGE,
+                         store_bytes(&process->world->store, payload));
+        } else if (with_disk && process->written_count != 0) {
+            sync_all(process);
+        } else {
+            goes_on = false;
+        }
+    }
+    replica_check_invariants(process->replica);
+}
+
+/* ---- start and end ---- */
+
+static void load_ledger(struct process *process) {
+    struct store *const store = &process->world->store;
+    struct batch batch;
+    enum rule rule = RULE_NONE;
+    batch_init(&batch);
+    for (uint64_t i = 1; i < process->settled.count; i++) {
+        struct span const stored = store_bytes(store, process->settled.items[i]);
+        struct entry const entry = {.kind = (enum entry_kind)stored.data[0],
+                                    .payload = span_of(stored.data + 1, stored.size - 1)};
+        enum batch_step const step = batch_add(&batch, i, &entry, &rule);
+        if (step == BATCH_BROKEN) {
+            world_violation(process->world, "replica %u cannot read its ledger", process->id);
+        }
+        if (step == BATCH_MORE) {
+            continue;
+        }
+        rule = replica_load_batch(process->replica, &batch, step);
+        if (rule != RULE_NONE) {
+            world_violation(process->world, "replica %u cannot load its ledger: %s", process->id,
+                            rule_name(rule));
+        }
+        batch_clear(&batch);
+    }
+    batch_free(&batch);
+}
+
+static void load_journal(struct process *process) {
+    struct arena arena;
+    arena_init(&arena, 4 * JOURNAL_RECORD_SIZE_MAX);
+    for (uint64_t i = 0; i < process->journal.count; i++) {
+        struct journal_record record;
+        arena_reset(&arena);
+        CHECK(journal_record_decode(&record, &arena,
+                                    store_bytes(&process->world->store,
+                                                process->journal.items[i])) == CODEC_OK);
+        replica_load_journal(process->replica, &record);
+    }
+    arena_free(&arena);
+    replica_load_done(process->replica);
+}
+
+static void boot(struct process *process) {
+    struct world *const world = process->world;
+    const struct replica_keys *const keys = &world->consortium.replicas[process->id];
+    effects_init(&process->effects);
+    process->checker = checker_new(world->configuration);
+    process->engine = engine_new(NULL);
+    CHECK(process->checker != NULL && process->engine != NULL);
+    checker_start(process->checker, buffer_span(&world->consortium.genesis_bytes));
+    struct replica_options options = {
+        .configuration = world->configuration,
+        .self = process->id,
+        .signing_key = keys->signing.secret,
+        .checker = process->checker,
+        .engine = process->engine,
+        .limits = {.pool_requests_max = 16, .pool_size_max = (size_t)1 << 20},
+    };
+    memcpy(options.nonce_secret, keys->nonce_secret, sizeof options.nonce_secret);
+    process->replica = replica_new(&options);
+    CHECK(process->replica != NULL);
+    load_ledger(process);
+    load_journal(process);
+    struct replica_status status;
+    replica_status(process->replica, &status);
+    if (status.guard != GUARD_NONE && !world->options.only_agreement) {
+        world_violation(world, "replica %u starts under its guard: %s", process->id,
+                        guard_text(status.guard));
+    }
+}
+
+static void shut(struct process *process) {
+    replica_free(process->replica);
+    checker_free(process->checker);
+    engine_free(process->engine);
+    effects_free(&process->effects);
+}
+
+struct process *process_start(struct world *world, uint32_t id) {
+    struct process *const process = calloc(1, sizeof *process);
+    CHECK(process != NULL);
+    process->world = world;
+    process->id = id;
+    process->now_ms = FIRST_MS;
+    process->handed = WORLD_NONE;
+    struct buffer genesis;
+    uint8_t const kind = ENTRY_GENESIS;
+    buffer_init(&genesis, ENTRY_SIZE_MAX + 1u);
+    CHECK(buffer_append(&genesis, span_of(&kind, 1)) &&
+          buffer_append(&genesis, buffer_span(&world->consortium.genesis_bytes)));
+    uint32_t const item = store_keep(&world->store, buffer_span(&genesis));
+    buffer_free(&genesis);
+    list_push(&process->settled, item);
+    list_push(&process->ledger, item);
+    boot(process);
+    CHECK(process_take(process, local_event_of(LOCAL_START, 0)));
+    return process;
+}
+
+void process_free(struct process *process) {
+    shut(process);
+    free(process->ledger.items);
+    free(process->settled.items);
+    free(process->journal.items);
+    free(process->written);
+    free(process->waiting);
+    free(process);
+}
+
+/* ---- events ---- */
+
+/* An unsigned word from a peer; all that counts in it is whether it suspects. */
+static void hear_status(struct process *process, uint32_t from, uint64_t view, bool suspects) {
+    struct status_message const status = {.config = process->world->configuration->number,
+                                          .view = view,
+                                          .asked_view = view,
+                                          .suspects = suspects};
+    struct buffer encoded;
+    buffer_init(&encoded, STATEMENT_SIZE_MAX);
+    CHECK(status_message_encode(&encoded, &status));
+    step_message(process, from, MESSAGE_STATUS, buffer_span(&encoded));
+    buffer_free(&encoded);
+}
+
+static void hear_all(struct process *process) {
+    for (uint32_t r = 0; r < WORLD_REPLICAS; r++) {
+        if (r != process->id) {
+            hear_status(process, r, 0, false);
+        }
+    }
+}
+
+static void take_request(struct process *process, uint32_t number) {
+    struct request request;
+    struct arena arena;
+    struct event event = {.kind = EVENT_REQUEST, .request = {.request = &request}};
+    arena_init(&arena, 2 * (size_t)ENTRY_SIZE_MAX);
+    CHECK(request_decode(&request, &arena, &process->world->configuration->service,
+                         process->world->requests[number]) == CODEC_OK);
+    process->requests |= 1u << number;
+    if (replica_request_refusal(process->replica, &request) == 0) {
+        step(process, &event);
+    }
+    arena_free(&arena);
+}
+
+/* A backup hears that its primary gives up; a primary waits in vain, and hears that others do. */
+static bool take_ask(struct process *process) {
+    struct replica_status status;
+    replica_status(process->replica, &status);
+    if (status.asked_view > status.view) {
+        return false;
+    }
+    uint32_t const from =
+        status.primary == process->id ? (process->id + 1) % WORLD_REPLICAS : status.primary;
+    hear_status(process, from, status.view, true);
+    if (status.primary == process->id) {
+        struct event event = {.kind = EVENT_TICK};
+        process->now_ms += TIMEOUT_MS;
+        process->soft_ms = 0;
+        step(process, &event);
+    }
+    drain(process, !process->world->options.slow_disk);
+    hear_status(process, from, 0, false);
+    return asked_view_of(process) > status.asked_view;
+}
+
+static bool take_timeout(struct process *process) {
+    struct event event = {.kind = EVENT_TICK};
+    if (process->timeouts >= WORLD_TIMEOUTS_MAX) {
+        return false;
+    }
+    process->timeouts++;
+    process->now_ms += TIMEOUT_MS;
+    process->soft_ms = 0;
+    step(process, &event);
+    return true;
+}
+
+static bool take_idle(struct process *process) {
+    struct event event = {.kind = EVENT_TICK};
+    process->now_ms += IDLE_MS;
+    process->soft_ms += IDLE_MS;
+    step(process, &event);
+    return process->soft_ms <= SOFT_MS_MAX;
+}
+
+static void take_crash(struct process *process, bool kept) {
+    if (kept) {
+        settle(process);
+    }
+    shut(process);
+    process->written_count = 0;
+    process->waiting_count = 0;
+    process->position = 0;
+    process->durable = 0;
+    process->ledger.count = 0;
+    for (uint64_t i = 0; i < process->settled.count; i++) {
+        list_push(&process->ledger, process->settled.items[i]);
+    }
+    process->restarts++;
+    process->soft_ms = 0;
+    process->now_ms = FIRST_MS;
+    boot(process);
+    hear_all(process);
+    drain(process, true); /* it says in its journal that it runs, before it says anything else */
+    for (uint32_t i = 0; i < WORLD_REQUESTS; i++) {
+        if ((process->requests >> i & 1) != 0) {
+            take_request(process, i); /* its client has had no answer */
+        }
+    }
+}
+
+static bool take_message(struct process *process, uint32_t number) {
+    const struct message *const message = message_at(process->world, number);
+    if (message->kind == MESSAGE_VIEW_CHANGE) {
+        process->now_ms += SOFT_MS;
+        process->soft_ms += SOFT_MS;
+        if (process->soft_ms > SOFT_MS_MAX) {
+            return false;
+        }
+    }
+    step_message(process, message->author, message->kind,
+                 store_bytes(&process->world->store, message->payload));
+    return true;
+}
+
+static bool take(struct process *process, local_event event) {
+    uint32_t const number = local_event_number(event);
+    switch (local_event_kind(event)) {
+    case LOCAL_START:
+        hear_all(process);
+        drain(process, true);
+        return true;
+    case LOCAL_MESSAGE:
+        return take_message(process, number);
+    case LOCAL_REQUEST:
+        take_request(process, number);
+        return true;
+    case LOCAL_ASK:
+        return take_ask(process);
+    case LOCAL_TIMEOUT:
+        return take_timeout(process);
+    case LOCAL_IDLE:
+        return take_idle(process);
+    case LOCAL_SYNC:
+        if (process->written_count == 0) {
+            return false;
+        }
+        sync_all(process);
+        return true;
+    case LOCAL_CRASH:
+        take_crash(process, number == 1);
+        return true;
+    }
+    UNREACHABLE();
+}
+
+bool process_take(struct process *process, local_event event) {
+    struct replica_status status;
+    if (!take(process, event)) {
+        return false;
+    }
+    drain(process, !process->world->options.slow_disk);
+    replica_status(process->replica, &status);
+    return status.asked_view <= process->world->options.views &&
+           status.executed_seq + 1 < WORLD_BATCHES;
+}

@@ -1,0 +1,1 @@
+void puppet_gather(struct world *world, struct net *net);
