@@ -53,6 +53,11 @@ void view_range_was_useless(struct replica *replica) {
     replica->sync_due_ms = replica->sync_due_ms < soon ? replica->sync_due_ms : soon;
 }
 
+void view_range_was_known(struct replica *replica) {
+    replica->sync_due_ms = replica->now_ms;
+    replica->sync_tries -= replica->sync_tries > 0 ? 1 : 0;
+}
+
 void view_range_was_taken(struct replica *replica) {
     uint64_t const entries = checker_position(replica->checker)->entries;
     /* The same peer may have more; but back and forth between two ledgers leads nowhere. */

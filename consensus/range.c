@@ -99,6 +99,8 @@ struct walk {
     uint64_t seq; /* the last batch passed */
     uint64_t view;
     bool parted;      /* what comes is applied */
+    uint32_t passed;  /* batches and new views that were known */
+    bool refused;     /* what comes must not be applied, or not now */
     uint32_t applied; /* batches */
     uint32_t views_applied;
 };
@@ -220,19 +222,23 @@ static bool follow(struct replica *replica, struct walk *walk, const struct batc
                    enum batch_step step, const struct sign_sink *sink, enum rule *rule) {
     if (!walk->parted && step == BATCH_WHOLE && is_same_batch(replica, walk, batch)) {
         walk->seq++;
+        walk->passed++;
         return true;
     }
     if (!walk->parted && step == BATCH_VIEW && is_same_view(replica, walk, &batch->view)) {
         walk->view = batch->view.new_view.view;
+        walk->passed++;
         return true;
     }
     if (!walk->parted) {
         if (!may_part(replica, walk, batch, step)) {
+            walk->refused = true;
             return false;
         }
         part(replica, walk);
     }
     if (!has_room(replica, walk, step)) {
+        walk->refused = true;
         return false;
     }
     *rule = apply(replica, walk, batch, step, sink);
@@ -291,6 +297,7 @@ void on_range(struct replica *replica, const struct peer_message *message) {
         return;
     }
     replica->range_asked = false;
+    replica->range_resumes = false;
     if (message->range.count == 0) {
         range_was_useless(replica, STATUS_INTERVAL_MS);
         return;
@@ -311,6 +318,11 @@ void on_range(struct replica *replica, const struct peer_message *message) {
         give_up(replica, rule);
     } else if (has_gained && !replica->failed) {
         replica->range_token = effect_verify(replica, &collector.checks);
+    } else if (walk.passed != 0 && !walk.refused) {
+        replica->range_resumes = true;
+        replica->range_resume_seq = walk.seq;
+        replica->range_resume_view = walk.view;
+        view_range_was_known(replica);
     } else {
         replica->range_parted = !walk.parted && !replica->range_afresh;
         range_was_useless(replica, RANGE_RETRY_MS);

@@ -205,8 +205,11 @@ struct replica {
     uint64_t range_first_entry; /* what was asked for: what follows this batch and this view */
     uint64_t range_first_seq;
     uint64_t range_first_view;
-    bool range_afresh; /* it starts at the settled end: what lies here beyond may differ */
-    bool range_parted; /* what the last peer has does not continue what lies here */
+    bool range_afresh;  /* it starts at the settled end: what lies here beyond may differ */
+    bool range_parted;  /* what the last peer has does not continue what lies here */
+    bool range_resumes; /* the last range was all known: the next begins where it ended */
+    uint64_t range_resume_seq;
+    uint64_t range_resume_view;
 
     /* changes of view: view_change.c, new_view.c */
     uint64_t asked_view; /* nothing is signed for a view below this one */
@@ -419,6 +422,8 @@ void suspect(struct replica *replica);
 bool try_change_view(struct replica *replica);
 /* Does a change of view wait for a range of somebody's ledger? */
 bool view_waits_for_range(const struct replica *replica);
+/* A range was all known, and there may be more behind it. */
+void view_range_was_known(struct replica *replica);
 /* A range was applied. */
 void view_range_was_taken(struct replica *replica);
 /* A range led nowhere. */

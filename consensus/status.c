@@ -191,11 +191,23 @@ void on_fetch_range(struct replica *replica, const struct peer_message *message)
     serve_range(replica, message->from, message->fetch_range_first_entry);
 }
 
+/* Where a range begins that may part from this ledger: its settled end, or where the last stopped.
+ */
+static const struct ledger_position *afresh_position(const struct replica *replica) {
+    const struct ledger_position *from = NULL;
+    if (replica->range_resumes && replica->range_resume_seq >= replica->evidenced_seq) {
+        from = checker_position_in(replica->checker, replica->range_resume_seq,
+                                   replica->range_resume_view);
+    }
+    if (from == NULL) {
+        from = checker_position_before_views(replica->checker, replica->evidenced_seq);
+    }
+    return from == NULL ? checker_position(replica->checker) : from;
+}
+
 void ask_for_range(struct replica *replica, uint32_t peer, bool afresh) {
-    const struct ledger_position *const settled =
-        checker_position_before_views(replica->checker, replica->evidenced_seq);
     const struct ledger_position *const from =
-        afresh && settled != NULL ? settled : checker_position(replica->checker);
+        afresh ? afresh_position(replica) : checker_position(replica->checker);
     replica->range_asked = true;
     replica->range_afresh = afresh;
     replica->range_peer = peer;

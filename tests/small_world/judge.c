@@ -60,25 +60,6 @@ static const struct message *own_statement(const struct process *process, uint64
     return NULL;
 }
 
-/* The pre-prepare of that digest, whoever has made it known; or NULL. */
-static const struct message *pre_prepare_of(const struct world *world, uint32_t subject) {
-    for (uint64_t i = 0; i < world->message_count; i++) {
-        const struct message *const message = &world->messages[i];
-        if (message->kind == MESSAGE_PRE_PREPARE && message->subject == subject) {
-            return message;
-        }
-    }
-    return NULL;
-}
-
-/* What a nonce claims: its batch, or all that the view took over if that is more. */
-static struct rank claim_of(const struct world *world, const struct message *nonce) {
-    const struct message *const about = pre_prepare_of(world, nonce->subject);
-    CHECK(about != NULL);
-    return (struct rank){.view = nonce->view,
-                         .seq = about->view_start > nonce->seq ? about->view_start : nonce->seq};
-}
-
 static void judge_once(const struct process *process, uint32_t number) {
     const struct message *const message = message_at(process->world, number);
     for (uint32_t i = 0; i < process->sent_count; i++) {
@@ -100,7 +81,7 @@ static void judge_order(const struct process *process, uint32_t number) {
     const struct message *const message = message_at(process->world, number);
     bool const is_nonce = message->kind == MESSAGE_COMMIT;
     struct rank const claim =
-        is_nonce ? claim_of(process->world, message) : (struct rank){.view = message->view};
+        is_nonce ? message_claim(process->world, message) : (struct rank){.view = message->view};
     for (uint32_t i = 0; i < process->sent_count; i++) {
         const struct message *const said = message_at(process->world, process->sent[i]);
         if (said->kind != MESSAGE_VIEW_CHANGE || said->view <= message->view) {
@@ -122,7 +103,7 @@ static void judge_rank(const struct process *process, uint32_t number) {
         if (said->kind != MESSAGE_COMMIT || said->view >= message->view) {
             continue;
         }
-        struct rank const claim = claim_of(process->world, said);
+        struct rank const claim = message_claim(process->world, said);
         if (rank_compare(message->rank, claim) < 0) {
             fail_said(process, number, "which states less than its nonces claim");
         }
@@ -186,7 +167,7 @@ static void judge_nonce(const struct process *process, uint32_t number) {
     if (!journal_reaches(process, message->view, message->seq, message->subject)) {
         fail_said(process, number, "whose certificate is not in its journal");
     }
-    struct rank const claim = claim_of(process->world, message);
+    struct rank const claim = message_claim(process->world, message);
     bool const has_anchor = message->view == 0 || claim.seq == message->seq ||
                             journal_reaches(process, claim.view, claim.seq, WORLD_NONE) ||
                             ledger_evidences(process, claim.view, claim.seq);
@@ -247,7 +228,7 @@ static void judge_kept(const struct world *world, const struct local *local,
 }
 
 uint32_t judge_state(const struct world *world, const uint32_t locals[WORLD_REPLICAS],
-                     const struct net *net, struct committed *out, uint32_t capacity) {
+                     const struct net *net, struct committed out[COMMITTED_MAX]) {
     uint32_t count = 0;
     for (uint32_t i = 0; i < net->count; i++) {
         const struct message *const message = message_at(world, net->items[i]);
@@ -256,7 +237,7 @@ uint32_t judge_state(const struct world *world, const uint32_t locals[WORLD_REPL
                 quorum_of(world)) {
             continue;
         }
-        CHECK(count < capacity);
+        CHECK(count < COMMITTED_MAX);
         out[count++] = (struct committed){
             .view = message->view, .seq = message->seq, .content = message->content};
     }

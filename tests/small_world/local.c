@@ -66,6 +66,7 @@ void world_free(struct world *world) {
         buffer_free(&world->request_bytes[i]);
     }
     map_free(&world->message_by_digest);
+    map_free(&world->pre_prepares);
     map_free(&world->local_by_print);
     map_free(&world->transitions);
     map_free(&world->derived);
@@ -82,11 +83,11 @@ const struct local *local_at(const struct world *world, uint32_t number) {
     return &world->locals[number];
 }
 
-static struct digest condition(struct process *process, uint32_t sent) {
-    struct digest const print = process_print(process);
+static struct digest condition(struct process *process, uint32_t sent, struct digest *core) {
     struct hash_state state;
+    *core = process_print(process);
     hash_init(&state);
-    hash_update(&state, span_of(print.bytes, DIGEST_SIZE));
+    hash_update(&state, span_of(core->bytes, DIGEST_SIZE));
     hash_update_u32(&state, sent);
     return hash_final(&state);
 }
@@ -95,7 +96,8 @@ static struct digest condition(struct process *process, uint32_t sent) {
 static uint32_t intern(struct world *world, struct process *process, uint32_t parent,
                        local_event event) {
     uint32_t const sent = store_keep_list(&world->store, process->sent, process->sent_count);
-    struct digest const whole = condition(process, sent);
+    struct digest core;
+    struct digest const whole = condition(process, sent, &core);
     uint32_t *const number = map_at(&world->local_by_print, load_u64_be(whole.bytes) | 1);
     if (*number != WORLD_NONE) {
         struct local *const known = &world->locals[*number];
@@ -120,6 +122,7 @@ static uint32_t intern(struct world *world, struct process *process, uint32_t pa
         .ledger = store_keep_list(&world->store, process->ledger.items,
                                   (uint32_t)process->ledger.count),
         .sent = sent,
+        .core = core,
         .print = whole,
     };
     process_facts(process, &local->facts);
@@ -154,7 +157,8 @@ static void check_other_way(struct world *world, const struct local *local, loca
     same = process_take(process, event) == (expected != IMPOSSIBLE);
     if (same && expected != IMPOSSIBLE) {
         uint32_t const sent = store_keep_list(&world->store, process->sent, process->sent_count);
-        struct digest const whole = condition(process, sent);
+        struct digest core;
+        struct digest const whole = condition(process, sent, &core);
         same = digest_equal(&whole, &local_at(world, expected)->print);
     }
     process_free(process);

@@ -365,10 +365,10 @@ static void list_disk(struct lister *lister, uint32_t replica) {
         add_one(lister, replica, "sync", LOCAL_SYNC, 0);
     }
     if (lister->restarts < lister->world->options.crashes && !lister->options->no_changes) {
-        add_one(lister, replica, facts->writes_wait ? "crash, losing news" : "crash", LOCAL_CRASH,
+        add_one(lister, replica, facts->writes_wait ? "crash losing news" : "crash", LOCAL_CRASH,
                 0);
         if (facts->writes_wait) {
-            add_one(lister, replica, "crash, keeping news", LOCAL_CRASH, 1);
+            add_one(lister, replica, "crash keeping news", LOCAL_CRASH, 1);
         }
     }
 }

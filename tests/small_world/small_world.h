@@ -144,7 +144,8 @@ struct local {
     uint32_t depth;
     uint32_t ledger; /* stored list of stored entries, each a byte for the kind and the payload */
     uint32_t sent;   /* stored list of messages, ascending */
-    struct digest print;
+    struct digest core;  /* print.c */
+    struct digest print; /* the same, and what was sent */
     struct facts facts;
 };
 
@@ -173,6 +174,7 @@ struct world {
     uint64_t message_count;
     uint64_t message_capacity;
     struct map message_by_digest;
+    struct map pre_prepares; /* by 1 + subject */
 
     struct local *locals;
     uint64_t local_count;
@@ -200,6 +202,8 @@ uint32_t message_keep(struct world *world, uint32_t author, enum message_kind ki
 uint32_t message_keep_nonce(struct world *world, uint32_t author, struct span payload,
                             uint32_t subject);
 const struct message *message_at(const struct world *world, uint32_t number);
+/* What a nonce claims: its batch, or all that its view took over if that is more. */
+struct rank message_claim(struct world *world, const struct message *nonce);
 /* "pre-prepare 0.1 3fa2", in a text of NAME_SIZE bytes. */
 #define NAME_SIZE 160u
 void message_name(const struct world *world, uint32_t number, char *text);
@@ -295,9 +299,10 @@ struct committed {
 };
 
 struct net;
-/* Judge a state: what is committed in it. Returns: how many are. */
+#define COMMITTED_MAX (4u * WORLD_BATCHES)
+/* Judge a state. Out: what is committed in it. Returns: how many are. */
 uint32_t judge_state(const struct world *world, const uint32_t locals[WORLD_REPLICAS],
-                     const struct net *net, struct committed *out, uint32_t capacity);
+                     const struct net *net, struct committed out[COMMITTED_MAX]);
 
 /* ---- the network (net.c, puppet.c) ---- */
 

@@ -262,6 +262,10 @@ static uint32_t keep(struct world *world, uint32_t author, enum message_kind kin
                                 .subject = subject,
                                 .content = WORLD_NONE};
     describe(world, message, payload);
+    if (kind == MESSAGE_PRE_PREPARE) {
+        *map_at(&world->pre_prepares, (uint64_t)message->subject + 1) =
+            (uint32_t)world->message_count;
+    }
     *number = (uint32_t)world->message_count++;
     CHECK(*number < 1u << EVENT_NUMBER_BITS);
     return *number;
@@ -281,6 +285,17 @@ uint32_t message_keep_nonce(struct world *world, uint32_t author, struct span pa
 const struct message *message_at(const struct world *world, uint32_t number) {
     CHECK(number < world->message_count);
     return &world->messages[number];
+}
+
+struct rank message_claim(struct world *world, const struct message *nonce) {
+    struct rank claim = {.view = nonce->view, .seq = nonce->seq};
+    uint32_t const about = nonce->subject == WORLD_NONE
+                               ? WORLD_NONE
+                               : *map_at(&world->pre_prepares, (uint64_t)nonce->subject + 1);
+    if (about != WORLD_NONE && message_at(world, about)->view_start > claim.seq) {
+        claim.seq = message_at(world, about)->view_start;
+    }
+    return claim;
 }
 
 /* Enough of a digest to tell two of them apart by eye. */
