@@ -229,7 +229,9 @@ static bool has_reason(const struct replica *replica) {
 static bool fill_again(struct replica *replica, struct slot *slot,
                        const struct carried_content *content, struct digest *digests) {
     uint32_t const count = (uint32_t)(content->digests.size / DIGEST_SIZE);
-    memcpy(digests, content->digests.data, content->digests.size);
+    if (count != 0) {
+        memcpy(digests, content->digests.data, content->digests.size);
+    }
     for (uint32_t i = 0; i < count; i++) {
         struct pool_entry *const entry = pool_find(replica->pool, &digests[i]);
         CHECK(entry != NULL && entry->taken_seq == slot->seq);

@@ -170,6 +170,7 @@ struct peer {
 struct replica {
     const struct configuration *configuration;
     uint32_t self;
+    enum guard guard;
     struct public_key key;
     struct secret_key signing_key;
     uint8_t nonce_secret[32];
@@ -177,7 +178,6 @@ struct replica {
     struct engine *engine;
     struct pool *pool;
     struct slot *slots; /* SLOTS_MAX */
-    enum guard guard;
 
     uint64_t executed_seq;
     uint64_t committed_seq;
@@ -197,6 +197,9 @@ struct replica {
     /* catching up */
     bool catching_up; /* ranges follow each other until one is empty */
     bool range_asked;
+    bool range_afresh;  /* it starts at the settled end: what lies here beyond may differ */
+    bool range_parted;  /* what the last peer has does not continue what lies here */
+    bool range_resumes; /* the last range was all known: the next begins where it ended */
     uint32_t range_peer;
     uint64_t range_deadline_ms;
     uint64_t range_token;    /* a fetched range is tentative until this is verified; 0: none */
@@ -205,9 +208,6 @@ struct replica {
     uint64_t range_first_entry; /* what was asked for: what follows this batch and this view */
     uint64_t range_first_seq;
     uint64_t range_first_view;
-    bool range_afresh;  /* it starts at the settled end: what lies here beyond may differ */
-    bool range_parted;  /* what the last peer has does not continue what lies here */
-    bool range_resumes; /* the last range was all known: the next begins where it ended */
     uint64_t range_resume_seq;
     uint64_t range_resume_view;
 
@@ -217,18 +217,18 @@ struct replica {
     struct incoming_view incoming;
     uint64_t made_view;       /* this replica has signed new views up to here, or may have */
     uint64_t choice_excluded; /* bitmap: whose view-changes led to nothing in this view */
+    uint32_t failed_views;    /* since the last commit: patience doubles with each */
+    uint32_t view_count;
     uint32_t sync_tries;
+    bool sync_goes_on; /* the last one did not lead to the end */
+    bool suspects;
     uint64_t sync_due_ms;
     uint64_t sync_entries; /* how far ranges for this change of view have led */
-    bool sync_goes_on;     /* the last one did not lead to the end */
     uint64_t ask_due_ms;   /* when to send the view-change again */
     uint64_t quorum_ms;    /* since when Q replicas ask for asked_view; 0: they do not */
-    bool suspects;
     uint64_t waiting_ms;   /* since when something waits to be committed; 0: nothing does */
-    uint32_t failed_views; /* since the last commit: patience doubles with each */
     struct carried_content carried[PIPELINE_MAX];
     struct kept_view views[VIEW_UNITS_MAX];
-    uint32_t view_count;
 
     /* what this replica ranks by (rank.c), and how the disk follows (hold.c) */
     struct buffer best_bytes; /* an encoded view-change; its view is still to be set */
@@ -246,28 +246,28 @@ struct replica {
     /* what this key has signed (signing.c) */
     bool started; /* the journal says so */
     bool stopping;
+    bool loaded_clean;
+    enum journal_kind loaded_kind; /* of the last record; 0: there was none */
+    uint32_t signed_range_count;
     uint64_t sign_position; /* nothing signed leaves before this is durable */
     uint64_t voted_seq;     /* batches up to here were voted for in this view, or passed over */
     uint64_t signed_view;   /* highest (view, seq) signed */
     uint64_t signed_seq;
     struct digest signed_digests[SLOTS_MAX]; /* in signed_view, by seq; zero: not signed */
     struct signed_range signed_ranges[SIGNED_RANGES_MAX]; /* a ring; oldest are overwritten */
-    uint32_t signed_range_count;
     uint64_t barred_view; /* after an unclean stop: nothing up to (barred_view, barred_seq) */
     uint64_t barred_seq;
     uint64_t loaded_view;
-    enum journal_kind loaded_kind; /* of the last record; 0: there was none */
-    bool loaded_clean;
 
     /* time */
-    bool listened; /* may propose: see propose.c */
+    bool listened;                /* may propose: see propose.c */
+    uint32_t last_batch_requests; /* of the last batch that this primary proposed */
     uint64_t started_ms;
     uint64_t now_ms;
     uint64_t wall_ms;
     uint64_t status_due_ms;
-    uint64_t progress_ms;         /* when committed_seq or executed_seq last moved */
-    uint64_t commit_ms;           /* when committed_seq last moved */
-    uint32_t last_batch_requests; /* of the last batch that this primary proposed */
+    uint64_t progress_ms; /* when committed_seq or executed_seq last moved */
+    uint64_t commit_ms;   /* when committed_seq last moved */
 
     /* scratch */
     struct execution execution;

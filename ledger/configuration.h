@@ -6,6 +6,7 @@
 #define ONUS_LEDGER_CONFIGURATION_H
 
 #include "base/bytes.h"
+#include "base/check.h"
 #include "base/limits.h"
 #include "ledger/codec.h"
 
@@ -44,6 +45,7 @@ static inline uint32_t configuration_faults_max(uint32_t replica_count) {
 /* The replica that leads a view. */
 static inline uint32_t configuration_primary(const struct configuration *configuration,
                                              uint64_t view) {
+    CHECK(configuration->replica_count != 0);
     return (uint32_t)(view % configuration->replica_count);
 }
 

@@ -13,6 +13,7 @@ int main(int argc, char **argv) {
         else if (!strcmp(k,"--views")) w.views = (uint32_t)v;
         else if (!strcmp(k,"--grain")) e.moves.grain = v ? GRAIN_MESSAGE : GRAIN_QUORUM;
         else if (!strcmp(k,"--rounds")) e.moves.in_rounds = v;
+        else if (!strcmp(k,"--brief")) e.moves.brief = v;
         else if (!strcmp(k,"--late")) e.moves.late = v;
         else if (!strcmp(k,"--idle")) e.moves.idle = v;
         else if (!strcmp(k,"--crashes")) w.crashes = (uint32_t)v;

@@ -120,10 +120,23 @@ static bool too_late_to_commit(const struct lister *lister, uint64_t view, uint6
            (view_is_over(lister, view) || batch_is_over(lister, view, seq));
 }
 
-static bool too_late_to_ask(const struct lister *lister, uint64_t view) {
+/*
+ * Those ask whose view-changes will be used, the others in their order after the new primary; but
+ * one that is further behind comes last, for it does not ask by itself. The puppet's word is there
+ * whenever it is wanted.
+ */
+static bool too_late_to_ask(const struct lister *lister, uint32_t replica, uint64_t view) {
     uint32_t const primary = primary_of(lister, view);
-    uint8_t const others = (uint8_t)(facts_of(lister, primary)->heard[view] & ~(1u << primary));
-    return lister->options->in_rounds && (lister->net->has_new_view[view] || others != 0);
+    uint32_t const asked = lister->net->asked[view];
+    uint32_t const others = asked & ~(1u << primary);
+    uint32_t const heard = facts_of(lister, primary)->heard[view] & ~(1u << primary);
+    bool const is_free = is_puppet(lister->world, primary) ||
+                         facts_of(lister, primary)->view + 1u < view;
+    bool const is_turn =
+        is_free || (replica == primary ? others == 0 : (asked >> primary & 1) != 0);
+    return lister->options->in_rounds &&
+           (lister->net->has_new_view[view] || heard != 0 || !is_turn || others >> replica != 0 ||
+            (uint32_t)__builtin_popcount(asked) >= quorum_of(lister->world));
 }
 
 static bool too_late_to_hear(const struct lister *lister, const struct facts *primary,
@@ -141,11 +154,27 @@ static bool too_late_to_enter(const struct lister *lister, uint64_t view) {
     return lister->options->in_rounds && over;
 }
 
+/* Of the last view one wants to know only what whoever enters it brings along. */
+static bool is_the_end(const struct lister *lister, uint64_t view) {
+    return lister->options->brief && view == lister->world->options.views;
+}
+
+/* Has anybody but its primary entered this view? */
+static bool is_entered(const struct lister *lister, uint64_t view) {
+    for (uint32_t r = 0; r < WORLD_REPLICAS; r++) {
+        if (!is_puppet(lister->world, r) && r != primary_of(lister, view) &&
+            facts_of(lister, r)->view == view) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* ---- batches ---- */
 
 static bool is_for_now(const struct lister *lister, const struct facts *facts,
                        const struct message *message) {
-    return message->view == facts->view &&
+    return message->view == facts->view && !is_the_end(lister, message->view) &&
            !(lister->options->changes_only && message->view == 0);
 }
 
@@ -185,6 +214,7 @@ static void list_certificate(struct lister *lister, uint32_t replica, uint64_t s
     const struct slot_facts *const slot = &facts->slots[seq];
     uint32_t missing = quorum_of(lister->world) - 1;
     bool const is_blocked = !slot->executed || slot->certified || slot->view != facts->view ||
+                            is_the_end(lister, facts->view) ||
                             (lister->options->changes_only && slot->view == 0) ||
                             (lister->options->in_rounds && is_changing(facts) &&
                              !lister->options->late) ||
@@ -216,6 +246,7 @@ static void list_commit(struct lister *lister, uint32_t replica, uint64_t seq) {
     bool const is_blocked = !slot->executed || !slot->certified || slot->view != facts->view ||
                             facts->committed + 1u != seq || is_changing(facts) ||
                             primary_of(lister, slot->view) != replica ||
+                            is_the_end(lister, facts->view) ||
                             (lister->options->changes_only && slot->view == 0) ||
                             too_late_to_commit(lister, slot->view, seq);
     if (is_blocked) {
@@ -253,7 +284,7 @@ static void list_requests(struct lister *lister, uint32_t replica) {
     }
     bool const leads = primary_of(lister, facts->view) == replica && !is_changing(facts);
     bool const in_grain = lister->options->grain == GRAIN_MESSAGE || leads;
-    if (next == WORLD_REQUESTS || !in_grain ||
+    if (next == WORLD_REQUESTS || !in_grain || is_the_end(lister, facts->view) ||
         (lister->options->changes_only && facts->view == 0) ||
         too_late_to_propose(lister, facts->view, facts->executed + 1u)) {
         return;
@@ -277,7 +308,9 @@ static void list_view_change(struct lister *lister, uint32_t replica, uint32_t n
 static void list_new_view(struct lister *lister, uint32_t replica, uint32_t number) {
     const struct message *const message = message_at(lister->world, number);
     const struct facts *const facts = facts_of(lister, replica);
-    if (message->view > facts->view && !too_late_to_enter(lister, message->view)) {
+    bool const is_enough =
+        is_the_end(lister, message->view) && is_entered(lister, message->view);
+    if (message->view > facts->view && !is_enough && !too_late_to_enter(lister, message->view)) {
         add_message(lister, replica, number);
     }
 }
@@ -286,7 +319,7 @@ static void list_ask(struct lister *lister, uint32_t replica) {
     const struct facts *const facts = facts_of(lister, replica);
     uint64_t const view = facts->view + 1u;
     if (!is_changing(facts) && view <= lister->world->options.views &&
-        !too_late_to_ask(lister, view)) {
+        !too_late_to_ask(lister, replica, view)) {
         add_one(lister, replica, "asks", LOCAL_ASK, 0);
     }
 }
@@ -304,21 +337,28 @@ static void then_hear_all(const struct lister *lister, struct move *move, uint64
     }
 }
 
-/* A view that was asked for does not come: the next one, with others or after a while. */
+/* Others ask for a later view than this replica could ask for by itself. */
+static void list_join(struct lister *lister, uint32_t replica) {
+    const struct facts *const facts = facts_of(lister, replica);
+    for (uint64_t view = facts->asked_view + (is_changing(facts) ? 1u : 2u);
+         view <= lister->world->options.views; view++) {
+        if (lister->net->asked[view] != 0 && !too_late_to_ask(lister, replica, view)) {
+            struct move *const join = add(lister, replica, "joins", WORLD_NONE);
+            then_hear_all(lister, join, view);
+        }
+    }
+}
+
+/* The view that was asked for does not come in a long while. */
 static void list_leap(struct lister *lister, uint32_t replica) {
     const struct facts *const facts = facts_of(lister, replica);
     uint64_t const view = facts->asked_view + 1u;
-    if (lister->options->grain != GRAIN_QUORUM || !is_changing(facts) ||
-        view > lister->world->options.views || too_late_to_ask(lister, view)) {
-        return;
+    if (is_changing(facts) && view <= lister->world->options.views &&
+        !too_late_to_ask(lister, replica, view)) {
+        struct move *const leap = add(lister, replica, "leaps", WORLD_NONE);
+        then_hear_all(lister, leap, facts->asked_view);
+        then(leap, LOCAL_TIMEOUT, 0);
     }
-    if (lister->net->asked[view] != 0) {
-        struct move *const join = add(lister, replica, "joins", WORLD_NONE);
-        then_hear_all(lister, join, view);
-    }
-    struct move *const leap = add(lister, replica, "leaps", WORLD_NONE);
-    then_hear_all(lister, leap, facts->asked_view);
-    then(leap, LOCAL_TIMEOUT, 0);
 }
 
 static void list_range(struct lister *lister, uint32_t replica) {
@@ -381,13 +421,17 @@ static void list_replica(struct lister *lister, uint32_t replica) {
         list_commit(lister, replica, seq);
     }
     if (lister->options->idle && facts_of(lister, replica)->is_idle &&
+        !is_the_end(lister, facts_of(lister, replica)->view) &&
         !too_late_to_propose(lister, facts_of(lister, replica)->view,
                              facts_of(lister, replica)->executed + 1u)) {
         add_one(lister, replica, "idles", LOCAL_IDLE, 0);
     }
     if (!lister->options->no_changes) {
         list_ask(lister, replica);
-        list_leap(lister, replica);
+        if (lister->options->grain == GRAIN_QUORUM) {
+            list_join(lister, replica);
+            list_leap(lister, replica);
+        }
         list_range(lister, replica);
     }
     list_disk(lister, replica);

@@ -339,6 +339,7 @@ struct move_options {
     bool late;      /* prepares still arrive at who has asked for another view */
     bool idle;      /* an idle primary evidences its last batches */
     bool changes_only; /* of view 0 nothing more arrives */
+    bool brief;        /* in the last view nothing happens but that one more replica enters */
     bool no_changes;   /* nobody asks for another view */
 };
 
