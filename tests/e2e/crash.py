@@ -6,28 +6,14 @@ back; replicas stop one by one and return. In the end the auditor finds ledgers 
 """
 
 import os
-import signal
 import time
 
 import harness
-from harness import OK, UNREACHABLE, Sandbox, finish, program, run
+from harness import OK, UNREACHABLE, Sandbox, finish, program
 
 LINES = 80000
 BUNDLE = 8
 DEPOSITS = 20000
-
-
-def receipts(sandbox):
-    """The ids of the transactions that have a receipt."""
-    result = sandbox.onus("receipt", "list")
-    lines = [line.split() for line in result.out.splitlines()]
-    return {words[0] for words in lines if len(words) > 2 and words[1] == "index"}
-
-
-def audit(sandbox, *replicas):
-    ledgers = [word for r in replicas for word in ("--ledger", sandbox.ledger(r))]
-    return run(program("onus-audit"), "run", "--service", sandbox.service(), *ledgers,
-               "--receipts", os.path.join(sandbox.context, "receipts"), timeout=120)
 
 
 def all_killed_under_load(suite, sandbox):
@@ -35,21 +21,21 @@ def all_killed_under_load(suite, sandbox):
                         "--bundle", BUNDLE)
     held = set()
     for round_number in (1, 2):
-        harness.wait_until(lambda known=held: len(receipts(sandbox)) > len(known) + 2000, 30)
+        harness.wait_until(lambda known=held: len(sandbox.receipts()) > len(known) + 2000, 30)
         suite.check(load.poll() is None, f"round {round_number}: the load is under way")
         sandbox.kill(*range(4))
-        held = receipts(sandbox)
+        held = sandbox.receipts()
         suite.check(len(held) > 0, f"round {round_number}: receipts were handed out before")
         print(f"# {len(held)} transactions of {LINES} have receipts")
         time.sleep(0.5)
         sandbox.start(*range(4))
     suite.code(finish(load, 120), OK, "the load finishes after two kills of all replicas")
-    now = receipts(sandbox)
+    now = sandbox.receipts()
     suite.check(held <= now, "no receipt was lost", f"{len(held - now)} are missing")
     suite.check(len(now) > LINES, "every line has a receipt", f"{len(now)} of {LINES}")
     suite.code(sandbox.onus("receipt", "verify", os.path.join(sandbox.context, "receipts"),
                             timeout=120), OK, "every receipt verifies")
-    suite.code(audit(sandbox, 0, 1, 2, 3), OK, "and all reconcile with the ledgers")
+    suite.code(sandbox.audit(), OK, "and all reconcile with the ledgers")
 
 
 def client_killed_under_load(suite, sandbox):
@@ -58,8 +44,8 @@ def client_killed_under_load(suite, sandbox):
                "an account is created")
     lines = [["bank.deposit_checking", "saver", "1"] for _ in range(DEPOSITS)]
     load = sandbox.load(lines, "--bundle", 1)
-    before = len(receipts(sandbox))
-    harness.wait_until(lambda: len(receipts(sandbox)) > before + 500, 20)
+    before = len(sandbox.receipts())
+    harness.wait_until(lambda: len(sandbox.receipts()) > before + 500, 20)
     suite.check(load.poll() is None, "the client is in the middle of its load")
     load.kill()
     load.wait()
@@ -90,35 +76,28 @@ def replicas_lost(suite, sandbox):
     sandbox.start(2)
     harness.wait_until(lambda: sandbox.onus("status").code == OK, 20)
     suite.code(sandbox.onus("status"), OK, "and all is well with four")
-    harness.wait_until(lambda: level(sandbox), 20)
-    suite.check(level(sandbox), "the replica that was away has caught up", sandbox.status()[0])
-
-
-def level(sandbox):
-    """Do all replicas stand at the same committed batch?"""
-    _, status = sandbox.status()
-    replicas = status["replicas"] if status else []
-    return len({replica.get("committed_seq") for replica in replicas}) == 1
+    harness.wait_until(lambda: sandbox.level(), 20)
+    suite.check(sandbox.level(), "the replica that was away has caught up", sandbox.status()[0])
 
 
 def primary_killed(suite, sandbox):
-    """The others change the view and go on; it follows when it is back."""
-    sandbox.kill(0)
-    result = sandbox.onus("--timeout", "30", "submit", "kv.put", "primary", "gone")
-    suite.code(result, OK, "without the primary the others change the view and commit")
-    sandbox.start(0)
-    suite.code(sandbox.ready(), OK, "and it is back")
+    """Another takes its place; when it is back it is one of the others."""
+    old = sandbox.primary()
+    sandbox.kill(old)
+    sandbox.commits("without the primary, another one takes its place")
+    sandbox.start(old)
+    suite.check(sandbox.follows(*range(4)), "the old one is back, and follows", sandbox.status()[0])
+    suite.check(sandbox.primary() != old, "and is the primary no longer", sandbox.status()[0])
 
 
 def paused(suite, sandbox):
     """A replica that sleeps for a while delays nobody, and follows when it wakes."""
-    pid = sandbox.pids()[1]
-    os.kill(pid, signal.SIGSTOP)
+    sandbox.pause(1)
     try:
         suite.code(sandbox.onus("submit", "kv.put", "one", "asleep"), OK, "a replica may sleep")
     finally:
-        os.kill(pid, signal.SIGCONT)
-    suite.check(harness.wait_until(lambda: level(sandbox), 20), "and follows when it wakes")
+        sandbox.resume(1)
+    suite.check(harness.wait_until(lambda: sandbox.level(), 20), "and follows when it wakes")
 
 
 def crash(suite):
@@ -130,7 +109,7 @@ def crash(suite):
     primary_killed(suite, sandbox)
     paused(suite, sandbox)
     sandbox.down()
-    suite.code(audit(sandbox, 0, 1, 2, 3), OK, "after all of it the audit is clean")
+    suite.code(sandbox.audit(), OK, "after all of it the audit is clean")
 
 
 if __name__ == "__main__":
