@@ -74,6 +74,7 @@ void view_range_was_taken(struct replica *replica) {
 void view_was_entered(struct replica *replica) {
     const struct ledger_position *const now = checker_position(replica->checker);
     raise_asked_view(replica, now->view);
+    replica->entered_view = now->view > replica->entered_view ? now->view : replica->entered_view;
     if (replica->incoming.view <= now->view) {
         replica->incoming.view = 0;
     }

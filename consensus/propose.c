@@ -8,59 +8,6 @@
 #include "base/check.h"
 #include "consensus/state.h"
 
-/*
- * Q signers of a committed batch: the primary, then backups in turn, so that over a few batches the
- * ledger shows everybody's votes. One bitmap for both parts.
- */
-static uint64_t choose_signers(const struct replica *replica, const struct slot *slot) {
-    uint32_t const primary = configuration_primary(replica->configuration, slot->body.view);
-    uint32_t const replica_count = replica->configuration->replica_count;
-    uint64_t const able = slot->prepared_by & slot->nonces_good;
-    uint64_t signers = UINT64_C(1) << primary;
-    uint32_t count = 1;
-    for (uint32_t i = 0; i < replica_count && count < replica->configuration->quorum; i++) {
-        uint32_t const r = (uint32_t)((slot->seq + i) % replica_count);
-        if (r != primary && (able >> r & 1) != 0) {
-            signers |= UINT64_C(1) << r;
-            count++;
-        }
-    }
-    CHECK(count == replica->configuration->quorum);
-    return signers;
-}
-
-struct evidence_parts {
-    struct signature signatures[REPLICAS_MAX];
-    struct nonce nonces[REPLICAS_MAX];
-};
-
-static void gather(const struct replica *replica, const struct slot *slot, uint64_t signers,
-                   struct evidence_parts *parts, struct batch_evidence *out) {
-    uint32_t const primary = configuration_primary(replica->configuration, slot->body.view);
-    *out = (struct batch_evidence){
-        .seq = slot->seq, .signatures = parts->signatures, .nonces = parts->nonces};
-    for (uint32_t r = 0; r < replica->configuration->replica_count; r++) {
-        if ((signers >> r & 1) == 0) {
-            continue;
-        }
-        parts->nonces[out->nonce_count++] = slot->nonces[r];
-        if (r != primary) {
-            parts->signatures[out->signature_count++] = slot->votes[r].signature;
-        }
-    }
-}
-
-/*
- * Can this replica itself evidence the batch? After a restart, or after learning from the ledger
- * that a batch committed, it may not hold all its parts.
- */
-static bool can_evidence(const struct replica *replica, const struct slot *slot) {
-    uint32_t const primary = configuration_primary(replica->configuration, slot->body.view);
-    uint64_t const able = slot->prepared_by & slot->nonces_good;
-    return (slot->nonces_good >> primary & 1) != 0 &&
-           (uint32_t)__builtin_popcountll(able) + 1 >= replica->configuration->quorum;
-}
-
 /* Write the evidence for all newly committed batches into the effects' arena. */
 static struct span build_evidence(struct replica *replica, struct pre_prepare *body) {
     uint64_t const from = checker_position(replica->checker)->evidence_upto;
@@ -77,12 +24,12 @@ static struct span build_evidence(struct replica *replica, struct pre_prepare *b
     for (uint64_t seq = from + 1;
          seq <= replica->committed_seq && evidence.batch_count < EVIDENCE_BATCHES_MAX; seq++) {
         struct slot *const slot = slot_find(replica, seq);
-        if (slot == NULL || !can_evidence(replica, slot)) {
+        if (slot == NULL || !slot_can_evidence(replica, slot)) {
             break;
         }
         uint32_t const at = evidence.batch_count++;
-        uint64_t const signers = choose_signers(replica, slot);
-        gather(replica, slot, signers, &parts[at], &evidence.batches[at]);
+        uint64_t const signers = slot_choose_signers(replica, slot);
+        slot_gather(replica, slot, signers, &parts[at], &evidence.batches[at]);
         body->evidence_signers[at] = signers;
         body->evidence_count = evidence.batch_count;
         body->evidence_upto = seq;

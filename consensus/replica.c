@@ -275,6 +275,7 @@ void replica_load_done(struct replica *replica) {
         replica->barred_seq = now->seq + replica->configuration->parameters.pipeline;
     }
     replica->made_view = replica->asked_view;
+    replica->entered_view = now->view;
     replica->voted_seq = now->evidence_upto;
     replica->durable_seq = now->seq;
     replica->disk_seq = now->seq;

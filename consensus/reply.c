@@ -179,6 +179,47 @@ static void reply_again(struct replica *replica, struct slot *slot,
     send_results(replica, slot, request->origin, &result, 1);
 }
 
+/*
+ * The batch is committed, and the ledger does not evidence it yet: the certificate from what this
+ * replica holds. Replies of Q replicas might never come together, for some may be gone.
+ */
+static void reply_receipt(struct replica *replica, const struct slot *slot,
+                          const struct slot_request *request) {
+    const struct span *const outcomes = outcome_spans(replica, slot);
+    struct request_result result;
+    struct evidence_parts parts;
+    struct batch_evidence evidence;
+    uint64_t const signers = slot_choose_signers(replica, slot);
+    slot_gather(replica, slot, signers, &parts, &evidence);
+    struct certificate const certificate = {
+        .pre_prepare = slot->message.statement.body,
+        .pre_prepare_signature = slot->message.statement.signature,
+        .signers = signers,
+        .signature_count = evidence.signature_count,
+        .signatures = evidence.signatures,
+        .nonce_count = evidence.nonce_count,
+        .nonces = evidence.nonces,
+    };
+    buffer_clear(&replica->encode);
+    if (outcomes == NULL || !describe_result(replica, slot, request, outcomes, &result) ||
+        !certificate_encode(&replica->encode, &certificate)) {
+        replica->failed = true;
+        return;
+    }
+    struct receipt_reply_message const reply = {
+        .request_id = request->id,
+        .certificate = effect_keep(replica, buffer_span(&replica->encode)),
+        .result = result,
+    };
+    buffer_clear(&replica->encode);
+    if (!receipt_reply_message_encode(&replica->encode, &reply)) {
+        replica->failed = true;
+        return;
+    }
+    send_client(replica, request->origin, MESSAGE_RECEIPT_REPLY,
+                effect_keep(replica, buffer_span(&replica->encode)), replica->sign_position);
+}
+
 void reply_reject(struct replica *replica, uint64_t origin, const struct digest *request_id,
                   enum reject_reason reason) {
     struct reject_message const reject = {
@@ -217,7 +258,11 @@ void reply_executed(struct replica *replica, uint64_t origin, const struct diges
         struct slot_request *const request = slot_request_at(slot, i);
         if (digest_equal(&request->id, request_id)) {
             request->origin = origin;
-            reply_again(replica, slot, request);
+            if (slot->seq <= replica->committed_seq && slot_can_evidence(replica, slot)) {
+                reply_receipt(replica, slot, request);
+            } else {
+                reply_again(replica, slot, request);
+            }
             return;
         }
     }

@@ -215,6 +215,7 @@ struct replica {
     uint64_t asked_view; /* nothing is signed for a view below this one */
     struct asked asked[REPLICAS_MAX];
     struct incoming_view incoming;
+    uint64_t entered_view;    /* the highest that the ledger in memory has been in */
     uint64_t made_view;       /* this replica has signed new views up to here, or may have */
     uint64_t choice_excluded; /* bitmap: whose view-changes led to nothing in this view */
     uint32_t failed_views;    /* since the last commit: patience doubles with each */
@@ -531,6 +532,18 @@ void reply_reject(struct replica *replica, uint64_t origin, const struct digest 
 
 /* What must be durable before the nonce of this batch may leave. */
 uint64_t reveal_after(const struct replica *replica, const struct slot *slot);
+/* Can this replica itself evidence the batch, with Q signatures and nonces? */
+bool slot_can_evidence(const struct replica *replica, const struct slot *slot);
+/* Q signers of a batch that it can evidence, the primary among them. */
+uint64_t slot_choose_signers(const struct replica *replica, const struct slot *slot);
+/* Signatures and nonces of one batch's signers. */
+struct evidence_parts {
+    struct signature signatures[REPLICAS_MAX];
+    struct nonce nonces[REPLICAS_MAX];
+};
+/* Fill in parts and what points into them. */
+void slot_gather(const struct replica *replica, const struct slot *slot, uint64_t signers,
+                 struct evidence_parts *parts, struct batch_evidence *out);
 /* Send a peer the nonces of a committed batch: those who revealed them may be gone. */
 void relay_nonces(struct replica *replica, const struct slot *slot, uint32_t peer);
 /* Send a peer what this replica said about a batch, once more. */

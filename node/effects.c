@@ -142,7 +142,11 @@ static void note_guard(struct node *node) {
     }
     node->guard_stored = true;
     log_event(LOG_ERROR, "this replica will not vote with this key again",
-              (struct log_field[]){log_text("reason", guard_text(status.guard)), log_end()});
+              (struct log_field[]){
+                  log_text("reason", guard_text(status.guard)),
+                  log_text("remedy", "it follows and serves as it is; to vote again it needs a new "
+                                     "key, which only governance can give it"),
+                  log_end()});
     if (guard_store(node, status.guard, &problem) != 0) {
         node_fail(node, "writing the guard down", problem.text);
     }

@@ -4,10 +4,10 @@
 It catches up from its peers' ledgers, and votes; and the others keep at least four fifths of their
 throughput meanwhile. The machine has other things to do as well, so the two are compared within
 the same seconds: at first the replica that comes back sleeps every other moment, and what the
-others do in the moments when it works is held against what they do when it does not. In earnest each replica has
-a machine and a disk of its own; here they share them, so that the one that comes back runs at the
-lowest priority, and files are in memory where there is such a place. What is left is what the
-others do for it.
+others do while it works is held against what they do while it sleeps. In earnest each replica has a
+machine and a disk of its own; here they share them, so the one that comes back runs at the lowest
+priority, and files are in memory where there is such a place. What is left is what the others do
+for it.
 """
 
 import os

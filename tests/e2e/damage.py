@@ -92,31 +92,24 @@ def torn_tail(suite, sandbox):
         file.write(b"\x00\x00\x01\x00\x00\x00\x00\x04torn")
     sandbox.start(0, 1, 2, 3)
     suite.code(sandbox.ready(), OK, "the service starts over a torn tail")
-    suite.check(harness.wait_until(lambda: voting(sandbox, 3) is True), "and its replica votes",
+    suite.check(harness.wait_until(lambda: sandbox.voting(3)), "and its replica votes",
                 sandbox.status()[0])
 
 
-def replica_status(sandbox, replica):
-    _, status = sandbox.status()
-    for item in status["replicas"] if status else []:
-        if int(item["id"]) == replica:
-            return item
-    return {}
-
-
-def voting(sandbox, replica):
-    return replica_status(sandbox, replica).get("voting")
+def mute(sandbox, replica):
+    return sandbox.replica_status(replica).get("voting") is False
 
 
 def refuses_to_vote(suite, sandbox, replica, title):
-    suite.check(harness.wait_until(lambda: voting(sandbox, replica) is False),
-                f"{title}: does not vote", sandbox.status()[0])
-    item = replica_status(sandbox, replica)
+    suite.check(harness.wait_until(lambda: mute(sandbox, replica)), f"{title}: does not vote",
+                sandbox.status()[0])
+    item = sandbox.replica_status(replica)
     suite.check(bool(item.get("error")), f"{title}: says why", item)
     result = sandbox.onus("status")
     suite.code(result, UNREACHABLE, f"{title}: onus status counts it as degraded")
-    with open(sandbox.log(replica), encoding="utf-8", errors="replace") as file:
-        suite.check("will not vote" in file.read(), f"{title}: its log says so")
+    log = sandbox.log_text(replica)
+    suite.check("will not vote" in log and "new key" in log,
+                f"{title}: its log says so, and what it takes", log[-1500:])
     suite.code(sandbox.onus("submit", "kv.put", "after", title), OK, f"{title}: the others go on")
 
 
@@ -127,7 +120,7 @@ def restored_copy(suite, sandbox):
     sandbox.kill(3)
     shutil.copytree(data, old)
     sandbox.start(3)
-    suite.check(harness.wait_until(lambda: voting(sandbox, 3) is True), "before the copy it votes")
+    suite.check(harness.wait_until(lambda: sandbox.voting(3)), "before the copy it votes")
     sandbox.kill(2)  # so that replica 3's votes are needed
     for number in range(8):
         suite.code(sandbox.onus("submit", "kv.put", "copy", number), OK, "it votes after the copy")
@@ -159,7 +152,7 @@ def journal_lost(suite, sandbox):
     sandbox.kill(2)
     os.remove(os.path.join(sandbox.home(2), "data", "journal"))
     sandbox.start(2)
-    suite.check(harness.wait_until(lambda: voting(sandbox, 2) is False), "no journal, no vote",
+    suite.check(harness.wait_until(lambda: mute(sandbox, 2)), "no journal, no vote",
                 sandbox.status()[0])
 
 

@@ -80,8 +80,8 @@ class Story:
     def says(self, replica, title, *words):
         """A line of the replica's log with all these words, since its disk was given its faults."""
         def told():
-            text = self.sandbox.log_text(replica)[self.disks.told[replica]:]
-            return [line for line in text.splitlines() if all(word in line.lower() for word in words)]
+            text = self.sandbox.log_text(replica)[self.disks.told[replica]:].lower()
+            return [line for line in text.splitlines() if all(word in line for word in words)]
 
         self.suite.check(harness.wait_until(told), title, self.sandbox.log_text(replica)[-1500:])
 

@@ -324,7 +324,7 @@ class Sandbox:
         return {words[0] for words in lines if len(words) > 2 and words[1] == "index"}
 
     def audit(self, *replicas, timeout=120):
-        """Hold the ledgers of these replicas, all of them if none is named, against all receipts."""
+        """Hold the ledgers of these replicas, or of all, against all receipts."""
         ledgers = [word for replica in replicas or range(self.count)
                    for word in ("--ledger", self.ledger(replica))]
         return run(program("onus-audit"), "run", "--service", self.service(), *ledgers,

@@ -117,10 +117,36 @@ void watch_truncate(struct cluster *cluster, uint32_t node, uint64_t entries) {
 
 /* ---- after every step ---- */
 
+/* A replica whose disk went back is silent unless its ledger has what its nonces were for. */
+static void judge_guard(const struct cluster *cluster, uint32_t number) {
+    const struct node *const node = &cluster->nodes[number];
+    const struct entry_list *const ledger = &node->disk.durable;
+    const struct journal_list *const journal = &node->disk.journal;
+    struct replica_status status;
+    uint64_t last = journal->count;
+    while (last > 0 && journal->items[last - 1].kind != JOURNAL_NONCE) {
+        last--;
+    }
+    replica_status(node->replica, &status);
+    if (last == 0 || status.guard != GUARD_NONE) {
+        return;
+    }
+    struct rank const nonce = {.view = journal->items[last - 1].view,
+                               .seq = journal->items[last - 1].seq};
+    struct rank const end = {.view = entry_last_view(ledger), .seq = entry_last_whole(ledger)};
+    if (rank_compare(end, nonce) < 0) {
+        cluster_fail(cluster, "node %u votes on, and lacks batch %llu of its nonce", number,
+                     (unsigned long long)nonce.seq);
+    }
+}
+
 void watch_node(struct cluster *cluster, uint32_t node) {
     struct node *const at = &cluster->nodes[node];
     struct replica_status status;
     replica_check_invariants(at->replica);
+    if (at->restored && !at->byzantine) {
+        judge_guard(cluster, node);
+    }
     if (!node_is_correct(at)) {
         return;
     }

@@ -19,7 +19,7 @@
 
 static void make_requests(struct world *world) {
     static const char *const calls[WORLD_REQUESTS] = {"kv.put a 1", "kv.put a 2"};
-    for (uint32_t i = 0; i < WORLD_REQUESTS; i++) {
+    for (uint32_t i = 0; i < world->options.requests; i++) {
         struct order const order = {.author = &world->consortium.users[i],
                                     .number = i,
                                     .call_count = 1,
@@ -39,7 +39,7 @@ static void make_starts(struct world *world) {
         struct process *const process = process_start(world, r);
         world->starts[r] = intern(world, process, WORLD_NONE, local_event_of(LOCAL_START, 0));
         process_free(process);
-        for (uint32_t i = 0; r != 0 && i < WORLD_REQUESTS; i++) {
+        for (uint32_t i = 0; r != 0 && i < world->options.requests; i++) {
             world->starts[r] =
                 local_after(world, world->starts[r], local_event_of(LOCAL_REQUEST, i));
         }
@@ -62,7 +62,7 @@ void world_init(struct world *world, const struct world_options *options) {
 }
 
 void world_free(struct world *world) {
-    for (uint32_t i = 0; i < WORLD_REQUESTS; i++) {
+    for (uint32_t i = 0; i < world->options.requests; i++) {
         buffer_free(&world->request_bytes[i]);
     }
     map_free(&world->message_by_digest);

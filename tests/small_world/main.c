@@ -4,7 +4,7 @@
 #include "tests/small_world/small_world.h"
 #include "base/sign.h"
 int main(int argc, char **argv) {
-    struct world_options w = {.views = 2, .pipeline = 2};
+    struct world_options w = {.views = 2, .pipeline = 2, .requests = 2};
     struct explore_options e = {.depth = 10, .moves={.grain = GRAIN_QUORUM, .in_rounds = true}};
     const char *replay = NULL;
     for (int i = 1; i + 1 < argc; i += 2) {
@@ -14,6 +14,7 @@ int main(int argc, char **argv) {
         else if (!strcmp(k,"--grain")) e.moves.grain = v ? GRAIN_MESSAGE : GRAIN_QUORUM;
         else if (!strcmp(k,"--rounds")) e.moves.in_rounds = v;
         else if (!strcmp(k,"--brief")) e.moves.brief = v;
+        else if (!strcmp(k,"--requests")) w.requests = (uint32_t)v;
         else if (!strcmp(k,"--late")) e.moves.late = v;
         else if (!strcmp(k,"--idle")) e.moves.idle = v;
         else if (!strcmp(k,"--crashes")) w.crashes = (uint32_t)v;

@@ -188,7 +188,7 @@ static void list_pre_prepare(struct lister *lister, uint32_t replica, uint32_t n
         return;
     }
     struct move *const move = add(lister, replica, NULL, number);
-    for (uint32_t i = 0; i < WORLD_REQUESTS; i++) {
+    for (uint32_t i = 0; i < lister->world->options.requests; i++) {
         if (lister->options->grain == GRAIN_QUORUM && (facts->requests >> i & 1) == 0) {
             then(move, LOCAL_REQUEST, i); /* clients tell everybody */
         }
@@ -279,12 +279,12 @@ static void list_requests(struct lister *lister, uint32_t replica) {
     const struct facts *const facts = facts_of(lister, replica);
     static const char *const names[WORLD_REQUESTS] = {"request 1", "request 2"};
     uint32_t next = 0;
-    while (next < WORLD_REQUESTS && (facts->requests >> next & 1) != 0) {
+    while (next < lister->world->options.requests && (facts->requests >> next & 1) != 0) {
         next++;
     }
     bool const leads = primary_of(lister, facts->view) == replica && !is_changing(facts);
     bool const in_grain = lister->options->grain == GRAIN_MESSAGE || leads;
-    if (next == WORLD_REQUESTS || !in_grain || is_the_end(lister, facts->view) ||
+    if (next == lister->world->options.requests || !in_grain || is_the_end(lister, facts->view) ||
         (lister->options->changes_only && facts->view == 0) ||
         too_late_to_propose(lister, facts->view, facts->executed + 1u)) {
         return;
@@ -358,19 +358,27 @@ static void list_leap(struct lister *lister, uint32_t replica) {
         struct move *const leap = add(lister, replica, "leaps", WORLD_NONE);
         then_hear_all(lister, leap, facts->asked_view);
         then(leap, LOCAL_TIMEOUT, 0);
+        uint32_t const heard = (uint32_t)__builtin_popcount(facts->heard[facts->asked_view]);
+        if (heard + leap->count - 1 < quorum_of(lister->world)) {
+            lister->out->count--;
+        }
     }
 }
 
+/* The range that it has asked for comes, as it is now, or does not come in time. */
 static void list_range(struct lister *lister, uint32_t replica) {
     const struct facts *const facts = facts_of(lister, replica);
-    bool const may_wait = is_changing(facts) && lister->options->grain == GRAIN_MESSAGE;
-    if (facts->range_wanted && !is_puppet(lister->world, facts->range_peer) &&
-        !facts_of(lister, facts->range_peer)->writes_wait) {
+    bool const is_mute = is_puppet(lister->world, facts->range_peer);
+    bool const can_come = facts->range_wanted && !is_mute &&
+                          !facts_of(lister, facts->range_peer)->writes_wait;
+    if (can_come && (facts->waits || !lister->options->in_rounds)) {
         uint32_t const answer =
             local_serve(lister->world, lister->locals[facts->range_peer], facts->range_first);
         add_message(lister, replica, answer);
     }
-    if ((facts->waits || may_wait) && facts->timeouts < WORLD_TIMEOUTS_MAX) {
+    bool const may_wait = lister->options->in_rounds ? facts->waits && !can_come
+                                                     : facts->waits || is_changing(facts);
+    if (may_wait && facts->timeouts < WORLD_TIMEOUTS_MAX) {
         add_one(lister, replica, "timeout", LOCAL_TIMEOUT, 0);
     }
 }

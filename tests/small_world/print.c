@@ -141,7 +141,7 @@ static void put_slots(struct printer *printer) {
 static void put_pool(struct printer *printer) {
     const struct pool *const pool = printer->replica->pool;
     const struct world *const world = printer->process->world;
-    for (uint32_t i = 0; i < WORLD_REQUESTS; i++) {
+    for (uint32_t i = 0; i < world->options.requests; i++) {
         struct request request;
         struct arena arena;
         arena_init(&arena, 2 * (size_t)ENTRY_SIZE_MAX);
@@ -312,7 +312,6 @@ static void put_surroundings(struct printer *printer) {
     const struct process *const process = printer->process;
     put(printer, process->id);
     put(printer, process->requests);
-    put(printer, process->timeouts);
     put(printer, process->restarts);
     put_list(printer, &process->ledger);
     if (process->world->options.crashes != 0) { /* else nobody will read it again */

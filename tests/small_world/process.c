@@ -506,16 +506,12 @@ static bool take_ask(struct process *process) {
     return asked_view_of(process) > status.asked_view;
 }
 
-static bool take_timeout(struct process *process) {
+static void take_timeout(struct process *process) {
     struct event event = {.kind = EVENT_TICK};
-    if (process->timeouts >= WORLD_TIMEOUTS_MAX) {
-        return false;
-    }
     process->timeouts++;
     process->now_ms += TIMEOUT_MS;
     process->soft_ms = 0;
     step(process, &event);
-    return true;
 }
 
 static bool take_idle(struct process *process) {
@@ -545,7 +541,7 @@ static void take_crash(struct process *process, bool kept) {
     boot(process);
     hear_all(process);
     drain(process, true); /* it says in its journal that it runs, before it says anything else */
-    for (uint32_t i = 0; i < WORLD_REQUESTS; i++) {
+    for (uint32_t i = 0; i < process->world->options.requests; i++) {
         if ((process->requests >> i & 1) != 0) {
             take_request(process, i); /* its client has had no answer */
         }
@@ -581,7 +577,8 @@ static bool take(struct process *process, local_event event) {
     case LOCAL_ASK:
         return take_ask(process);
     case LOCAL_TIMEOUT:
-        return take_timeout(process);
+        take_timeout(process);
+        return true;
     case LOCAL_IDLE:
         return take_idle(process);
     case LOCAL_SYNC:

@@ -151,6 +151,7 @@ struct local {
 
 struct world_options {
     uint32_t views; /* changes of view: no replica asks for a view above this one */
+    uint32_t requests; /* of clients: 1 or 2 */
     uint32_t pipeline;
     uint32_t crashes;  /* of all replicas together */
     bool slow_disk;    /* what is written becomes durable by a choice, not at once */
