@@ -193,7 +193,7 @@ static uint64_t used(struct fake_disk *fake) {
     return bytes;
 }
 
-Test(segment_tail, a_full_disk_only_delays_it, .timeout = 120) {
+Test(segment_tail, a_full_disk_only_delays_it, .timeout = 170) {
     bool in_the_middle = false;
     for (uint64_t room = 0; room < 8000; room += 41) {
         for (unsigned crashed = 0; crashed < 2; crashed++) {
@@ -270,7 +270,7 @@ Test(segment_tail, opening_says_that_it_needs_space) {
 
 /* ---- what fails, what is damaged ---- */
 
-Test(segment_tail, every_failing_call_is_reported, .timeout = 120) {
+Test(segment_tail, every_failing_call_is_reported, .timeout = 170) {
     for (unsigned call = 0; call < FAKE_CALLS; call++) {
         for (unsigned nth = 1;; nth++) {
             static struct segment_writer writer;
@@ -304,7 +304,7 @@ Test(segment_tail, every_failing_call_is_reported, .timeout = 120) {
     }
 }
 
-Test(segment_tail, a_damaged_file_changes_nothing, .timeout = 120) {
+Test(segment_tail, a_damaged_file_changes_nothing, .timeout = 170) {
     struct fake_disk *const whole = decided();
     size_t const size = fake_disk_content(whole, SEGMENT_TAIL_NAME)->size;
     for (size_t at = 0; at < size + 2; at++) {
