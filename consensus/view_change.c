@@ -354,7 +354,7 @@ static void wait_for_view(struct replica *replica) {
     if (replica->entered_view >= replica->asked_view) {
         /* It was there, and has left it in memory for what a later view builds on. */
         replica->quorum_ms = replica->quorum_ms == 0 ? replica->now_ms : replica->quorum_ms;
-        if (replica->now_ms >= replica->quorum_ms + patience_ms(replica)) {
+        if (replica->now_ms - replica->quorum_ms >= patience_ms(replica)) {
             ask_for_view(replica, replica->asked_view + 1);
         }
         return;
