@@ -39,19 +39,7 @@ void rank_restore(struct replica *replica, struct slot *slot) {
     }
     arena_init(&arena, 4 * (size_t)VIEW_CHANGE_SIZE_MAX);
     if (view_change_decode(&best, &arena, buffer_span(&replica->best_bytes)) == CODEC_OK) {
-        uint32_t at = 0;
-        for (uint32_t r = 0; r < replica->configuration->replica_count; r++) {
-            if ((best.signers >> r & 1) != 0) {
-                slot->votes[r] = (struct vote){
-                    .present = true,
-                    .pre_prepare_digest = slot->digest,
-                    .nonce_hash = best.nonce_hashes[at],
-                    .signature = best.signatures[at],
-                };
-                slot->prepared_by |= UINT64_C(1) << r;
-                at++;
-            }
-        }
+        restore_votes(replica, slot, best.signers, best.signatures, best.nonce_hashes);
     } else {
         replica->failed = true;
     }

@@ -193,7 +193,7 @@ static void load_certificate_record(struct replica *replica, const struct journa
         !digest_equal(&slot->digest, &record->pre_prepare_digest)) {
         return;
     }
-    load_certificate(slot, record);
+    restore_votes(replica, slot, record->signers, record->signatures, record->nonce_hashes);
     struct nonce nonce;
     if (record->kind != JOURNAL_NONCE || slot->body.view != now->view) {
         return;

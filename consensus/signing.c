@@ -166,23 +166,6 @@ struct journal_record journal_certificate(struct replica *replica, const struct 
     return record;
 }
 
-void load_certificate(struct slot *slot, const struct journal_record *record) {
-    uint32_t at = 0;
-    for (uint32_t r = 0; r < REPLICAS_MAX && at < record->signature_count; r++) {
-        if ((record->signers >> r & 1) == 0) {
-            continue;
-        }
-        slot->votes[r] = (struct vote){
-            .present = true,
-            .pre_prepare_digest = record->pre_prepare_digest,
-            .nonce_hash = record->nonce_hashes[at],
-            .signature = record->signatures[at],
-        };
-        slot->prepared_by |= UINT64_C(1) << r;
-        at++;
-    }
-}
-
 void raise_asked_view(struct replica *replica, uint64_t view) {
     if (view <= replica->asked_view) {
         return;

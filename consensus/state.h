@@ -370,8 +370,6 @@ struct journal_record journal_plain(const struct replica *replica, enum journal_
 /* The certificate of a slot as a record; what it points to lives as long as the effects. */
 struct journal_record journal_certificate(struct replica *replica, const struct slot *slot,
                                           enum journal_kind kind);
-/* Take over a certificate that the journal kept. */
-void load_certificate(struct slot *slot, const struct journal_record *record);
 
 /* rank.c: the highest certificate (§6). */
 
@@ -515,6 +513,13 @@ bool try_vote(struct replica *replica);
 /* Count votes and nonces against the digest that the slot has now. */
 void slot_recount(struct replica *replica, struct slot *slot);
 void slot_check_nonce(struct replica *replica, struct slot *slot, uint32_t from);
+/*
+ * Take over the prepares of a certificate that this replica held for the slot's batch: signatures
+ * and nonce hashes of the signers, by ascending replica. A prepare that counts already stays: its
+ * author's nonce was perhaps matched with it, and a liar may have signed two.
+ */
+void restore_votes(struct replica *replica, struct slot *slot, uint64_t signers,
+                   const struct signature *signatures, const struct digest *nonce_hashes);
 /* This replica's nonce for the slot's batch (§3). */
 bool slot_own_nonce(const struct replica *replica, const struct slot *slot, struct nonce *nonce);
 

@@ -69,6 +69,27 @@ void slot_recount(struct replica *replica, struct slot *slot) {
     }
 }
 
+void restore_votes(struct replica *replica, struct slot *slot, uint64_t signers,
+                   const struct signature *signatures, const struct digest *nonce_hashes) {
+    uint32_t at = 0;
+    for (uint32_t r = 0; r < replica->configuration->replica_count; r++) {
+        if ((signers >> r & 1) == 0) {
+            continue;
+        }
+        if ((slot->prepared_by & bit(r)) == 0) {
+            slot->votes[r] = (struct vote){
+                .present = true,
+                .pre_prepare_digest = slot->digest,
+                .nonce_hash = nonce_hashes[at],
+                .signature = signatures[at],
+            };
+            slot->prepared_by |= bit(r);
+            slot_check_nonce(replica, slot, r);
+        }
+        at++;
+    }
+}
+
 /* ---- prepare ---- */
 
 static bool own_prepare(struct replica *replica, const struct slot *slot, struct prepare *prepare) {
