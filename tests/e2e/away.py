@@ -37,13 +37,19 @@ def missed(suite, sandbox, gone):
                f"a replica misses {TRANSACTIONS} transactions")
 
 
+def give_way(pid):
+    """Every thread of the process at the lowest priority; those still to come inherit it."""
+    for task in os.listdir(f"/proc/{pid}/task"):
+        os.setpriority(os.PRIO_PROCESS, int(task), 19)
+
+
 def comes_back(suite, sandbox, gone):
     """Returns: the share of their throughput that the others keep meanwhile."""
     witness = (gone + 1) % 4
     rates = {"asleep": [], "at work": []}
     with Meter(sandbox) as meter:
         sandbox.start(gone)
-        os.setpriority(os.PRIO_PROCESS, sandbox.pids()[gone], 19)
+        give_way(sandbox.pids()[gone])
         harness.wait_until(lambda: meter.size(gone) > 1 << 20)
         while len(rates["asleep"]) < TURNS_MAX and meter.size(gone) < NEARLY * meter.size(witness):
             for state, change in (("asleep", sandbox.pause), ("at work", sandbox.resume)):
