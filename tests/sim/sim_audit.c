@@ -3,6 +3,10 @@
  * correct replicas, as segment files on fake disks, and every receipt a client holds. With at most
  * f faulty ones there is nothing for anybody to be blamed for by others' lies alone: whoever is
  * blamed must be faulty, and no receipt may be left over.
+ *
+ * Then, in some runs, one of the ledgers is damaged as disks damage what they keep, a bit flipped
+ * or a sector written elsewhere, and all is audited again: the damage is reported, and it is
+ * nobody's guilt.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +16,16 @@
 #include "ledger/segment.h"
 #include "tests/sim/fake_disk.h"
 #include "tests/sim/simulation.h"
+
+#define SECTOR_SIZE 512u
+#define DAMAGE_PERMILLE 250u
+
+/* What a disk did to the ledger of one replica. */
+struct damage {
+    uint64_t first; /* bytes of the file that differ now: [first, end) */
+    uint64_t end;
+    uint64_t last_record; /* from here on it may pass for a torn tail */
+};
 
 struct auditor {
     struct cluster *cluster;
@@ -131,23 +145,110 @@ static void judge(const struct auditor *auditor) {
     }
 }
 
-void simulation_audit(struct simulation *simulation) {
-    struct cluster *const cluster = simulation->cluster;
-    struct auditor auditor = {.cluster = cluster};
+static void audit_all(struct auditor *auditor) {
     struct problem problem = {.code = EXIT_OK};
+    add_receipts(auditor);
+    if (audit_run(auditor->audit, &problem) != 0) {
+        fail(auditor, &problem);
+    }
+}
+
+static struct auditor open_auditor(struct cluster *cluster) {
+    struct auditor auditor = {.cluster = cluster};
     auditor.audit = audit_new(
         &(struct audit_options){.configuration = cluster->configuration,
                                 .genesis = buffer_span(&cluster->consortium.genesis_bytes),
                                 .jobs = 1});
     CHECK(auditor.audit != NULL);
     add_ledgers(&auditor);
-    add_receipts(&auditor);
-    if (audit_run(auditor.audit, &problem) != 0) {
-        fail(&auditor, &problem);
+    return auditor;
+}
+
+static void close_auditor(struct auditor *auditor) {
+    audit_free(auditor->audit);
+    for (uint32_t i = 0; i < auditor->disk_count; i++) {
+        fake_disk_free(auditor->disks[i]);
     }
+}
+
+/* ---- the same with a damaged ledger ---- */
+
+static void flip_bit(struct prng *prng, struct buffer *file, struct damage *damage) {
+    damage->first = prng_below(prng, file->size);
+    damage->end = damage->first + 1;
+    file->data[damage->first] ^= (uint8_t)(1u << prng_below(prng, 8));
+}
+
+/* One sector lies where another should be. */
+static void misdirect(struct prng *prng, struct buffer *file, struct damage *damage) {
+    uint64_t const sectors = file->size / SECTOR_SIZE;
+    if (sectors < 2) {
+        flip_bit(prng, file, damage);
+        return;
+    }
+    uint64_t const from = prng_below(prng, sectors) * SECTOR_SIZE;
+    uint64_t const to = prng_below(prng, sectors) * SECTOR_SIZE;
+    damage->first = to;
+    damage->end =
+        memcmp(file->data + to, file->data + from, SECTOR_SIZE) == 0 ? to : to + SECTOR_SIZE;
+    memmove(file->data + to, file->data + from, SECTOR_SIZE);
+}
+
+/* A whole small ledger lies in one open segment. */
+static void damage_one(struct simulation *simulation, const struct auditor *auditor,
+                       struct damage *damage) {
+    struct prng *const prng = &simulation->prng;
+    const struct cluster *const cluster = auditor->cluster;
+    uint32_t const nth = (uint32_t)prng_below(prng, auditor->disk_count);
+    char name[SEGMENT_NAME_SIZE];
+    segment_name_format(name, &(struct segment_name){.open = true});
+    struct buffer *const file = fake_disk_content(auditor->disks[nth], name);
+    CHECK(file != NULL && file->size > SEGMENT_HEADER_SIZE);
+    uint32_t correct = 0;
+    for (uint32_t i = 0; i < cluster->node_count; i++) {
+        const struct node *const node = &cluster->nodes[i];
+        if (node_is_correct(node) && correct++ == nth) {
+            const struct entry_list *const list = &node->disk.durable;
+            damage->last_record =
+                file->size - RECORD_HEADER_SIZE - list->items[list->count - 1].payload.size;
+        }
+    }
+    bool const flips = prng_chance(prng, 600);
+    (flips ? flip_bit : misdirect)(prng, file, damage);
+    simulation->cluster->faults[flips ? FAULT_FLIPPED_BIT : FAULT_MISDIRECTED_WRITE]++;
+}
+
+static void judge_damage(const struct auditor *auditor, const struct damage *damage) {
+    const struct audit_report *const report = audit_report(auditor->audit);
+    uint64_t const faulty = faulty_set(auditor->cluster);
+    for (uint32_t i = 0; i < report->finding_count; i++) {
+        if ((report->findings[i].verdict.blamed & ~faulty) != 0) {
+            cluster_fail(auditor->cluster, "the audit blames %llx for a damaged file",
+                         (unsigned long long)report->findings[i].verdict.blamed);
+        }
+    }
+    if (damage->first < damage->end && damage->end <= damage->last_record &&
+        report->gravest_notice != EXIT_CORRUPT) {
+        cluster_fail(auditor->cluster, "the audit overlooks damage in the bytes %llu to %llu",
+                     (unsigned long long)damage->first, (unsigned long long)damage->end);
+    }
+}
+
+static void audit_damaged(struct simulation *simulation) {
+    struct auditor auditor = open_auditor(simulation->cluster);
+    struct damage damage = {.first = 0};
+    damage_one(simulation, &auditor, &damage);
+    audit_all(&auditor);
+    judge_damage(&auditor, &damage);
+    close_auditor(&auditor);
+}
+
+void simulation_audit(struct simulation *simulation) {
+    struct auditor auditor = open_auditor(simulation->cluster);
+    audit_all(&auditor);
     judge(&auditor);
-    audit_free(auditor.audit);
-    for (uint32_t i = 0; i < auditor.disk_count; i++) {
-        fake_disk_free(auditor.disks[i]);
+    close_auditor(&auditor);
+    if (prng_chance(&simulation->prng, DAMAGE_PERMILLE)) {
+        audit_damaged(simulation);
     }
 }

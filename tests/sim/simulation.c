@@ -29,6 +29,8 @@ const char *fault_name(enum fault fault) {
         [FAULT_DISK_FULL] = "full disks",
         [FAULT_DISK_ERROR] = "failed syncs",
         [FAULT_RESTORE] = "restored disks",
+        [FAULT_FLIPPED_BIT] = "flipped bits",
+        [FAULT_MISDIRECTED_WRITE] = "misdirected writes",
         [FAULT_LIE] = "lies",
     };
     return names[fault];
