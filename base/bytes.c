@@ -48,6 +48,10 @@ void buffer_init(struct buffer *buffer, size_t size_max) {
     *buffer = (struct buffer){.size_max = size_max};
 }
 
+void buffer_init_on(struct buffer *buffer, uint8_t *memory, size_t size) {
+    *buffer = (struct buffer){.data = memory, .capacity = size, .size_max = size};
+}
+
 void buffer_free(struct buffer *buffer) {
     free(buffer->data);
     *buffer = (struct buffer){.size_max = buffer->size_max};

@@ -129,6 +129,11 @@ struct buffer {
 
 /* An empty buffer that will never hold more than size_max bytes. Allocates nothing yet. */
 void buffer_init(struct buffer *buffer, size_t size_max);
+/*
+ * An empty buffer on the caller's memory, for what must not fail for want of any: it holds up to
+ * `size` bytes, never allocates, and must not be freed.
+ */
+void buffer_init_on(struct buffer *buffer, uint8_t *memory, size_t size);
 void buffer_free(struct buffer *buffer);
 /* Keep the memory, forget the content and the failure. */
 void buffer_clear(struct buffer *buffer);

@@ -299,22 +299,20 @@ static enum rule judge_signer(const struct checker *checker, const struct pendin
         return digest_equal(&prepare.nonce_hash, &pending->nonce_hash) ? RULE_NONE
                                                                        : RULE_EVIDENCE_NONCE;
     }
+    uint8_t memory[STATEMENT_SIZE_MAX]; /* want of memory must not look like a broken rule */
     struct buffer body;
-    buffer_init(&body, STATEMENT_SIZE_MAX);
-    enum rule rule = RULE_EVIDENCE_SIGNATURE;
-    if (prepare_encode(&body, &prepare)) {
-        struct sign_check const check = {
-            .key = configuration->replicas[replica].key,
-            .signature = *signature,
-            .body = buffer_span(&body),
-            .label = LABEL_PREPARE,
-        };
-        if (sink->check(sink->context, &check, RULE_EVIDENCE_SIGNATURE)) {
-            rule = RULE_NONE;
-        }
+    buffer_init_on(&body, memory, sizeof memory);
+    if (!prepare_encode(&body, &prepare)) {
+        return RULE_EVIDENCE_SIGNATURE;
     }
-    buffer_free(&body);
-    return rule;
+    struct sign_check const check = {
+        .key = configuration->replicas[replica].key,
+        .signature = *signature,
+        .body = buffer_span(&body),
+        .label = LABEL_PREPARE,
+    };
+    return sink->check(sink->context, &check, RULE_EVIDENCE_SIGNATURE) ? RULE_NONE
+                                                                       : RULE_EVIDENCE_SIGNATURE;
 }
 
 /* Does the evidence for one batch hold: Q signers, their nonces and signatures (§4)? */

@@ -1,6 +1,9 @@
 /*
  * view: see view.h. What is judged here needs no ledger: everything that a view-change says is
  * signed by those it speaks of, and its chain must be one that a ledger can hold.
+ *
+ * A broken rule may convict, so want of memory must never look like one: encodings are made on the
+ * stack, and an arena that ran out says so (arena.exhausted).
  */
 #include "ledger/view.h"
 
@@ -72,8 +75,9 @@ static bool judge_certificate(const struct view_claim *claim,
         !configuration_is_quorum(configuration, view_change->signers | primary)) {
         return false;
     }
+    uint8_t memory[STATEMENT_SIZE_MAX];
     struct buffer encoded;
-    buffer_init(&encoded, STATEMENT_SIZE_MAX);
+    buffer_init_on(&encoded, memory, sizeof memory);
     bool good = true;
     uint32_t at = 0;
     for (uint32_t r = 0; good && r < configuration->replica_count; r++) {
@@ -99,7 +103,6 @@ static bool judge_certificate(const struct view_claim *claim,
         good = good && holds(sink, &check);
         at++;
     }
-    buffer_free(&encoded);
     return good;
 }
 
@@ -168,8 +171,9 @@ uint32_t view_claims_choose(const struct view_claim *claims, uint32_t count) {
 
 bool view_claim_links(const struct view_claim *claim, const struct frontier *frontier) {
     struct frontier leaves = *frontier;
+    uint8_t memory[STATEMENT_SIZE_MAX + 256u];
     struct buffer encoded;
-    buffer_init(&encoded, STATEMENT_SIZE_MAX + 256u);
+    buffer_init_on(&encoded, memory, sizeof memory);
     bool good = true;
     for (uint32_t i = 0; good && i < claim->view_change.chain_count; i++) {
         const struct chain_item *const item = &claim->view_change.chain[i];
@@ -184,7 +188,6 @@ bool view_claim_links(const struct view_claim *claim, const struct frontier *fro
         struct digest const leaf = ledger_leaf(ENTRY_PRE_PREPARE, buffer_span(&encoded));
         frontier_append(&leaves, &leaf);
     }
-    buffer_free(&encoded);
     return good;
 }
 

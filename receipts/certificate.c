@@ -50,20 +50,19 @@ static bool backup_holds(const struct configuration *configuration,
                          const struct nonce *nonce, const struct signature *signature) {
     struct prepare prepare;
     prepare_rebuild(&prepare, &configuration->service, batch, replica, nonce);
+    uint8_t memory[STATEMENT_SIZE_MAX];
     struct buffer body;
-    buffer_init(&body, STATEMENT_SIZE_MAX);
-    bool holds = false;
-    if (prepare_encode(&body, &prepare)) {
-        struct sign_check const check = {
-            .key = configuration->replicas[replica].key,
-            .signature = *signature,
-            .body = buffer_span(&body),
-            .label = LABEL_PREPARE,
-        };
-        holds = sign_verify_universal(&configuration->service, &check);
+    buffer_init_on(&body, memory, sizeof memory);
+    if (!prepare_encode(&body, &prepare)) {
+        return false;
     }
-    buffer_free(&body);
-    return holds;
+    struct sign_check const check = {
+        .key = configuration->replicas[replica].key,
+        .signature = *signature,
+        .body = buffer_span(&body),
+        .label = LABEL_PREPARE,
+    };
+    return sign_verify_universal(&configuration->service, &check);
 }
 
 static bool primary_signed(const struct configuration *configuration, uint32_t primary,
