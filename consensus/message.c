@@ -41,12 +41,12 @@ static enum codec_result decode_prepare(struct peer_message *message,
     if (result != CODEC_OK) {
         return result;
     }
-    if (message->prepare.body.replica != message->from) {
+    if (message->prepare.body.replica >= configuration->replica_count) {
         return CODEC_MISMATCH;
     }
     message->signed_statement = true;
     message->check = (struct sign_check){
-        .key = configuration->replicas[message->from].key,
+        .key = configuration->replicas[message->prepare.body.replica].key,
         .signature = statement->signature,
         .body = statement->body,
         .label = LABEL_PREPARE,

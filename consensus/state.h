@@ -549,8 +549,11 @@ struct evidence_parts {
 /* Fill in parts and what points into them. */
 void slot_gather(const struct replica *replica, const struct slot *slot, uint64_t signers,
                  struct evidence_parts *parts, struct batch_evidence *out);
-/* Send a peer the nonces of a committed batch: those who revealed them may be gone. */
-void relay_nonces(struct replica *replica, const struct slot *slot, uint32_t peer);
+/*
+ * Send a peer the nonces of a committed batch, for those who revealed them may be gone; and the
+ * prepares that they belong to, for a liar may have signed another one for this peer alone.
+ */
+void relay_votes(struct replica *replica, const struct slot *slot, uint32_t peer);
 /* Send a peer what this replica said about a batch, once more. */
 void resend_slot(struct replica *replica, const struct slot *slot, uint32_t peer);
 

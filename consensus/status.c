@@ -93,7 +93,7 @@ static void help(struct replica *replica, uint32_t peer, const struct status_mes
         struct slot *const slot = slot_find(replica, seq);
         if (slot != NULL) {
             resend_slot(replica, slot, peer);
-            relay_nonces(replica, slot, peer);
+            relay_votes(replica, slot, peer);
         }
     }
 }

@@ -188,10 +188,10 @@ static void note_conflict(struct replica *replica, const struct vote *vote,
         .pre_prepare_digest = vote->pre_prepare_digest,
         .nonce_hash = vote->nonce_hash,
     };
-    if (replica->peers[message->from].conflicts++ >= CONFLICTS_MAX) {
+    if (replica->peers[body->replica].conflicts++ >= CONFLICTS_MAX) {
         return;
     }
-    effect_note(replica, NOTE_CONFLICT, message->from, body->seq, RULE_NONE);
+    effect_note(replica, NOTE_CONFLICT, body->replica, body->seq, RULE_NONE);
     buffer_clear(&replica->encode);
     if (!prepare_encode(&replica->encode, &first)) {
         replica->failed = true;
@@ -201,7 +201,7 @@ static void note_conflict(struct replica *replica, const struct vote *vote,
     struct effect *const effect = effect_add(replica, EFFECT_EVIDENCE);
     if (effect != NULL) {
         effect->evidence.label = LABEL_PREPARE;
-        effect->evidence.replica = message->from;
+        effect->evidence.replica = body->replica;
         effect->evidence.first =
             (struct signed_body){.body = first_body, .signature = vote->signature};
         effect->evidence.second = message->prepare.statement;
@@ -218,14 +218,30 @@ static struct slot *slot_for_message(struct replica *replica, uint64_t config, u
     return slot_claim(replica, seq);
 }
 
+/*
+ * A vote that counts stays, but for one case: its author signed another one for the same batch,
+ * and somebody passes that on together with a nonce that fits it (relay_votes).
+ */
+static bool is_replaced(const struct slot *slot, const struct vote *vote,
+                        const struct peer_message *message, bool differs, bool fits_here) {
+    uint32_t const author = message->prepare.body.replica;
+    if (!vote->present) {
+        return true;
+    }
+    bool const counts = (slot->prepared_by & bit(author)) != 0;
+    bool const is_open = message->from != author && (slot->nonces_good & bit(author)) == 0;
+    return differs && fits_here && (!counts || is_open);
+}
+
 void on_prepare(struct replica *replica, const struct peer_message *message) {
     const struct prepare *const body = &message->prepare.body;
+    uint32_t const author = body->replica;
     struct slot *const slot = slot_for_message(replica, body->config, body->view, body->seq);
-    if (slot == NULL || message->from == replica->self ||
-        message->from == configuration_primary(replica->configuration, body->view)) {
+    if (slot == NULL || message->from == replica->self || author == replica->self ||
+        author == configuration_primary(replica->configuration, body->view)) {
         return;
     }
-    struct vote *const vote = &slot->votes[message->from];
+    struct vote *const vote = &slot->votes[author];
     bool const differs =
         vote->present && (!digest_equal(&vote->pre_prepare_digest, &body->pre_prepare_digest) ||
                           !digest_equal(&vote->nonce_hash, &body->nonce_hash));
@@ -234,8 +250,7 @@ void on_prepare(struct replica *replica, const struct peer_message *message) {
     }
     bool const fits_here =
         slot->stage != SLOT_EMPTY && digest_equal(&body->pre_prepare_digest, &slot->digest);
-    if (vote->present &&
-        (!differs || !fits_here || (slot->prepared_by & bit(message->from)) != 0)) {
+    if (!is_replaced(slot, vote, message, differs, fits_here)) {
         return;
     }
     *vote = (struct vote){
@@ -245,8 +260,8 @@ void on_prepare(struct replica *replica, const struct peer_message *message) {
         .signature = message->prepare.statement.signature,
     };
     if (fits_here) {
-        slot->prepared_by |= bit(message->from);
-        slot_check_nonce(replica, slot, message->from);
+        slot->prepared_by |= bit(author);
+        slot_check_nonce(replica, slot, author);
     }
 }
 
@@ -522,12 +537,38 @@ void resend_slot(struct replica *replica, const struct slot *slot, uint32_t peer
     }
 }
 
-void relay_nonces(struct replica *replica, const struct slot *slot, uint32_t peer) {
+/* The prepare of a backup that counts here, as its author signed it. */
+static struct span encode_vote(struct replica *replica, const struct slot *slot, uint32_t author) {
+    struct prepare const prepare = {
+        .config = slot->body.config,
+        .view = slot->body.view,
+        .seq = slot->seq,
+        .replica = author,
+        .pre_prepare_digest = slot->digest,
+        .nonce_hash = slot->votes[author].nonce_hash,
+    };
+    buffer_clear(&replica->encode);
+    bool encoded = prepare_encode(&replica->encode, &prepare);
+    struct signed_body const statement = {
+        .body = effect_keep(replica, buffer_span(&replica->encode)),
+        .signature = slot->votes[author].signature,
+    };
+    buffer_clear(&replica->encode);
+    encoded = encoded && signed_encode(&replica->encode, &statement);
+    replica->failed |= !encoded;
+    return effect_keep(replica, buffer_span(&replica->encode));
+}
+
+void relay_votes(struct replica *replica, const struct slot *slot, uint32_t peer) {
     bool const is_committed = slot->stage == SLOT_EXECUTED && slot->seq <= replica->committed_seq;
     for (uint32_t r = 0; is_committed && r < replica->configuration->replica_count; r++) {
-        if (r != peer && r != replica->self && (slot->nonces_good >> r & 1) != 0) {
-            effect_send(replica, peer, MESSAGE_COMMIT, encode_commit(replica, slot, r), 0);
+        if (r == peer || r == replica->self || (slot->nonces_good >> r & 1) == 0) {
+            continue;
         }
+        if ((slot->prepared_by >> r & 1) != 0) {
+            effect_send(replica, peer, MESSAGE_PREPARE, encode_vote(replica, slot, r), 0);
+        }
+        effect_send(replica, peer, MESSAGE_COMMIT, encode_commit(replica, slot, r), 0);
     }
 }
 

@@ -505,7 +505,7 @@ Test(byzantine, a_copied_commitment_counts_for_nothing) {
     cluster_end(c);
 }
 
-/* A statement in somebody else's name, or with a bad signature, gets nowhere. */
+/* A statement with a bad signature gets nowhere, whether its author brings it or somebody else. */
 Test(byzantine, nobody_speaks_for_another) {
     struct meddler m;
     struct cluster *const c = begin(&m, 66);
@@ -517,8 +517,8 @@ Test(byzantine, nobody_speaks_for_another) {
                                            .seq = cluster_committed(c, 0) + 1,
                                            .pre_prepare_digest = digest,
                                            .nonce_hash = digest});
-    cluster_forge(c, 3, 0, MESSAGE_PREPARE, buffer_span(&payload));
     payload.data[payload.size - 1] ^= 1;
+    cluster_forge(c, 3, 0, MESSAGE_PREPARE, buffer_span(&payload));
     cluster_forge(c, 2, 1, MESSAGE_PREPARE, buffer_span(&payload));
     put_some(c, 3);
     cluster_run_until_done(c, 500);

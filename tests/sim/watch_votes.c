@@ -244,9 +244,11 @@ static void watch_prepare(struct cluster *cluster, uint32_t number, struct arena
     struct signed_body statement;
     struct prepare body;
     if (signed_decode(&statement, arena, payload, STATEMENT_SIZE_MAX) != CODEC_OK ||
-        prepare_decode(&body, arena, statement.body) != CODEC_OK ||
-        body.replica != cluster->nodes[number].id) {
+        prepare_decode(&body, arena, statement.body) != CODEC_OK) {
         cluster_fail(cluster, "node %u sent a prepare that does not decode", number);
+    }
+    if (body.replica != cluster->nodes[number].id) {
+        return; /* passed on */
     }
     struct said const said = {.saying = SAID_PREPARE,
                               .view = body.view,
