@@ -424,6 +424,33 @@ Test(byzantine, the_right_vote_counts_even_after_a_wrong_one) {
     cluster_end(c);
 }
 
+static bool another_commitment(struct cluster *c, const struct frame *frame, struct buffer *out) {
+    struct prepare const prepare = decode_prepare(c, frame);
+    struct prepare_parts parts = parts_of(&prepare);
+    parts.nonce_hash.bytes[0] ^= 1;
+    puppet_prepare(out, c, &parts);
+    return true;
+}
+
+/*
+ * Node 2 alone is shown a prepare that the liar's nonce does not fit, and with node 1 down it needs
+ * that nonce: the primary passes on the prepare that does fit.
+ */
+Test(byzantine, a_commitment_for_one_replica_alone_leaves_nobody_behind) {
+    struct meddler m;
+    struct cluster *const c = begin_with_liar(&m, 67, 3);
+    cluster_crash(c, 1);
+    meddle(&m, &(struct meddler_rule){MEDDLING_REWRITE, 3, 2, MESSAGE_PREPARE, ALWAYS,
+                                      another_commitment, 0});
+    put_some(c, 3);
+    cluster_run_until_done(c, 5000);
+    cluster_run_ms(c, 2000);
+    cr_assert(cluster_committed(c, 2) == cluster_committed(c, 0));
+    cluster_start(c, 1);
+    cluster_run_until_level(c, 5000);
+    cluster_end(c);
+}
+
 static bool another_nonce(struct cluster *c, const struct frame *frame, struct buffer *out) {
     struct commit_message commit;
     cr_assert(commit_message_decode(&commit, &c->arena, frame->payload) == CODEC_OK);
