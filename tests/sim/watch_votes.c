@@ -326,8 +326,9 @@ static void judge_evidence(struct cluster *cluster, uint32_t number, struct aren
         const struct batch_evidence *const batch = &evidence.batches[i];
         uint64_t const entry = entry_find(&node->disk.live, batch->seq);
         uint64_t const signers = body.evidence_signers[i];
-        if (entry == 0 || (signers >> node->id & 1) == 0) {
-            continue;
+        if (entry == 0 || (signers >> node->id & 1) == 0 ||
+            node->disk.live.marks[entry].facts->view > body.view) {
+            continue; /* the last: it left late, and the batch has been proposed again since */
         }
         uint64_t const before = signers & ((UINT64_C(1) << node->id) - 1);
         struct said said = {.saying = SAID_NONCE,
