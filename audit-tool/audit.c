@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "audit-tool/audit_internal.h"
 #include "base/check.h"
@@ -20,6 +21,7 @@ struct audit *audit_new(const struct audit_options *options) {
     audit->options = *options;
     arena_init(&audit->arena, AUDIT_ARENA_SIZE);
     claims_init(&audit->claims);
+    claims_init(&audit->aside);
     watch_init(&audit->watch);
     audit->signatures = signatures_new(&options->configuration->service, options->jobs);
     if (!replayer_init(&audit->replayer, options->configuration, audit->signatures, true) ||
@@ -27,7 +29,9 @@ struct audit *audit_new(const struct audit_options *options) {
         audit_free(audit);
         return NULL;
     }
-    replayer_start(&audit->replayer, options->genesis);
+    audit->replayer.trusting = options->trust_signatures;
+    audit->report.coverage.signatures_trusted = options->trust_signatures;
+    audit->start.next_index = 1;
     return audit;
 }
 
@@ -44,6 +48,8 @@ void audit_free(struct audit *audit) {
     replayer_free(&audit->replayer);
     signatures_free(audit->signatures);
     claims_free(&audit->claims);
+    claims_free(&audit->aside);
+    resumption_free(audit->resumption);
     watch_free(&audit->watch);
     arena_free(&audit->arena);
     free(audit);
@@ -76,16 +82,21 @@ void audit_notice(struct audit *audit, enum exit_code code, const char *format, 
     if (gravity_of(code) > gravity_of(report->gravest_notice)) {
         report->gravest_notice = code;
     }
+    struct problem notice = {.code = code};
+    va_list arguments;
+    va_start(arguments, format);
+    (void)vsnprintf(notice.text, sizeof notice.text, format, arguments);
+    va_end(arguments);
+    for (uint32_t i = 0; audit->resumption != NULL && i < report->notice_count; i++) {
+        if (strcmp(report->notices[i].text, notice.text) == 0) {
+            return; /* an earlier run said so */
+        }
+    }
     if (report->notice_count == AUDIT_NOTICES_MAX) {
         report->notices_further++;
         return;
     }
-    struct problem *const notice = &report->notices[report->notice_count++];
-    va_list arguments;
-    va_start(arguments, format);
-    (void)vsnprintf(notice->text, sizeof notice->text, format, arguments);
-    va_end(arguments);
-    notice->code = code;
+    report->notices[report->notice_count++] = notice;
 }
 
 /* ---- input ---- */
@@ -102,11 +113,28 @@ int audit_add_receipt(struct audit *audit, const char *name, struct span receipt
                      receipt_check_text(check));
         return 0;
     }
-    audit->report.receipts_valid++;
-    if (!claims_add(&audit->claims, &audit->memory.batch, &verified.receipt)) {
-        return problem_set(problem, EXIT_ERROR, "out of memory for receipts; audit fewer at once");
-    }
-    return 0;
+    uint64_t const index = verified.receipt.index;
+    return audit_add_verified(
+        audit, &audit->memory.batch, verified.receipt.certificate,
+        (struct claim_receipts){.count = 1, .index_first = index, .index_last = index}, problem);
+}
+
+static int receipts_exhausted(struct problem *problem) {
+    return problem_set(problem, EXIT_ERROR,
+                       "no memory, or no space for temporary files, to keep the receipts in; audit "
+                       "fewer at once, or set TMPDIR to a larger disk");
+}
+
+int audit_add_verified(struct audit *audit, const struct verified_batch *batch,
+                       struct span certificate, struct claim_receipts receipts,
+                       struct problem *problem) {
+    audit->report.receipts_valid += receipts.count;
+    return claims_add(&audit->claims, batch, certificate, receipts) ? 0
+                                                                    : receipts_exhausted(problem);
+}
+
+void audit_learn_request(struct audit *audit, const struct digest *request) {
+    signatures_learn(audit->signatures, request);
 }
 
 int audit_add_ledger(struct audit *audit, const char *name, const struct disk *disk,
@@ -128,13 +156,12 @@ int audit_add_ledger(struct audit *audit, const char *name, const struct disk *d
  * Sorted by view and number, each claim must go together with the one before. Then all of a view go
  * together: what certificates_conflict compares only ever grows along a ledger.
  */
-void audit_compare_claims(struct audit *audit) {
+static void compare_neighbours(struct audit *audit) {
     struct found_certificate previous;
     struct found_certificate current;
     bool has_previous = false;
     found_certificate_init(&previous);
     found_certificate_init(&current);
-    claims_sort(&audit->claims, CLAIMS_BY_VIEW);
     for (uint64_t i = 0; i < claims_count(&audit->claims); i++) {
         const struct claim *const claim = claims_at(&audit->claims, i);
         if (!certificate_open(audit, &current, claims_certificate(&audit->claims, claim))) {
@@ -151,19 +178,46 @@ void audit_compare_claims(struct audit *audit) {
     }
     found_certificate_free(&previous);
     found_certificate_free(&current);
-    claims_sort(&audit->claims, CLAIMS_BY_SEQ);
-    audit->claims_done =
-        claims_first_at(&audit->claims, replayer_position(&audit->replayer)->seq + 1);
+}
+
+bool audit_compare_claims(struct audit *audit) {
+    if (!claims_sort(&audit->claims, CLAIMS_BY_VIEW)) {
+        return false;
+    }
+    compare_neighbours(audit);
+    if (!claims_sort(&audit->claims, CLAIMS_BY_SEQ)) {
+        return false;
+    }
+    audit->claims_done = claims_first_at(&audit->claims, audit->seq + 1);
+    return true;
 }
 
 /* ---- all of it ---- */
 
+/* What the report says of the ledgers. */
+static void cover_ledgers(struct audit *audit) {
+    struct audit_coverage *const coverage = &audit->report.coverage;
+    coverage->ledger_count = audit->ledger_count;
+    for (uint32_t i = 0; i < audit->ledger_count; i++) {
+        const struct audit_ledger *const ledger = &audit->ledgers[i];
+        coverage->ledgers[i] = (struct ledger_coverage){
+            .name = ledger->name, .state = ledger->state, .last_batch = ledger->last_seq};
+    }
+}
+
 int audit_run(struct audit *audit, struct problem *problem) {
-    audit_compare_claims(audit);
+    if (audit->start.seq == 0) {
+        replayer_start(&audit->replayer, audit->options.genesis);
+    }
+    audit->seq = audit_began(audit)->seq;
+    if (!audit_compare_claims(audit)) {
+        return receipts_exhausted(problem);
+    }
     if (audit_walk(audit, problem) != 0) {
         return -1;
     }
     reconcile_rest(audit);
+    cover_ledgers(audit);
     return 0;
 }
 

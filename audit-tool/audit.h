@@ -3,8 +3,16 @@
  * what does not fit (protocol §10, for one configuration).
  *
  * All ledgers are followed side by side. As long as they are the same, byte for byte, each batch is
- * checked and executed once; where they part, each way is judged. Memory grows with the state and
- * with the batches that receipts name, not with the ledgers.
+ * checked and executed once; where they part, each way is judged. Memory grows with the state, not
+ * with the ledgers, nor with the receipts, which go to a file when they are many.
+ *
+ * An audit begins at genesis, or at a checkpoint whose state is given and which a quorum signed. It
+ * ends where the ledgers do, or after a batch that is named. So parts of one ledger can be audited
+ * apart; each says where it began, with which digest, and at which checkpoint it ended.
+ *
+ * An audit that is watched can be gone on with later, from the last checkpoint that it noted. What
+ * came before is then read again and held against the root of M that was replayed, and against the
+ * receipts at hand; it is neither executed nor are its signatures checked a second time.
  *
  * Three things are kept apart: a finding is misbehaviour, with a proof that has been verified just
  * as anybody else would; a notice is damage, a bad receipt, or something that is missing, and
@@ -12,6 +20,8 @@
  */
 #ifndef ONUS_AUDIT_TOOL_AUDIT_H
 #define ONUS_AUDIT_TOOL_AUDIT_H
+
+#include <stdio.h>
 
 #include "audit-tool/proof.h"
 #include "base/problem.h"
@@ -23,6 +33,14 @@
 #define AUDIT_NOTICES_MAX 64u
 
 struct audit;
+struct audit_watcher;
+
+/* Some receipts of one batch. */
+struct claim_receipts {
+    uint64_t count;
+    uint64_t index_first; /* the least transaction index among them */
+    uint64_t index_last;  /* the greatest */
+};
 
 /* A proven misbehaviour. */
 struct audit_finding {
@@ -30,7 +48,48 @@ struct audit_finding {
     struct buffer file; /* the evidence file */
 };
 
+/* How far a ledger was followed. */
+enum ledger_state {
+    LEDGER_FOLLOWED, /* to where the audit ended */
+    LEDGER_ENDED,    /* no more batches; what it held was in order */
+    LEDGER_LEFT      /* damaged, broken, or another history than the one followed */
+};
+
+struct ledger_coverage {
+    const char *name;
+    enum ledger_state state;
+    uint64_t last_batch; /* the last one that was taken from it, or equals the one taken; 0: none */
+};
+
+/* Exactly what was checked. Batch and view 0 are those of genesis. */
+struct audit_coverage {
+    /* where it began: with genesis, or with a checkpoint that a quorum signed */
+    uint64_t start_seq;         /* of the checkpoint; 0: genesis */
+    struct digest start_digest; /* its d_C, which its state was held against */
+    uint64_t start_signers;     /* bitmap: who signed that digest */
+    uint64_t start_signed_in;   /* the batch that carries it */
+
+    uint64_t first_batch; /* replayed: first to last; first 0: none */
+    uint64_t last_batch;
+    uint64_t first_index; /* of their transactions, if there are any */
+    uint64_t next_index;  /* of the first one not replayed */
+    uint64_t resumed_seq; /* up to here an earlier run replayed it, and this one compared roots */
+    uint64_t evidenced;   /* up to here the ledger itself shows a quorum for each batch */
+    uint64_t views;       /* changes of view */
+    uint64_t last_view;
+    uint64_t checkpoints;     /* digests made by execution that batches were held against */
+    uint64_t last_checkpoint; /* the last one passed; 0: none */
+    struct digest last_checkpoint_digest; /* as execution makes it: where the next part begins */
+    bool signatures_trusted;              /* none in the ledger was checked */
+    bool ends_early;                      /* where it was told to */
+    uint64_t receipts_before;             /* for batches before the first */
+    uint64_t receipts_beyond;             /* for batches behind the last, when told to end there */
+    uint32_t ledger_count;
+    struct ledger_coverage ledgers[AUDIT_LEDGERS_MAX];
+};
+
 struct audit_report {
+    struct audit_coverage coverage;
     uint64_t batches;
     uint64_t transactions; /* replayed */
     uint64_t receipts_valid;
@@ -52,6 +111,22 @@ struct audit_options {
     const struct configuration *configuration; /* borrowed */
     struct span genesis;                       /* borrowed */
     uint32_t jobs;                             /* threads for signatures */
+    uint64_t last_batch;                       /* end after it; 0: where the ledgers do */
+    bool trust_signatures;               /* only execute; what is found is proven all the same */
+    const struct audit_watcher *watcher; /* borrowed; NULL: nobody watches */
+};
+
+/* Called while the audit runs. */
+struct audit_watcher {
+    void *context;
+    /* Another batch was taken. */
+    void (*on_batch)(void *context, const struct audit_report *report);
+    /*
+     * This checkpoint can be saved, and with it how far the audit is: the batch that was just taken
+     * carries it. Returns: 0, or -1 to end the audit with this problem.
+     */
+    int (*on_checkpoint)(void *context, const struct audit *audit, uint64_t seq,
+                         struct problem *problem);
 };
 
 /* NULL: out of memory, or no threads. */
@@ -65,9 +140,50 @@ void audit_free(struct audit *audit);
 MUST_USE int audit_add_receipt(struct audit *audit, const char *name, struct span receipt,
                                struct problem *problem);
 
+/* What receipts of one batch claim, which the caller has verified, each of them. As above. */
+MUST_USE int audit_add_verified(struct audit *audit, const struct verified_batch *batch,
+                                struct span certificate, struct claim_receipts receipts,
+                                struct problem *problem);
+
+/*
+ * The signature of a request is known to hold, universally (LABEL_REQUEST_DIGEST): a ledger that
+ * holds the very same need not be checked for it.
+ */
+void audit_learn_request(struct audit *audit, const struct digest *request);
+
 /* Add a ledger. disk and name are borrowed. Returns: 0, or -1 when there are too many. */
 MUST_USE int audit_add_ledger(struct audit *audit, const char *name, const struct disk *disk,
                               struct problem *problem);
+
+/* ---- parts ---- */
+
+/*
+ * Begin after a saved state's checkpoint (saved_state.h), whose head was read already.
+ * Returns: 0, or -1: the audit is of no use any more.
+ */
+MUST_USE int audit_begin_at(struct audit *audit, FILE *in, uint64_t seq, const char *name,
+                            struct problem *problem);
+/* From on_checkpoint: save the state. Returns: false when the stream fails. */
+MUST_USE bool audit_save_state(const struct audit *audit, FILE *out, uint64_t seq);
+/* From on_checkpoint: append how far the audit is. Returns: false when memory is short. */
+MUST_USE bool audit_save_progress(const struct audit *audit, struct buffer *out, uint64_t seq);
+
+/* Which saved state does this progress go with, and where did it begin? */
+struct audit_progress {
+    uint64_t seq;         /* the state to begin at with audit_begin_at */
+    struct digest digest; /* its d_C, as execution made it */
+    uint64_t start_seq;   /* 0: genesis */
+};
+/* Returns: false when these are not the bytes of a progress of this service. */
+MUST_USE bool audit_progress_decode(struct audit_progress *out, const struct digest *service,
+                                    struct span bytes);
+/*
+ * Go on from there, when audit_begin_at has been called with that state, and all ledgers added,
+ * which must be the same as then. Returns: 0, or -1: start anew; the audit is of no use any more.
+ */
+MUST_USE int audit_resume(struct audit *audit, struct span progress, struct problem *problem);
+/* After audit_run failed: was it since the ledgers are not those that the progress is about? */
+bool audit_must_start_anew(const struct audit *audit);
 
 /* Once, when all has been added. Returns: 0, or -1 when the audit itself failed. */
 MUST_USE int audit_run(struct audit *audit, struct problem *problem);

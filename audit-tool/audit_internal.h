@@ -1,6 +1,7 @@
 /*
  * audit_internal: what the files of the audit share; not for others. audit.c takes input and
- * compares receipts; walk.c follows the ledgers and parting.c decides where they part;
+ * compares receipts; walk.c follows the ledgers and parting.c decides where they part; start.c
+ * begins at a checkpoint, and resume.c goes on with an earlier run;
  * reconcile.c holds receipts against them; views.c looks at changes of view; blame.c and
  * blame_view.c make the proofs.
  */
@@ -12,18 +13,13 @@
 #include "audit-tool/claims.h"
 #include "audit-tool/replayer.h"
 
-enum ledger_state {
-    LEDGER_FOLLOWED,
-    LEDGER_ENDED, /* no more batches; what it held was in order */
-    LEDGER_LEFT   /* damaged, broken, or another history than the one followed */
-};
-
 struct audit_ledger {
     const char *name;
     const struct disk *disk;
     struct batch_reader reader;
     enum ledger_state state;
     bool has_next; /* what the reader stands on is next: a batch or a new view, not yet judged */
+    uint64_t last_seq; /* of the last batch that it shares with what was followed */
 };
 
 /* A new view in the ledger that is followed. */
@@ -44,9 +40,21 @@ struct batch_place {
 #define BATCH_PLACES_MAX CHECKER_MARKS_MAX
 
 struct view_watch {
-    struct buffer seen;                          /* of struct view_seen, ascending */
+    struct spill seen;                           /* of struct view_seen, ascending */
     struct batch_place places[BATCH_PLACES_MAX]; /* by sequence number, a ring */
     struct batch_place revealed[REPLICAS_MAX];   /* the highest that each is evidenced with */
+};
+
+/* Where the audit began, in whatever run that was. */
+struct audit_start {
+    uint64_t seq; /* 0: genesis */
+    uint64_t view;
+    uint64_t entries; /* of the ledger, up to there */
+    struct frontier frontier;
+    struct digest digest; /* d_C; of no meaning at genesis */
+    uint64_t next_index;
+    uint64_t signers;   /* who signed the digest, once that is known */
+    uint64_t signed_in; /* the batch that shows it */
 };
 
 struct audit {
@@ -61,6 +69,11 @@ struct audit {
     struct audit_ledger ledgers[AUDIT_LEDGERS_MAX];
     const struct audit_ledger *followed; /* whose batch was replayed last; NULL: none yet */
     struct view_watch watch;
+    struct audit_start start;
+    struct audit_resumption *resumption; /* NULL: this is no other run's continuation */
+    bool starts_anew;                    /* it cannot be */
+    uint64_t seq;                        /* of the last batch that was taken; 0: none */
+    struct claims aside; /* what ways that were not followed show; they are claims, too */
     uint64_t blamed[PROOF_KIND_END]; /* bitmap of replicas, for each kind */
     struct audit_report report;
 };
@@ -75,13 +88,24 @@ struct found_certificate {
 __attribute__((format(printf, 3, 4))) void audit_notice(struct audit *audit, enum exit_code code,
                                                         const char *format, ...);
 
-/* Hold all claims of one view against each other (§10 step 2). Leaves them sorted by seq. */
-void audit_compare_claims(struct audit *audit);
+/*
+ * Hold all claims of one view against each other (§10 step 2). Leaves them sorted by seq.
+ * Returns: false when memory or disk is short.
+ */
+MUST_USE bool audit_compare_claims(struct audit *audit);
 
 /* ---- walk.c ---- */
 
 /* Follow all ledgers to their ends. Returns: 0 or -1. */
 MUST_USE int audit_walk(struct audit *audit, struct problem *problem);
+
+/* Read what is next in every ledger that is followed. Returns: whether there is any. */
+bool ledgers_advance(struct audit *audit);
+/* All that are still here stand on the very same, which was taken: go behind it. */
+void ledgers_pass(struct audit *audit, uint64_t seq);
+/* What was taken stands. Returns: false when memory is short. */
+MUST_USE bool audit_note_sound(struct audit *audit, const struct audit_ledger *ledger);
+void ledger_leave(struct audit *audit, struct audit_ledger *ledger, const struct problem *problem);
 
 /* Is this a ledger to be judged now? */
 bool ledger_is_here(const struct audit_ledger *ledger);
@@ -128,10 +152,29 @@ void watch_free(struct view_watch *watch);
 /* The batch, or the new view, that the ledger's reader stands on was replayed. */
 void watch_batch(struct audit *audit, const struct audit_ledger *ledger);
 MUST_USE bool watch_view(struct audit *audit, const struct audit_ledger *ledger);
-/* The first new view above `view` in the ledger followed, or NULL. */
-const struct view_seen *watch_first_above(const struct audit *audit, uint64_t view);
+/*
+ * The first new view above `view` in the ledger followed, which may lie before where the audit
+ * began. Returns: 1; 0: there is none; -1: it lies in a part of the ledger that cannot be read.
+ */
+MUST_USE int watch_first_above(struct audit *audit, uint64_t view, struct view_seen *out);
 /* Blame who understates in the view-changes of the new view at this entry what it revealed. */
 void watch_hold(struct audit *audit, const struct audit_ledger *ledger, uint64_t entry);
+
+/* ---- start.c ---- */
+
+/*
+ * Did a quorum sign the checkpoint that the audit begins with, as a ledger at hand shows?
+ * Returns: 0, or -1 with EXIT_CANNOT_AUDIT.
+ */
+MUST_USE int audit_confirm_start(struct audit *audit, struct problem *problem);
+
+/* ---- resume.c ---- */
+
+void resumption_free(struct audit_resumption *resumption);
+/* Where this audit began, or the earlier run that it goes on with. */
+const struct audit_start *audit_began(const struct audit *audit);
+/* Read all ledgers up to the checkpoint that the audit begins with. Returns: 0 or -1. */
+MUST_USE int audit_skim(struct audit *audit, struct problem *problem);
 
 /* ---- blame.c ---- */
 

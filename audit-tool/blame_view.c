@@ -3,6 +3,7 @@
  * before it has been verified as a stranger would.
  */
 #include "audit-tool/audit_internal.h"
+#include "audit-tool/proof_internal.h"
 #include "ledger/derive.h"
 #include "ledger/view.h"
 #include "merkle/tree.h"
@@ -131,7 +132,8 @@ static bool blame_chosen(struct audit *audit, const struct found_certificate *ce
         .path = path,
     };
     tree_init(&tree);
-    if (claim->rank.seq != body->seq) {
+    const struct pre_prepare *const last = &claim->batches[claim->view_change.chain_count - 1];
+    if (last->seq != body->seq && batch_extends(audit->options.configuration, body, last)) {
         done = leaves_read(audit, &tree, ledger, ledger->reader.batch.first_entry) &&
                leaves_of_chain(&tree, &claim->view_change);
         proof.path_count = done ? path_to(path, &tree, certificate) : 0;

@@ -4,20 +4,16 @@
  */
 #include "audit-tool/claims.h"
 
-#include <stdlib.h>
-
 #include "base/check.h"
 
-#define CLAIMS_SIZE_MAX ((size_t)1 << 40)
-
 void claims_init(struct claims *claims) {
-    buffer_init(&claims->list, CLAIMS_SIZE_MAX);
-    buffer_init(&claims->bytes, CLAIMS_SIZE_MAX);
+    spill_init(&claims->list);
+    spill_init(&claims->bytes);
 }
 
 void claims_free(struct claims *claims) {
-    buffer_free(&claims->list);
-    buffer_free(&claims->bytes);
+    spill_free(&claims->list);
+    spill_free(&claims->bytes);
 }
 
 static struct claim *list_of(const struct claims *claims) {
@@ -28,12 +24,14 @@ uint64_t claims_count(const struct claims *claims) {
     return claims->list.size / sizeof(struct claim);
 }
 
-struct claim *claims_at(const struct claims *claims, uint64_t nth) {
+struct claim *claims_at(struct claims *claims, uint64_t nth) {
     CHECK(nth < claims_count(claims));
+    spill_touch(&claims->list, sizeof(struct claim));
     return &list_of(claims)[nth];
 }
 
-struct span claims_certificate(const struct claims *claims, const struct claim *claim) {
+struct span claims_certificate(struct claims *claims, const struct claim *claim) {
+    spill_touch(&claims->bytes, claim->size);
     return span_of(claims->bytes.data + claim->offset, claim->size);
 }
 
@@ -102,8 +100,8 @@ static bool add(struct claims *claims, const struct claim *claim, struct span ce
         join(&list_of(claims)[count - 1], claim);
         return true;
     }
-    return buffer_append(&claims->bytes, certificate) &&
-           buffer_append(&claims->list, span_of(claim, sizeof *claim));
+    return spill_append(&claims->bytes, certificate) &&
+           spill_append(&claims->list, span_of(claim, sizeof *claim));
 }
 
 static struct claim claim_of(const struct claims *claims, const struct verified_batch *batch,
@@ -120,13 +118,13 @@ static struct claim claim_of(const struct claims *claims, const struct verified_
     };
 }
 
-bool claims_add(struct claims *claims, const struct verified_batch *batch,
-                const struct receipt *receipt) {
-    struct claim claim = claim_of(claims, batch, receipt->certificate);
-    claim.receipts = 1;
-    claim.index_first = receipt->index;
-    claim.index_last = receipt->index;
-    return add(claims, &claim, receipt->certificate);
+bool claims_add(struct claims *claims, const struct verified_batch *batch, struct span certificate,
+                struct claim_receipts receipts) {
+    struct claim claim = claim_of(claims, batch, certificate);
+    claim.receipts = receipts.count;
+    claim.index_first = receipts.index_first;
+    claim.index_last = receipts.index_last;
+    return add(claims, &claim, certificate);
 }
 
 bool claims_add_certificate(struct claims *claims, const struct verified_batch *batch,
@@ -135,7 +133,7 @@ bool claims_add_certificate(struct claims *claims, const struct verified_batch *
     return add(claims, &claim, certificate);
 }
 
-bool claims_add_all(struct claims *claims, const struct claims *from) {
+bool claims_add_all(struct claims *claims, struct claims *from) {
     for (uint64_t i = 0; i < claims_count(from); i++) {
         struct claim claim = *claims_at(from, i);
         struct span const certificate = claims_certificate(from, &claim);
@@ -147,22 +145,27 @@ bool claims_add_all(struct claims *claims, const struct claims *from) {
     return true;
 }
 
-void claims_sort(struct claims *claims, enum claims_order order) {
+bool claims_sort(struct claims *claims, enum claims_order order) {
     uint64_t const count = claims_count(claims);
-    struct claim *const list = list_of(claims);
     uint64_t kept = 0;
     if (count == 0) {
-        return;
+        return true;
     }
-    qsort(list, count, sizeof *list, order == CLAIMS_BY_SEQ ? order_by_seq : order_by_view);
+    if (!spill_sort(&claims->list, sizeof(struct claim),
+                    order == CLAIMS_BY_SEQ ? order_by_seq : order_by_view)) {
+        return false;
+    }
+    struct claim *const list = list_of(claims);
     for (uint64_t i = 1; i < count; i++) {
         if (order_by_view(&list[kept], &list[i]) == 0) {
             join(&list[kept], &list[i]);
         } else {
             list[++kept] = list[i];
         }
+        spill_touch(&claims->list, sizeof *list);
     }
-    claims->list.size = (kept + 1) * sizeof *list;
+    spill_cut(&claims->list, (kept + 1) * sizeof *list);
+    return true;
 }
 
 uint64_t claims_first_at(const struct claims *claims, uint64_t seq) {
@@ -179,8 +182,7 @@ uint64_t claims_first_at(const struct claims *claims, uint64_t seq) {
     return low;
 }
 
-const struct claim *claims_find(const struct claims *claims, uint64_t seq,
-                                const struct digest *digest) {
+const struct claim *claims_find(struct claims *claims, uint64_t seq, const struct digest *digest) {
     for (uint64_t i = claims_first_at(claims, seq); i < claims_count(claims); i++) {
         const struct claim *const claim = claims_at(claims, i);
         if (claim->seq != seq) {

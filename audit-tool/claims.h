@@ -9,8 +9,9 @@
 #ifndef ONUS_AUDIT_TOOL_CLAIMS_H
 #define ONUS_AUDIT_TOOL_CLAIMS_H
 
+#include "audit-tool/audit.h"
+#include "audit-tool/spill.h"
 #include "ledger/view.h"
-#include "receipts/receipt.h"
 
 /* What stays of a batch when a later view proposes it again (§6). */
 struct batch_content {
@@ -41,9 +42,10 @@ struct claim {
     enum claim_state state;
 };
 
+/* Memory does not grow with them: most of many claims lie on the disk. */
 struct claims {
-    struct buffer list;  /* of struct claim */
-    struct buffer bytes; /* their certificates */
+    struct spill list;  /* of struct claim */
+    struct spill bytes; /* their certificates */
 };
 
 enum claims_order {
@@ -54,26 +56,26 @@ enum claims_order {
 void claims_init(struct claims *claims);
 void claims_free(struct claims *claims);
 
-/* Add what a verified receipt claims. Returns: false when memory is short. */
+/* Add what verified receipts claim. Returns: false when memory or disk is short. */
 MUST_USE bool claims_add(struct claims *claims, const struct verified_batch *batch,
-                         const struct receipt *receipt);
+                         struct span certificate, struct claim_receipts receipts);
 /* Add what a verified certificate claims by itself. Returns: as above. */
 MUST_USE bool claims_add_certificate(struct claims *claims, const struct verified_batch *batch,
                                      struct span certificate);
 /* Add all claims of another list. Returns: as above. */
-MUST_USE bool claims_add_all(struct claims *claims, const struct claims *from);
-/* Sort, and join what says the same. */
-void claims_sort(struct claims *claims, enum claims_order order);
+MUST_USE bool claims_add_all(struct claims *claims, struct claims *from);
+/* Sort, and join what says the same. Returns: as above. */
+MUST_USE bool claims_sort(struct claims *claims, enum claims_order order);
 
 uint64_t claims_count(const struct claims *claims);
-struct claim *claims_at(const struct claims *claims, uint64_t nth);
+/* Valid, like all that points to a claim, until the next add or sort. */
+struct claim *claims_at(struct claims *claims, uint64_t nth);
 /* The encoded certificate; valid until the next add. */
-struct span claims_certificate(const struct claims *claims, const struct claim *claim);
+struct span claims_certificate(struct claims *claims, const struct claim *claim);
 /* The first claim with this number or a greater one; claims_count if there is none. By seq. */
 uint64_t claims_first_at(const struct claims *claims, uint64_t seq);
 /* The claim about this very batch, or NULL. Sorted by seq. */
-const struct claim *claims_find(const struct claims *claims, uint64_t seq,
-                                const struct digest *digest);
+const struct claim *claims_find(struct claims *claims, uint64_t seq, const struct digest *digest);
 
 struct batch_content batch_content_of(const struct pre_prepare *body);
 bool batch_content_equal(const struct batch_content *a, const struct batch_content *b);

@@ -1,56 +1,56 @@
 /*
- * onus-audit report: what a proof of misbehaviour shows, for a person or for a program. The proof
- * is verified first; but for which service, only its reader can know.
+ * onus-audit report: what a proof of misbehaviour shows: for a terminal, for a program, or as a
+ * page for people. The proof is verified first; but for which service, only its reader can know.
  */
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "audit-tool/account.h"
 #include "audit-tool/command.h"
 #include "audit-tool/evidence_file.h"
-#include "audit-tool/print.h"
 
-static int print_text(const struct proof_verdict *verdict, const char *path) {
-    char service[2 * DIGEST_SIZE + 1];
-    hex_encode(service, span_of(verdict->service.bytes, DIGEST_SIZE));
-    (void)fputs("MISBEHAVIOUR PROVEN   ", stdout);
-    print_headline(stdout, verdict);
-    (void)fputc('\n', stdout);
-    print_blame(stdout, verdict);
-    (void)printf("service       %s\n", service);
-    (void)printf("to check it   onus-audit verify --service %s %s\n", service, path);
-    return EXIT_OK;
+static void write_json(FILE *out, const json_t *account) {
+    (void)json_dumpf(account, out, JSON_INDENT(2)); /* main sees whether it has arrived */
+    (void)fputc('\n', out);
 }
 
-static int print_as_json(const struct proof_verdict *verdict) {
-    struct problem problem = {.code = EXIT_OK};
-    json_t *const object = print_json(verdict);
-    bool const printed = object != NULL && json_dumpf(object, stdout, JSON_INDENT(2)) == 0;
-    json_decref(object);
-    if (!printed) {
-        (void)problem_set(&problem, EXIT_ERROR, "the report cannot be printed: out of memory");
-        return command_fail(&problem);
+static const struct format {
+    const char *name;
+    void (*write)(FILE *out, const json_t *account);
+} formats[] = {{"text", account_write_text}, {"json", write_json}, {"html", account_write_html}};
+
+static const struct format *format_find(const char *name) {
+    for (size_t i = 0; i < sizeof formats / sizeof formats[0]; i++) {
+        if (strcmp(formats[i].name, name) == 0) {
+            return &formats[i];
+        }
     }
-    (void)fputc('\n', stdout);
-    return EXIT_OK;
+    return NULL;
 }
 
-static int report(const char *path, bool json) {
+static int report(const char *path, const struct format *format) {
     struct problem problem = {.code = EXIT_OK};
+    struct buffer file;
     struct proof_verdict *const verdict = malloc(sizeof *verdict);
-    if (verdict == NULL) {
-        (void)problem_set(&problem, EXIT_ERROR, "out of memory");
-        return command_fail(&problem);
+    json_t *account = NULL;
+    buffer_init(&file, EVIDENCE_FILE_SIZE_MAX);
+    int status = -1;
+    if (verdict != NULL && evidence_file_read(&file, path, &problem) == 0 &&
+        evidence_file_check(verdict, NULL, path, buffer_span(&file), &problem) == 0) {
+        account = account_make(verdict, buffer_span(&file), path);
+        status = account != NULL ? 0 : -1;
     }
-    int code = EXIT_OK;
-    if (evidence_file_check(verdict, NULL, path, &problem) != 0) {
-        code = command_fail(&problem);
+    if (status == 0) {
+        format->write(stdout, account);
     } else {
-        code = json ? print_as_json(verdict) : print_text(verdict, path);
+        (void)problem_set(&problem, EXIT_ERROR, "%s: there is not enough memory to tell", path);
     }
+    json_decref(account);
+    buffer_free(&file);
     free(verdict);
-    return code;
+    return status == 0 ? EXIT_OK : command_fail(&problem);
 }
 
 int command_report(const struct command *command, int argc, char **argv) {
@@ -60,7 +60,7 @@ int command_report(const struct command *command, int argc, char **argv) {
         {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
     };
-    bool json = false;
+    const struct format *format = &formats[0];
     int option = 0;
     optind = 0;
     while ((option = getopt_long(argc, argv, "f:o:h", options, NULL)) != -1) {
@@ -70,13 +70,13 @@ int command_report(const struct command *command, int argc, char **argv) {
         if (option == '?') {
             return command_misused(command, "unknown option");
         }
-        json = strcmp(optarg, "json") == 0;
-        if (!json && strcmp(optarg, "text") != 0) {
-            return command_misused(command, "-f %s: it is text or json", optarg);
+        format = format_find(optarg);
+        if (format == NULL) {
+            return command_misused(command, "-f %s: it is text, json or html", optarg);
         }
     }
     if (argc - optind != 1) {
         return command_misused(command, "give one evidence file");
     }
-    return report(argv[optind], json);
+    return report(argv[optind], format);
 }

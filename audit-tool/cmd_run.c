@@ -1,11 +1,14 @@
 /*
  * onus-audit run: opens ledgers and receipts, audits them, prints what it comes to and writes the
- * proofs. The genesis is taken from a ledger: the service id says whether it is the right one.
+ * proofs. The genesis is taken from a ledger, or from a saved state: the service id says whether it
+ * is the right one.
+ *
+ * With --state the audit notes how far it is, and a later run goes on from there; with --from and
+ * --to it does a part of a ledger. Whatever of this fails makes it begin earlier, never later.
  */
-#include <dirent.h>
-#include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,22 +16,33 @@
 
 #include "audit-tool/audit.h"
 #include "audit-tool/command.h"
+#include "audit-tool/coverage.h"
 #include "audit-tool/evidence_file.h"
 #include "audit-tool/print.h"
+#include "audit-tool/receipt_intake.h"
+#include "audit-tool/saved_state.h"
 #include "audit-tool/signatures.h"
+#include "audit-tool/state_dir.h"
+#include "host/clock.h"
 #include "host/disk.h"
-#include "host/file.h"
 #include "host/genesis_file.h"
-#include "host/receipt_store.h"
 #include "ledger/segment.h"
 
 #define RECEIPT_DIRECTORIES_MAX 16u
-#define RECEIPT_SUFFIX ".receipt"
+#define PROGRESS_MS 500u
+#define SAVE_INTERVAL_MS 10000u /* how much work a killed audit loses at most, or so */
 
 struct run {
     struct digest service;
     char service_text[2 * DIGEST_SIZE + 1];
     uint32_t jobs;
+    bool json;
+    bool execute_only;
+    uint64_t from; /* a checkpoint; 0: genesis */
+    uint64_t to;   /* a batch; 0: the end */
+    uint64_t every;
+    const char *state_directory; /* NULL: keep nothing */
+    struct state_dir states;
     const char *evidence_directory;
     uint32_t ledger_count;
     const char *ledger_paths[AUDIT_LEDGERS_MAX];
@@ -39,6 +53,11 @@ struct run {
     struct founding founding;
     bool has_founding;
     struct audit *audit;
+    struct audit_watcher watcher;
+    bool shows_progress;
+    uint64_t start_ms;
+    uint64_t shown_ms;
+    uint64_t saved_ms;
 };
 
 /* ---- ledgers ---- */
@@ -81,102 +100,49 @@ static int take_genesis(struct run *run, const struct disk *disk, struct problem
     return status;
 }
 
+/* A ledger that begins later lacks it, but the state to begin at has it too. */
+static int take_saved_genesis(struct run *run, struct problem *problem) {
+    struct state_choice choice;
+    char path[PATH_MAX];
+    struct buffer genesis;
+    uint64_t seq = 0;
+    if (run->from == 0 || state_dir_choose(&run->states, &choice, problem) != 0) {
+        return -1;
+    }
+    FILE *const file = state_dir_open_state(
+        &run->states, choice.has_exact ? run->from : choice.before, path, problem);
+    if (file == NULL) {
+        return -1;
+    }
+    buffer_init(&genesis, GENESIS_SIZE_MAX);
+    int status = saved_state_read_head(file, &run->service, &genesis, &seq, path, problem);
+    if (status == 0) {
+        run->has_founding = true;
+        status = founding_decode(&run->founding, buffer_span(&genesis), path, problem);
+    }
+    if (status == 0 && !digest_equal(&run->founding.genesis.service, &run->service)) {
+        status =
+            problem_set(problem, EXIT_INVALID, "%s: its genesis is that of another service", path);
+    }
+    buffer_free(&genesis);
+    (void)fclose(file);
+    return status;
+}
+
 /* The first ledger that has it will do. The problem of the first that has not is told otherwise. */
 static int find_genesis(struct run *run, struct problem *problem) {
+    struct problem first = {.code = EXIT_OK};
+    struct problem saved = {.code = EXIT_OK};
     for (uint32_t i = 0; i < run->disk_count; i++) {
         struct problem own = {.code = EXIT_OK};
         if (take_genesis(run, &run->disks[i].disk, &own) == 0) {
             return 0;
         }
-        (void)problem_set(problem, own.code, "%s", own.text);
+        (void)problem_set(&first, own.code, "%s", own.text);
     }
-    return -1;
-}
-
-/* ---- receipts ---- */
-
-static int add_file(struct run *run, const char *directory, const char *name,
-                    struct problem *problem) {
-    char path[PATH_MAX];
-    struct buffer file;
-    struct problem unreadable = {.code = EXIT_OK};
-    struct span receipt = {0};
-    int const size = snprintf(path, sizeof path, "%s/%s", directory, name);
-    if (size < 0 || size >= (int)sizeof path) {
-        return problem_set(problem, EXIT_USAGE, "%s: the name is too long", directory);
-    }
-    buffer_init(&file, RECEIPT_FILE_SIZE_MAX);
-    /* A file that is too large or has another magic is a bad receipt, like any other. */
-    if (file_read(&file, path, FILE_PUBLIC, &unreadable) == 0 &&
-        !receipt_file_decode(&receipt, buffer_span(&file))) {
-        receipt = (struct span){0};
-    }
-    int const status = audit_add_receipt(run->audit, path, receipt, problem);
-    buffer_free(&file);
-    return status;
-}
-
-static int is_receipt_name(const struct dirent *entry) {
-    size_t const size = strlen(entry->d_name);
-    size_t const suffix = sizeof RECEIPT_SUFFIX - 1;
-    return size > suffix && strcmp(entry->d_name + size - suffix, RECEIPT_SUFFIX) == 0;
-}
-
-static int add_files(struct run *run, const char *directory, struct problem *problem) {
-    struct dirent **entries = NULL;
-    int const count = scandir(directory, &entries, is_receipt_name, alphasort);
-    if (count < 0) {
-        return problem_set(problem, EXIT_CANNOT_AUDIT, "%s: %s; name a directory of receipts",
-                           directory, strerror(errno));
-    }
-    int status = 0;
-    for (int i = 0; i < count; i++) {
-        if (status == 0) {
-            status = add_file(run, directory, entries[i]->d_name, problem);
-        }
-        free(entries[i]);
-    }
-    free(entries);
-    return status;
-}
-
-struct store_visit {
-    struct run *run;
-    struct problem *problem;
-};
-
-static int add_stored(void *context, const struct digest *request_id, uint32_t position,
-                      struct span receipt) {
-    const struct store_visit *const visit = context;
-    char id[2 * DIGEST_SIZE + 1];
-    char name[sizeof id + 32];
-    hex_encode(id, span_of(request_id->bytes, DIGEST_SIZE));
-    (void)snprintf(name, sizeof name, "receipt %s.%" PRIu32, id, position);
-    return audit_add_receipt(visit->run->audit, name, receipt, visit->problem);
-}
-
-static int add_store(struct run *run, const char *directory, struct problem *problem) {
-    struct receipt_store *const store =
-        receipt_store_open(directory, &run->service, RECEIPT_STORE_READ, problem);
-    if (store == NULL) {
-        return -1;
-    }
-    struct store_visit visit = {.run = run, .problem = problem};
-    int const status = receipt_store_visit(store, add_stored, &visit, problem);
-    receipt_store_close(store);
-    return status;
-}
-
-/* A directory may hold loose files, a client's store, or both. */
-static int add_receipts(struct run *run, struct problem *problem) {
-    for (uint32_t i = 0; i < run->receipts_count; i++) {
-        const char *const directory = run->receipts_paths[i];
-        if (add_files(run, directory, problem) != 0 ||
-            (receipt_store_exists(directory) && add_store(run, directory, problem) != 0)) {
-            return -1;
-        }
-    }
-    return 0;
+    return take_saved_genesis(run, &saved) == 0
+               ? 0
+               : problem_set(problem, first.code, "%s", first.text);
 }
 
 /* ---- what it comes to ---- */
@@ -197,9 +163,9 @@ static int print_finding(const struct run *run, const struct audit_finding *find
     return 0;
 }
 
-static int print_report(const struct run *run, struct problem *problem) {
+static int print_text(const struct run *run, struct problem *problem) {
     const struct audit_report *const report = audit_report(run->audit);
-    print_summary(stdout, report, run->founding.configuration.number);
+    coverage_print(stdout, report, &run->founding.configuration);
     for (uint32_t i = 0; i < report->finding_count; i++) {
         if (print_finding(run, &report->findings[i], problem) != 0) {
             return -1;
@@ -215,13 +181,176 @@ static int print_report(const struct run *run, struct problem *problem) {
     return 0;
 }
 
-static int run_audit(struct run *run, struct problem *problem) {
-    if (open_ledgers(run, problem) != 0 || find_genesis(run, problem) != 0) {
+/* All findings, each with its file, which is written. NULL with a problem. */
+static json_t *json_of_findings(const struct run *run, struct problem *problem) {
+    const struct audit_report *const report = audit_report(run->audit);
+    json_t *const list = json_array();
+    for (uint32_t i = 0; i < report->finding_count; i++) {
+        char path[PATH_MAX];
+        if (evidence_file_write(path, run->evidence_directory,
+                                buffer_span(&report->findings[i].file), problem) != 0) {
+            json_decref(list);
+            return NULL;
+        }
+        json_t *const finding = print_json(&report->findings[i].verdict);
+        (void)json_object_set_new(finding, "evidence", json_string(path));
+        (void)json_array_append_new(list, finding);
+    }
+    return list;
+}
+
+static json_t *json_of_notices(const struct audit_report *report) {
+    json_t *const list = json_array();
+    for (uint32_t i = 0; i < report->notice_count; i++) {
+        (void)json_array_append_new(list,
+                                    json_pack("{s:i,s:s}", "code", (int)report->notices[i].code,
+                                              "text", report->notices[i].text));
+    }
+    return list;
+}
+
+static int print_as_json(const struct run *run, struct problem *problem) {
+    const struct audit_report *const report = audit_report(run->audit);
+    json_t *const findings = json_of_findings(run, problem);
+    if (findings == NULL) {
         return -1;
     }
-    run->audit = audit_new(&(struct audit_options){.configuration = &run->founding.configuration,
-                                                   .genesis = run->founding.genesis.bytes,
-                                                   .jobs = run->jobs});
+    json_t *const object = json_pack(
+        "{s:s,s:o,s:i,s:o,s:o}", "service", run->service_text, "coverage",
+        coverage_json(report, &run->founding.configuration), "exit_code",
+        (int)audit_exit_code(report), "findings", findings, "notices", json_of_notices(report));
+    if (object == NULL || json_dumpf(object, stdout, JSON_INDENT(2)) != 0) {
+        json_decref(object);
+        return problem_set(problem, EXIT_ERROR, "the report cannot be written");
+    }
+    (void)putchar('\n');
+    json_decref(object);
+    return 0;
+}
+
+/* ---- while it runs ---- */
+
+static void show_progress(void *context, const struct audit_report *report) {
+    struct run *const run = context;
+    uint64_t const now_ms = clock_monotonic_ms();
+    if (!run->shows_progress || now_ms - run->shown_ms < PROGRESS_MS) {
+        return;
+    }
+    uint64_t const elapsed_ms = now_ms - run->start_ms + 1;
+    run->shown_ms = now_ms;
+    (void)fprintf(stderr, "\rbatch %" PRIu64 ", %" PRIu64 " transactions, %" PRIu64 "/s ",
+                  report->coverage.last_batch, report->transactions,
+                  report->transactions * 1000 / elapsed_ms);
+}
+
+static void end_progress(const struct run *run) {
+    if (run->shown_ms != 0) {
+        (void)fputs("\r\033[K", stderr);
+    }
+}
+
+/* With --every the state before each so manyth checkpoint stays, for others to begin at. */
+static int save(void *context, const struct audit *audit, uint64_t seq, struct problem *problem) {
+    struct run *const run = context;
+    uint64_t const interval = run->founding.configuration.parameters.checkpoint_interval;
+    uint64_t const now_ms = clock_monotonic_ms();
+    bool const keep = run->every != 0 && (seq / interval + 1) % run->every == 0;
+    if (run->state_directory == NULL || (!keep && now_ms - run->saved_ms < SAVE_INTERVAL_MS)) {
+        return 0;
+    }
+    run->saved_ms = now_ms;
+    return state_dir_save(&run->states, audit, seq, keep, problem);
+}
+
+/* ---- where it begins ---- */
+
+static int begin_at(struct run *run, uint64_t seq, struct problem *problem) {
+    char path[PATH_MAX];
+    struct buffer genesis;
+    uint64_t own = 0;
+    FILE *const file = state_dir_open_state(&run->states, seq, path, problem);
+    if (file == NULL) {
+        return -1;
+    }
+    buffer_init(&genesis, GENESIS_SIZE_MAX);
+    int status = saved_state_read_head(file, &run->service, &genesis, &own, path, problem);
+    if (status == 0 &&
+        (own != seq || !span_equal(buffer_span(&genesis), run->founding.genesis.bytes))) {
+        status = problem_set(problem, EXIT_INVALID, "%s: not the state that its name says", path);
+    }
+    if (status == 0) {
+        status = audit_begin_at(run->audit, file, seq, path, problem);
+    }
+    buffer_free(&genesis);
+    (void)fclose(file);
+    return status;
+}
+
+/* Go on where an earlier run was. Returns: 1; 0: there was none; -1: that cannot be gone on with.
+ */
+static int begin_again(struct run *run, struct problem *problem) {
+    struct buffer bytes;
+    struct audit_progress progress;
+    buffer_init(&bytes, 0);
+    int status =
+        run->state_directory == NULL ? 0 : state_dir_read_progress(&run->states, &bytes, problem);
+    if (status == 1 && !audit_progress_decode(&progress, &run->service, buffer_span(&bytes))) {
+        status = problem_set(problem, EXIT_INVALID, "%s: what was noted there is damaged",
+                             run->state_directory);
+    }
+    if (status == 1 && run->to != 0 && progress.seq >= run->to) {
+        status = 0; /* it has gone too far for what is asked now */
+    }
+    if (status == 1) {
+        bool const begun = begin_at(run, progress.seq, problem) == 0 &&
+                           audit_resume(run->audit, buffer_span(&bytes), problem) == 0;
+        run->states.saved = begun ? progress.seq : 0;
+        run->states.is_kept = run->every != 0;
+        status = begun ? 1 : -1;
+    }
+    buffer_free(&bytes);
+    return status;
+}
+
+/*
+ * The state before the one that is asked for is better, if it is there: to prove what is wrong just
+ * behind a checkpoint takes the one before it.
+ */
+static int begin_from(struct run *run, struct problem *problem) {
+    uint64_t const interval = run->founding.configuration.parameters.checkpoint_interval;
+    struct state_choice choice;
+    if (run->from % interval != 0) {
+        return problem_set(problem, EXIT_USAGE,
+                           "--from %" PRIu64 ": not a checkpoint: there is one after every %" PRIu64
+                           " batches",
+                           run->from, interval);
+    }
+    if (run->from <= interval) {
+        return 0; /* that is genesis */
+    }
+    if (state_dir_choose(&run->states, &choice, problem) != 0) {
+        return -1;
+    }
+    if (!choice.has_exact && choice.before == 0) {
+        return problem_set(problem, EXIT_CANNOT_AUDIT,
+                           "%s: no saved state at or before batch %" PRIu64
+                           "; run onus-audit with --state and --every to make some",
+                           run->state_directory, run->from);
+    }
+    bool const is_exact = choice.has_exact && choice.before + interval != run->from;
+    return begin_at(run, is_exact ? run->from : choice.before, problem);
+}
+
+/* A new audit with all ledgers. */
+static int make_audit(struct run *run, struct problem *problem) {
+    run->audit = audit_new(&(struct audit_options){
+        .configuration = &run->founding.configuration,
+        .genesis = run->founding.genesis.bytes,
+        .jobs = run->jobs,
+        .last_batch = run->to,
+        .trust_signatures = run->execute_only,
+        .watcher = &run->watcher,
+    });
     if (run->audit == NULL) {
         return problem_set(problem, EXIT_ERROR, "out of memory or threads; give a lower --jobs");
     }
@@ -230,10 +359,78 @@ static int run_audit(struct run *run, struct problem *problem) {
             return -1;
         }
     }
-    if (add_receipts(run, problem) != 0 || audit_run(run->audit, problem) != 0) {
+    return 0;
+}
+
+static int add_receipts(const struct run *run, struct problem *problem) {
+    struct receipt_intake const intake = {
+        .audit = run->audit, .configuration = &run->founding.configuration, .jobs = run->jobs};
+    for (uint32_t i = 0; i < run->receipts_count; i++) {
+        if (receipt_intake_add(&intake, run->receipts_paths[i], problem) != 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
+/* Receipts and ledgers. Returns: 0; 1: what came before is not as it was: start anew; or -1. */
+static int audit_all(struct run *run, struct problem *problem) {
+    if (add_receipts(run, problem) != 0) {
         return -1;
     }
-    return print_report(run, problem);
+    run->start_ms = clock_monotonic_ms();
+    run->saved_ms = run->start_ms;
+    int const status = audit_run(run->audit, problem);
+    end_progress(run);
+    return status != 0 && audit_must_start_anew(run->audit) ? 1 : status;
+}
+
+/* Go on with an earlier run if there is one. Returns: 0; 1: there is none to go on with; or -1. */
+static int try_again(struct run *run, struct problem *problem) {
+    struct problem why = {.code = EXIT_OK};
+    if (make_audit(run, problem) != 0) {
+        return -1;
+    }
+    int status = begin_again(run, &why);
+    if (status == 1) {
+        status = audit_all(run, &why);
+        if (status == 0) {
+            return 0;
+        }
+        if (status < 0) {
+            return problem_set(problem, why.code, "%s", why.text);
+        }
+    }
+    if (why.code != EXIT_OK) {
+        (void)fprintf(stderr, "onus-audit: %s; starting anew\n", why.text);
+    }
+    audit_free(run->audit);
+    run->audit = NULL;
+    return 1;
+}
+
+static int run_audit(struct run *run, struct problem *problem) {
+    run->watcher =
+        (struct audit_watcher){.context = run, .on_batch = show_progress, .on_checkpoint = save};
+    run->shows_progress = isatty(STDERR_FILENO) == 1;
+    if (open_ledgers(run, problem) != 0 ||
+        (run->state_directory != NULL &&
+         state_dir_open(&run->states, run->state_directory, run->from, problem) != 0) ||
+        find_genesis(run, problem) != 0) {
+        return -1;
+    }
+    int status = try_again(run, problem);
+    if (status == 1) {
+        status = make_audit(run, problem) != 0 ||
+                         (run->from != 0 && begin_from(run, problem) != 0) ||
+                         audit_all(run, problem) != 0
+                     ? -1
+                     : 0;
+    }
+    if (status != 0) {
+        return -1;
+    }
+    return run->json ? print_as_json(run, problem) : print_text(run, problem);
 }
 
 static void run_free(struct run *run) {
@@ -252,6 +449,25 @@ static void run_free(struct run *run) {
 static uint32_t processors(void) {
     long const count = sysconf(_SC_NPROCESSORS_ONLN);
     return count < 1 ? 1u : count > (long)SIGNATURE_JOBS_MAX ? SIGNATURE_JOBS_MAX : (uint32_t)count;
+}
+
+/* A number of batches, at least 1. */
+static int parse_batches(uint64_t *out, const char *option, const char *text,
+                         struct problem *problem) {
+    char *end = NULL;
+    unsigned long long const number = strtoull(text, &end, 10);
+    if (end == text || *end != '\0' || text[0] == '-' || number < 1 || number > INT64_MAX) {
+        return problem_set(problem, EXIT_USAGE, "--%s %s: give a number from 1 on", option, text);
+    }
+    *out = number;
+    return 0;
+}
+
+static int parse_format(struct run *run, const char *text, struct problem *problem) {
+    run->json = strcmp(text, "json") == 0;
+    return run->json || strcmp(text, "text") == 0
+               ? 0
+               : problem_set(problem, EXIT_USAGE, "-f %s: give text or json", text);
 }
 
 static int parse_jobs(struct run *run, const char *text, struct problem *problem) {
@@ -291,6 +507,20 @@ static int take_option(struct run *run, int option, const char *value, struct pr
     case 'e':
         run->evidence_directory = value;
         return 0;
+    case 'd':
+        run->state_directory = value;
+        return 0;
+    case 'b':
+        return parse_batches(&run->from, "from", value, problem);
+    case 't':
+        return parse_batches(&run->to, "to", value, problem);
+    case 'n':
+        return parse_batches(&run->every, "every", value, problem);
+    case 'x':
+        run->execute_only = true;
+        return 0;
+    case 'f':
+        return parse_format(run, value, problem);
     default:
         return problem_set(problem, EXIT_USAGE, "unknown option or argument");
     }
@@ -304,10 +534,27 @@ static int next_option(int argc, char **argv) {
         {"receipts", required_argument, NULL, 'r'},
         {"jobs", required_argument, NULL, 'j'},
         {"evidence", required_argument, NULL, 'e'},
+        {"state", required_argument, NULL, 'd'},
+        {"from", required_argument, NULL, 'b'},
+        {"to", required_argument, NULL, 't'},
+        {"every", required_argument, NULL, 'n'},
+        {"execute-only", no_argument, NULL, 'x'},
+        {"format", required_argument, NULL, 'f'},
         {"help", no_argument, NULL, 'h'},
         {NULL, 0, NULL, 0},
     };
-    return getopt_long(argc, argv, "-h", options, NULL);
+    return getopt_long(argc, argv, "-hf:", options, NULL);
+}
+
+/* What is wrong with the options together; NULL: nothing. */
+static const char *misfit(const struct run *run) {
+    if (run->service_text[0] == '\0' || run->ledger_count == 0) {
+        return "--service or --ledger is missing";
+    }
+    if ((run->from != 0 || run->every != 0) && run->state_directory == NULL) {
+        return "--from and --every need --state, where the states are";
+    }
+    return run->to != 0 && run->to <= run->from ? "--to must be greater than --from" : NULL;
 }
 
 int command_run(const struct command *command, int argc, char **argv) {
@@ -330,10 +577,10 @@ int command_run(const struct command *command, int argc, char **argv) {
         list = option == 1 ? list : option == 'l' || option == 'r' ? option : 0;
         status = take_option(run, option == 1 ? list : option, optarg, &problem);
     }
-    if (status != 0 || run->service_text[0] == '\0' || run->ledger_count == 0) {
+    const char *const wrong = status != 0 ? problem.text : misfit(run);
+    if (wrong != NULL) {
         run_free(run);
-        return command_misused(command, "%s",
-                               status != 0 ? problem.text : "--service or --ledger is missing");
+        return command_misused(command, "%s", wrong);
     }
     int code = EXIT_OK;
     if (run_audit(run, &problem) != 0) {

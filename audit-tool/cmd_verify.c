@@ -33,6 +33,8 @@ static void print_valid(const struct proof_verdict *verdict) {
         (void)fputs(", commitments, ledger roots, view-changes\n", stdout);
         return;
     case PROOF_BROKEN_BATCH:
+        (void)fputs(", commitments, ledger roots, rules of the enclosed batches\n", stdout);
+        return;
     case PROOF_WRONG_OUTCOME:
     case PROOF_WRONG_CHECKPOINT:
         (void)fputs(", commitments, ledger roots, execution of the enclosed batches\n", stdout);
@@ -43,17 +45,21 @@ static void print_valid(const struct proof_verdict *verdict) {
 static int verify(const struct command *command, const char *service_text, const char *path) {
     struct problem problem = {.code = EXIT_OK};
     struct digest service;
+    struct buffer file;
     struct proof_verdict *const verdict = malloc(sizeof *verdict);
     if (verdict == NULL) {
         return command_misused(command, "out of memory");
     }
+    buffer_init(&file, EVIDENCE_FILE_SIZE_MAX);
     int code = EXIT_OK;
     if (command_service(&service, service_text, &problem) != 0 ||
-        evidence_file_check(verdict, &service, path, &problem) != 0) {
+        evidence_file_read(&file, path, &problem) != 0 ||
+        evidence_file_check(verdict, &service, path, buffer_span(&file), &problem) != 0) {
         code = command_fail(&problem);
     } else {
         print_valid(verdict);
     }
+    buffer_free(&file);
     free(verdict);
     return code;
 }

@@ -12,16 +12,13 @@
 
 #define NAME_DIGEST_SIZE 4u
 
+int evidence_file_read(struct buffer *file, const char *path, struct problem *problem) {
+    return file_read(file, path, FILE_PUBLIC, problem);
+}
+
 int evidence_file_check(struct proof_verdict *verdict, const struct digest *service,
-                        const char *path, struct problem *problem) {
-    struct buffer file;
-    buffer_init(&file, EVIDENCE_FILE_SIZE_MAX);
-    if (file_read(&file, path, FILE_PUBLIC, problem) != 0) {
-        buffer_free(&file);
-        return -1;
-    }
-    enum proof_check const check = proof_verify(verdict, service, buffer_span(&file));
-    buffer_free(&file);
+                        const char *path, struct span file, struct problem *problem) {
+    enum proof_check const check = proof_verify(verdict, service, file);
     if (check == PROOF_VALID) {
         return 0;
     }

@@ -8,12 +8,15 @@
 
 #include "audit-tool/proof.h"
 
+/* Read a file that may be evidence. Returns: 0 or -1. */
+MUST_USE int evidence_file_read(struct buffer *file, const char *path, struct problem *problem);
+
 /*
- * Read and verify an evidence file. service: NULL: that of the genesis in it.
+ * Verify evidence; path names it. service: NULL: that of the genesis in it.
  * Returns: 0, or -1 with a problem: EXIT_INVALID with the check that failed.
  */
 MUST_USE int evidence_file_check(struct proof_verdict *verdict, const struct digest *service,
-                                 const char *path, struct problem *problem);
+                                 const char *path, struct span file, struct problem *problem);
 
 /*
  * Write evidence into a directory, which is made if it is missing, as ev-<8 hex>.evidence, after

@@ -11,11 +11,13 @@
 #include "base/sign.h"
 
 static const struct command commands[] = {
-    {"run", "--service ID --ledger DIR… [--receipts DIR…] [--jobs N] [--evidence DIR]",
+    {"run", "--service ID --ledger DIR… [--receipts DIR…] [--jobs N] [--evidence DIR]\n"
+     "       [-f text|json] [--state DIR [--from CHECKPOINT] [--every N]] [--to BATCH] "
+     "[--execute-only]",
      "Replay ledgers, hold them against receipts and each other, and write proofs.", command_run},
     {"verify", "--service ID FILE.evidence", "Check a proof of misbehaviour, trusting nobody.",
      command_verify},
-    {"report", "FILE.evidence [-f text|json]", "Say what a proof shows.", command_report},
+    {"report", "FILE.evidence [-f text|json|html]", "Say what a proof shows.", command_report},
     {NULL, NULL, NULL, NULL},
 };
 

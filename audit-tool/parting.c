@@ -203,8 +203,8 @@ static void try_all(struct audit *audit, const struct way *ways, uint32_t count,
             }
         }
     }
-    trials.failed |= !claims_add_all(&audit->claims, &trials.found);
-    audit_compare_claims(audit);
+    trials.failed |= !claims_add_all(&audit->claims, &trials.found) ||
+                     !claims_add_all(&audit->aside, &trials.found) || !audit_compare_claims(audit);
     for (size_t i = 0; i < trials.views.size / sizeof(struct trial_view); i++) {
         struct trial_view view;
         memcpy(&view, trials.views.data + i * sizeof view, sizeof view);

@@ -9,8 +9,17 @@
 #include "base/check.h"
 #include "governance/founding.h"
 
-/* Decoding takes the file's size again for spans, and pointers for each small part. */
-#define PROOF_ARENA_SIZE (4 * (size_t)PROOF_SIZE_MAX)
+/*
+ * Decoding takes the file's size again, and pointers for each small part, some of it twice. A file
+ * of nothing but empty parts would take more, and does not get it.
+ */
+#define ARENA_PER_BYTE 12u
+#define ARENA_SIZE_MIN ((size_t)4 << 20)
+
+size_t proof_arena_size(size_t file_size) {
+    size_t const size = ARENA_PER_BYTE * file_size;
+    return size < ARENA_SIZE_MIN ? ARENA_SIZE_MIN : size;
+}
 
 const char *proof_check_text(enum proof_check check) {
     switch (check) {
@@ -141,6 +150,9 @@ static enum proof_check judge_equivocation(struct proof_verdict *out, struct are
         }
         out->roots[i] = facts[i].root;
     }
+    if (span_compare(proof->statements[0].body, proof->statements[1].body) > 0) {
+        return PROOF_STATEMENTS; /* one contradiction, one proof: see proof_order */
+    }
     out->is_prepare = facts[0].is_prepare;
     out->config = facts[0].config;
     out->view = facts[0].view;
@@ -189,15 +201,20 @@ static enum proof_check judge_certificates(struct proof_verdict *out, struct are
         if (!proof_certificate(out, &batches[i], &certificate, arena, proof, i)) {
             return PROOF_CERTIFICATE;
         }
-        out->roots[i] = batches[i].pre_prepare.batch_root;
     }
     if (!certificates_conflict(&out->configuration, &batches[0], &batches[1])) {
         return PROOF_NO_CONFLICT;
     }
+    if (span_compare(proof->certificates[0], proof->certificates[1]) > 0) {
+        return PROOF_PARTS; /* one contradiction, one proof: see proof_order */
+    }
+    unsigned const early = batches[0].pre_prepare.seq <= batches[1].pre_prepare.seq ? 0 : 1;
     out->config = batches[0].pre_prepare.config;
     out->view = batches[0].pre_prepare.view;
-    out->seq_other = batches[0].pre_prepare.seq;
-    out->seq = batches[1].pre_prepare.seq;
+    out->seq_other = batches[early].pre_prepare.seq;
+    out->seq = batches[1 - early].pre_prepare.seq;
+    out->roots[0] = batches[early].pre_prepare.batch_root;
+    out->roots[1] = batches[1 - early].pre_prepare.batch_root;
     out->blamed = batches[0].signers & batches[1].signers; /* two quorums: at least f + 1 */
     return PROOF_VALID;
 }
@@ -249,7 +266,7 @@ enum proof_check proof_verify(struct proof_verdict *out, const struct digest *se
         return PROOF_MEMORY;
     }
     struct arena arena;
-    arena_init(&arena, PROOF_ARENA_SIZE);
+    arena_init(&arena, proof_arena_size(file.size));
     enum proof_check check = PROOF_ENCODING;
     if (proof_decode(proof, &arena, span_of(file.data + magic.size, file.size - magic.size)) ==
         CODEC_OK) {

@@ -66,6 +66,9 @@ struct proof_verdict {
 MUST_USE enum proof_check proof_verify(struct proof_verdict *out, const struct digest *service,
                                        struct span file);
 
+/* How much memory decoding a file of this size may take. */
+size_t proof_arena_size(size_t file_size);
+
 /* Two certificates of one configuration and view that cannot both be part of one ledger. */
 bool certificates_conflict(const struct configuration *configuration,
                            const struct verified_batch *a, const struct verified_batch *b);

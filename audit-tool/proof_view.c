@@ -192,7 +192,11 @@ enum proof_check judge_forked_view(struct proof_verdict *out, struct arena *aren
     bool const differs = first->seq == later.body->seq
                              ? !digest_equal(&batches[0].digest, &later.digest)
                              : !batch_extends(&out->configuration, first, later.body);
-    if (proof->path_count == 0 ? !differs : !is_replaced(&certificate, first, later.body, proof)) {
+    /* One contradiction, one proof: a path is there only when nothing simpler shows it. */
+    if (proof->path_count != 0 && differs) {
+        return PROOF_PARTS;
+    }
+    if (!differs && !is_replaced(&certificate, first, later.body, proof)) {
         return PROOF_NO_CONFLICT;
     }
     out->config = first->config;

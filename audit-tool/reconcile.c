@@ -63,6 +63,19 @@ static struct digest digest_of(const struct audit *audit, const struct batch *ba
                           batch->seal.statement.body, &batch->seal.statement.signature);
 }
 
+/* The ledger changed its view between the claim's and its own, and dropped the claim's batch. */
+static void contradict_across(struct audit *audit, struct claim *claim) {
+    struct view_seen seen;
+    int const found = watch_first_above(audit, claim->view, &seen);
+    if (found < 0) {
+        return; /* stays open, and is told in the end */
+    }
+    if (found > 0) {
+        (void)contradict_choice(audit, claim, &seen); /* else views.c found who understated */
+    }
+    claim->state = CLAIM_ANSWERED;
+}
+
 static void reconcile_claim(struct audit *audit, struct claim *claim,
                             const struct audit_ledger *ledger, bool is_sound) {
     const struct pre_prepare *const body = &ledger->reader.batch.pre_prepare;
@@ -73,17 +86,14 @@ static void reconcile_claim(struct audit *audit, struct claim *claim,
         contradict_in_view(audit, claim, ledger);
         claim->state = CLAIM_ANSWERED;
     } else if (claim->view < body->view && is_sound) {
-        const struct view_seen *const seen = watch_first_above(audit, claim->view);
-        if (seen != NULL) {
-            (void)contradict_choice(audit, claim, seen); /* else views.c found who understated */
-        }
-        claim->state = CLAIM_ANSWERED;
+        contradict_across(audit, claim);
     }
     /* A later view's batch may only be stale here; reconcile_rest sees how the ledger goes on. */
 }
 
 void reconcile_batch(struct audit *audit, const struct audit_ledger *ledger, bool is_sound) {
-    uint64_t const seq = replayer_position(&audit->replayer)->seq + (is_sound ? 0 : 1);
+    uint64_t const seq = is_sound ? ledger->reader.batch.pre_prepare.seq
+                                  : replayer_position(&audit->replayer)->seq + 1;
     while (audit->claims_done < claims_count(&audit->claims)) {
         struct claim *const claim = claims_at(&audit->claims, audit->claims_done);
         if (claim->seq > seq) {
@@ -137,19 +147,19 @@ static bool contradict_behind(struct audit *audit, const struct claim *claim,
  * claim only if it reaches the claim's view, or passes it.
  */
 static bool contradict_later(struct audit *audit, const struct claim *claim) {
-    const struct view_seen *const own =
-        claim->view == 0 ? NULL : watch_first_above(audit, claim->view - 1);
-    const struct view_seen *const above = watch_first_above(audit, claim->view);
-    if (own == NULL) {
+    struct view_seen own;
+    struct view_seen above;
+    if (claim->view == 0 || watch_first_above(audit, claim->view - 1, &own) != 1) {
         return false;
     }
-    if (own->view != claim->view) {
+    if (own.view != claim->view) {
         return true; /* passed it: all who asked for that view understated, and were found */
     }
-    struct audit_ledger *const at = ledger_open_at(audit, audit->followed, own->entry);
+    struct audit_ledger *const at = ledger_open_at(audit, audit->followed, own.entry);
     bool const answered = at != NULL && contradict_behind(audit, claim, at);
     ledger_close(at);
-    return answered || (above != NULL && contradict_choice(audit, claim, above));
+    return answered || (watch_first_above(audit, claim->view, &above) == 1 &&
+                        contradict_choice(audit, claim, &above));
 }
 
 static void note_unchecked(struct audit *audit, const struct claim *claim) {
@@ -163,28 +173,61 @@ static void note_unchecked(struct audit *audit, const struct claim *claim) {
     report->has_unchecked = true;
 }
 
-void reconcile_rest(struct audit *audit) {
+/* Receipts for batches that were not to be looked at here. Returns: is this claim theirs? */
+static bool is_outside(struct audit *audit, const struct claim *claim) {
+    struct audit_coverage *const coverage = &audit->report.coverage;
+    const struct audit_start *const start = audit_began(audit);
+    if (claim->seq <= start->seq) {
+        coverage->receipts_before += claim->receipts;
+        return true;
+    }
+    if (coverage->ends_early && claim->seq > audit->seq) {
+        coverage->receipts_beyond += claim->receipts;
+        return true;
+    }
+    return false;
+}
+
+static void note_open(struct audit *audit, const struct claim *claim) {
     const struct audit_report *const report = &audit->report;
-    uint64_t const end = replayer_position(&audit->replayer)->seq;
-    const struct claim *first = NULL;
+    if (claim->seq <= audit->seq && audit->start.seq != 0) {
+        audit_notice(audit, EXIT_CANNOT_AUDIT,
+                     "transactions %llu..%llu: receipts of view %llu name other batches than this "
+                     "ledger holds, and it changed its view where this part of the audit does not "
+                     "reach; audit from genesis",
+                     (unsigned long long)report->unchecked_first,
+                     (unsigned long long)report->unchecked_last, (unsigned long long)claim->view);
+        return;
+    }
+    audit_notice(audit, EXIT_CANNOT_AUDIT,
+                 "transactions %llu..%llu: receipts name them, but no ledger given reaches "
+                 "batch %llu of view %llu; get the ledger of a replica that signed them",
+                 (unsigned long long)report->unchecked_first,
+                 (unsigned long long)report->unchecked_last, (unsigned long long)claim->seq,
+                 (unsigned long long)claim->view);
+}
+
+void reconcile_rest(struct audit *audit) {
+    struct claim first;
+    bool has_first = false;
     for (uint64_t i = 0; i < claims_count(&audit->claims); i++) {
         struct claim *const claim = claims_at(&audit->claims, i);
-        if (claim->state == CLAIM_OPEN && claim->seq <= end && contradict_later(audit, claim)) {
+        if (claim->state == CLAIM_OPEN && is_outside(audit, claim)) {
+            continue;
+        }
+        if (claim->state == CLAIM_OPEN && claim->seq <= audit->seq &&
+            contradict_later(audit, claim)) {
             claim->state = CLAIM_ANSWERED;
         }
         if (claim->state == CLAIM_MET) {
             audit->report.receipts_reconciled += claim->receipts;
         } else if (claim->state == CLAIM_OPEN && claim->receipts != 0) {
-            first = first == NULL ? claim : first;
+            first = has_first ? first : *claim;
+            has_first = true;
             note_unchecked(audit, claim);
         }
     }
-    if (first != NULL) {
-        audit_notice(audit, EXIT_CANNOT_AUDIT,
-                     "transactions %llu..%llu: receipts name them, but no ledger given reaches "
-                     "batch %llu of view %llu; get the ledger of a replica that signed them",
-                     (unsigned long long)report->unchecked_first,
-                     (unsigned long long)report->unchecked_last, (unsigned long long)first->seq,
-                     (unsigned long long)first->view);
+    if (has_first) {
+        note_open(audit, &first);
     }
 }

@@ -39,31 +39,64 @@ void replayer_start(struct replayer *replayer, struct span genesis) {
     checker_start(replayer->checker, genesis);
 }
 
-/* Put the state in, and see whether it is the one that the header states. */
-static bool load_state(struct replayer *replayer, const struct checkpoint_header *header,
-                       const struct state_item *state, uint32_t state_count) {
-    struct state_hasher hasher;
-    state_hasher_init(&hasher);
-    for (uint32_t i = 0; i < state_count; i++) {
-        if (!engine_preload(replayer->engine, state[i].key, state[i].value)) {
-            return false;
-        }
-        state_hasher_add(&hasher, state[i].key, state[i].value);
+/* ---- from a checkpoint ---- */
+
+bool replayer_load_begin(struct replayer *replayer, struct replayer_loading *loading,
+                         struct arena *arena, struct span snapshot) {
+    struct checker_snapshot decoded;
+    struct checkpoint_header *const header = &loading->header;
+    uint64_t const interval = replayer->configuration->parameters.checkpoint_interval;
+    state_hasher_init(&loading->hasher);
+    return checker_snapshot_decode(&decoded, arena, snapshot) == CODEC_OK &&
+           checkpoint_header_decode(header, arena, decoded.header) == CODEC_OK &&
+           header->seq != 0 && header->seq % interval == 0 && decoded.past_entry == 0 &&
+           checker_load(replayer->checker, &decoded, arena, false);
+}
+
+bool replayer_load_item(struct replayer *replayer, struct replayer_loading *loading,
+                        struct span key, struct span value) {
+    state_hasher_add(&loading->hasher, key, value);
+    return engine_preload(replayer->engine, key, value);
+}
+
+/* Is the state that was put in the one that the header states? */
+static bool is_stated(struct replayer_loading *loading) {
+    struct digest const root = state_hasher_final(&loading->hasher);
+    return loading->header.state_count == loading->hasher.count &&
+           digest_equal(&root, &loading->header.state_root);
+}
+
+bool replayer_load_end(struct replayer *replayer, struct replayer_loading *loading,
+                       struct arena *arena, struct span snapshot) {
+    struct checker_snapshot decoded;
+    if (!is_stated(loading) || checker_snapshot_decode(&decoded, arena, snapshot) != CODEC_OK) {
+        return false;
     }
-    struct digest const root = state_hasher_final(&hasher);
-    return header->state_count == state_count && digest_equal(&root, &header->state_root);
+    struct replayer_cut *const kept = &replayer->cuts[0];
+    CHECK(!kept->used);
+    kept->used = true;
+    kept->cut.header = loading->header;
+    kept->cut.window_entry = decoded.window_entry;
+    kept->digest =
+        hash_labelled(LABEL_CHECKPOINT, &replayer->configuration->service, decoded.header);
+    engine_cut(replayer->engine, loading->header.seq);
+    engine_settle(replayer->engine, engine_mark(replayer->engine));
+    return !engine_failed(replayer->engine) && buffer_append(&kept->snapshot, snapshot) &&
+           frontier_load(&kept->cut.frontier, loading->header.ledger_leaves, decoded.frontier);
 }
 
 bool replayer_load(struct replayer *replayer, struct arena *arena, struct span snapshot,
                    const struct state_item *state, uint32_t state_count) {
-    struct checker_snapshot decoded;
-    struct checkpoint_header header;
-    uint64_t const interval = replayer->configuration->parameters.checkpoint_interval;
-    return checker_snapshot_decode(&decoded, arena, snapshot) == CODEC_OK &&
-           checkpoint_header_decode(&header, arena, decoded.header) == CODEC_OK &&
-           header.seq != 0 && header.seq % interval == 0 && decoded.past_entry == 0 &&
-           checker_load(replayer->checker, &decoded, arena, false) &&
-           load_state(replayer, &header, state, state_count);
+    struct replayer_loading loading;
+    if (!replayer_load_begin(replayer, &loading, arena, snapshot)) {
+        return false;
+    }
+    for (uint32_t i = 0; i < state_count; i++) {
+        if (!replayer_load_item(replayer, &loading, state[i].key, state[i].value)) {
+            return false;
+        }
+    }
+    return is_stated(&loading);
 }
 
 bool replayer_is_ready(const struct replayer *replayer) {
@@ -151,6 +184,9 @@ static bool take_trusting(struct replayer *replayer, const struct next_item *nex
 }
 
 static enum rule take_next(struct replayer *replayer, const struct next_item *next) {
+    if (replayer->trusting) {
+        return take(replayer, next, &sign_sink_trust);
+    }
     if (replayer->signatures != NULL && take_trusting(replayer, next)) {
         return RULE_NONE;
     }

@@ -32,6 +32,7 @@ struct replayer {
     struct replay replay;
     struct replayer_cut cuts[REPLAYER_CUTS]; /* newest first */
     bool keep_cuts;
+    bool trusting; /* look at no signature */
     bool failed;
 
     /* on trial: where it began */
@@ -58,6 +59,23 @@ void replayer_start(struct replayer *replayer, struct span genesis);
  */
 MUST_USE bool replayer_load(struct replayer *replayer, struct arena *arena, struct span snapshot,
                             const struct state_item *state, uint32_t state_count);
+
+/*
+ * The same for a state of any size: snapshot first, then its items in the order of their keys. At
+ * the end the checkpoint counts as one that was passed, so that fragments may begin with it.
+ * Each returns: false as replayer_load does, or when memory is short; nothing may follow then.
+ */
+struct replayer_loading {
+    struct checkpoint_header header;
+    struct state_hasher hasher;
+};
+
+MUST_USE bool replayer_load_begin(struct replayer *replayer, struct replayer_loading *loading,
+                                  struct arena *arena, struct span snapshot);
+MUST_USE bool replayer_load_item(struct replayer *replayer, struct replayer_loading *loading,
+                                 struct span key, struct span value);
+MUST_USE bool replayer_load_end(struct replayer *replayer, struct replayer_loading *loading,
+                                struct arena *arena, struct span snapshot);
 
 /* Is the checkpoint that the next batch must carry known? Always, from genesis on. */
 bool replayer_is_ready(const struct replayer *replayer);

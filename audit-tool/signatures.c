@@ -10,7 +10,8 @@
 
 #include "base/check.h"
 
-#define BLOCK_CHECKS 16u /* how many checks are handed over at once */
+#define BLOCK_CHECKS 4u /* how many checks are handed over at once */
+#define KNOWN_SLOTS ((size_t)1 << 19)
 #define BODIES_SIZE_MAX ((size_t)64 << 20)
 
 /* A portion of checks with copies of their bodies. */
@@ -32,6 +33,8 @@ struct signatures {
     struct block *ready; /* waiting for a worker */
     uint32_t busy;       /* blocks that workers are at */
     bool all_hold;
+
+    struct digest *known; /* NULL: none; of requests, each where its first bytes say */
 
     struct block *filling; /* the collecting thread's own */
     struct block *used;    /* to be freed at the next settle */
@@ -57,10 +60,34 @@ struct sign_sink signatures_sink_at_once(const struct digest *service) {
 
 /* ---- workers ---- */
 
+static struct digest *known_slot(const struct signatures *signatures,
+                                 const struct digest *request) {
+    return &signatures->known[load_u64_be(request->bytes) % KNOWN_SLOTS];
+}
+
+static bool is_known(const struct signatures *signatures, const struct sign_check *check) {
+    if (signatures->known == NULL || check->label != LABEL_REQUEST) {
+        return false;
+    }
+    struct digest const request =
+        hash_statement(LABEL_REQUEST_DIGEST, &signatures->service, check->body, &check->signature);
+    return digest_equal(known_slot(signatures, &request), &request);
+}
+
+void signatures_learn(struct signatures *signatures, const struct digest *request) {
+    if (signatures->known == NULL) {
+        signatures->known = calloc(KNOWN_SLOTS, sizeof *signatures->known);
+    }
+    if (signatures->known != NULL) { /* else it is only slower */
+        *known_slot(signatures, request) = *request;
+    }
+}
+
 static bool block_holds(const struct signatures *signatures, const struct block *block) {
     bool all_hold = true;
     for (uint32_t i = 0; i < block->count && all_hold; i++) {
-        all_hold = signature_holds(&signatures->service, &block->checks[i], block->rules[i]);
+        all_hold = is_known(signatures, &block->checks[i]) ||
+                   signature_holds(&signatures->service, &block->checks[i], block->rules[i]);
     }
     return all_hold;
 }
@@ -143,6 +170,7 @@ void signatures_free(struct signatures *signatures) {
     pthread_cond_destroy(&signatures->done);
     pthread_mutex_destroy(&signatures->mutex);
     arena_free(&signatures->bodies);
+    free(signatures->known);
     free(signatures);
 }
 

@@ -27,6 +27,13 @@ struct signatures;
 MUST_USE struct signatures *signatures_new(const struct digest *service, uint32_t jobs);
 void signatures_free(struct signatures *signatures);
 
+/*
+ * Remember that a request's signature holds, universally: its digest (LABEL_REQUEST_DIGEST) says
+ * which request and signature. So what receipts have shown is not paid for again in the ledger. The
+ * memory is of one size; what finds no place is checked again. Not while anything is collected.
+ */
+void signatures_learn(struct signatures *signatures, const struct digest *request);
+
 /* A sink that collects; it answers false only when memory is short. */
 struct sign_sink signatures_sink(struct signatures *signatures);
 /* Wait for everything collected, and forget it. Returns: whether all of it holds. */

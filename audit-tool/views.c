@@ -5,20 +5,16 @@
  * and never loses it; so in every view-change for a later view it states that rank or a higher
  * one. The nonces are in receipts, and in the evidence of ledgers.
  */
-#include <stdlib.h>
-
 #include "audit-tool/audit_internal.h"
 #include "base/check.h"
 
-#define VIEWS_SEEN_SIZE_MAX ((size_t)1 << 32)
-
 void watch_init(struct view_watch *watch) {
     *watch = (struct view_watch){.seen = {0}};
-    buffer_init(&watch->seen, VIEWS_SEEN_SIZE_MAX);
+    spill_init(&watch->seen);
 }
 
 void watch_free(struct view_watch *watch) {
-    buffer_free(&watch->seen);
+    spill_free(&watch->seen);
 }
 
 static uint64_t seen_count(const struct view_watch *watch) {
@@ -29,14 +25,59 @@ static const struct view_seen *seen_at(const struct view_watch *watch, uint64_t 
     return (const struct view_seen *)(const void *)watch->seen.data + nth;
 }
 
-const struct view_seen *watch_first_above(const struct audit *audit, uint64_t view) {
-    const struct view_watch *const watch = &audit->watch;
-    for (uint64_t i = 0; i < seen_count(watch); i++) {
-        if (seen_at(watch, i)->view > view) {
-            return seen_at(watch, i);
+/* Views only ever grow along a ledger. */
+static uint64_t first_above(const struct view_watch *watch, uint64_t view) {
+    uint64_t low = 0;
+    uint64_t high = seen_count(watch);
+    while (low < high) {
+        uint64_t const middle = low + (high - low) / 2;
+        if (seen_at(watch, middle)->view <= view) {
+            low = middle + 1;
+        } else {
+            high = middle;
         }
     }
-    return NULL;
+    return low;
+}
+
+/* Look for it in the ledger before where the audit began. Returns: as watch_first_above. */
+static int scan_before(struct audit *audit, uint64_t view, uint64_t end, struct view_seen *out) {
+    struct problem ignored = {.code = EXIT_OK};
+    struct audit_ledger *const at =
+        audit->followed == NULL ? NULL : ledger_open_at(audit, audit->followed, 1);
+    int status = at == NULL ? -1 : 1;
+    bool found = false;
+    while (status == 1 && !found && at->reader.batch.first_entry < end) {
+        found = ledger_is_at_view(at) && at->reader.batch.view.new_view.view > view;
+        if (found) {
+            *out = (struct view_seen){.view = at->reader.batch.view.new_view.view,
+                                      .entry = at->reader.batch.first_entry};
+        } else {
+            status = batch_reader_next(&at->reader, &ignored);
+        }
+    }
+    ledger_close(at);
+    return found ? 1 : status == 1 ? 0 : -1;
+}
+
+int watch_first_above(struct audit *audit, uint64_t view, struct view_seen *out) {
+    const struct view_watch *const watch = &audit->watch;
+    const struct audit_start *const start = audit_began(audit);
+    if (start->seq != 0 && view < start->view) {
+        int const status = scan_before(audit, view, start->entries, out);
+        if (status == 1) {
+            watch_hold(audit, audit->followed, out->entry);
+        }
+        if (status != 0) {
+            return status;
+        }
+    }
+    uint64_t const nth = first_above(watch, view);
+    if (nth == seen_count(watch)) {
+        return 0;
+    }
+    *out = *seen_at(watch, nth);
+    return 1;
 }
 
 /* ---- what view-changes owe ---- */
@@ -100,7 +141,7 @@ static void expose(struct exposure *best, uint64_t replicas, const struct claim 
 }
 
 /* The one certificate that convicts most of these replicas. */
-static struct exposure find_exposure(const struct audit *audit, const struct statements *statements,
+static struct exposure find_exposure(struct audit *audit, const struct statements *statements,
                                      uint64_t replicas) {
     struct exposure best = {.replicas = 0};
     for (uint64_t i = 0; i < claims_count(&audit->claims); i++) {
@@ -201,7 +242,7 @@ bool watch_view(struct audit *audit, const struct audit_ledger *ledger) {
         .view = ledger->reader.batch.view.new_view.view,
         .entry = ledger->reader.batch.first_entry,
     };
-    if (!buffer_append(&audit->watch.seen, span_of(&seen, sizeof seen))) {
+    if (!spill_append(&audit->watch.seen, span_of(&seen, sizeof seen))) {
         return false;
     }
     watch_hold(audit, ledger, seen.entry);

@@ -23,7 +23,7 @@ enum rule ledger_take(struct audit *audit, const struct audit_ledger *ledger) {
                                      : replayer_step(&audit->replayer, &ledger->reader.batch);
 }
 
-static void leave(struct audit *audit, struct audit_ledger *ledger, const struct problem *problem) {
+void ledger_leave(struct audit *audit, struct audit_ledger *ledger, const struct problem *problem) {
     ledger->state = LEDGER_LEFT;
     ledger->has_next = false;
     audit_notice(audit, problem->code, "%s", problem->text);
@@ -64,22 +64,33 @@ void ledger_close(struct audit_ledger *ledger) {
     }
 }
 
+/* Go to where the audit begins. Returns: 0, or -1 when this ledger does not reach that far. */
+static int open_ledger(struct audit *audit, struct audit_ledger *ledger, struct problem *problem) {
+    const struct audit_start *const start = audit_began(audit);
+    bool const from_genesis = start->seq == 0;
+    int const status = from_genesis
+                           ? batch_reader_open(&ledger->reader, audit->options.genesis, problem)
+                           : batch_reader_seek(&ledger->reader, start->entries, problem);
+    if (status == 0) {
+        problem_set(problem, EXIT_CANNOT_AUDIT,
+                    from_genesis ? "%s: the ledger is empty"
+                                 : "%s: the ledger ends before the checkpoint to begin at",
+                    ledger->name);
+    }
+    return status == 1 ? 0 : -1;
+}
+
 static void open_ledgers(struct audit *audit) {
     for (uint32_t i = 0; i < audit->ledger_count; i++) {
         struct audit_ledger *const ledger = &audit->ledgers[i];
         struct problem problem = {.code = EXIT_OK};
-        int const status = batch_reader_open(&ledger->reader, audit->options.genesis, &problem);
-        if (status == 0) {
-            problem_set(&problem, EXIT_CANNOT_AUDIT, "%s: the ledger is empty", ledger->name);
-        }
-        if (status != 1) {
-            leave(audit, ledger, &problem);
+        if (ledger->state == LEDGER_FOLLOWED && open_ledger(audit, ledger, &problem) != 0) {
+            ledger_leave(audit, ledger, &problem);
         }
     }
 }
 
-/* Read what is next in every ledger that is followed. Returns: whether there is any. */
-static bool advance(struct audit *audit) {
+bool ledgers_advance(struct audit *audit) {
     bool any = false;
     for (uint32_t i = 0; i < audit->ledger_count; i++) {
         struct audit_ledger *const ledger = &audit->ledgers[i];
@@ -91,12 +102,22 @@ static bool advance(struct audit *audit) {
         ledger->has_next = status == 1;
         any |= status == 1;
         if (status < 0) {
-            leave(audit, ledger, &problem);
+            ledger_leave(audit, ledger, &problem);
         } else if (status == 0) {
             ledger->state = LEDGER_ENDED;
         }
     }
     return any;
+}
+
+void ledgers_pass(struct audit *audit, uint64_t seq) {
+    for (uint32_t i = 0; i < audit->ledger_count; i++) {
+        struct audit_ledger *const ledger = &audit->ledgers[i];
+        if (ledger_is_here(ledger)) {
+            ledger->last_seq = seq;
+        }
+        ledger->has_next = false;
+    }
 }
 
 /* ---- what does not fit ---- */
@@ -106,7 +127,13 @@ static void note_damage(struct audit *audit, const struct audit_ledger *ledger, 
     unsigned long long const offset = ledger->reader.spot.offset;
     const char *const place = ledger->disk->place;
     const char *const file = ledger->reader.spot.file_name;
-    if (ledger_is_at_view(ledger)) {
+    if (audit->start.seq != 0 && audit->seq == audit->start.seq) {
+        audit_notice(
+            audit, EXIT_CANNOT_AUDIT,
+            "%s/%s: offset %llu: the ledger does not go on from checkpoint %llu: %s; audit "
+            "it from genesis",
+            place, file, offset, (unsigned long long)audit->seq, rule_text(rule));
+    } else if (ledger_is_at_view(ledger)) {
         audit_notice(audit, EXIT_CORRUPT,
                      "%s/%s: offset %llu: new view %llu: %s; nobody signed this", place, file,
                      offset, (unsigned long long)ledger->reader.batch.view.new_view.view,
@@ -153,54 +180,123 @@ void judge_astray(struct audit *audit, const struct audit_ledger *theirs, enum r
     }
 }
 
-/* ---- step by step ---- */
+/* ---- what was checked ---- */
 
-/* What was replayed stands. Returns: false when memory is short. */
-static bool note_sound(struct audit *audit, const struct audit_ledger *ledger) {
+static void cover_batch(struct audit_coverage *coverage, const struct pre_prepare *body) {
+    if (coverage->first_batch == 0) {
+        coverage->first_batch = body->seq;
+        coverage->first_index = body->first_index;
+    }
+    coverage->last_batch = body->seq;
+    coverage->next_index = body->first_index + body->tx_count;
+    coverage->evidenced = body->evidence_upto;
+}
+
+bool audit_note_sound(struct audit *audit, const struct audit_ledger *ledger) {
+    struct audit_report *const report = &audit->report;
     audit->followed = ledger;
     if (ledger_is_at_view(ledger)) {
+        report->coverage.views++;
+        report->coverage.last_view = ledger->reader.batch.view.new_view.view;
         return watch_view(audit, ledger);
     }
-    audit->report.batches++;
-    audit->report.transactions += ledger->reader.batch.pre_prepare.tx_count;
+    report->batches++;
+    report->transactions += ledger->reader.batch.pre_prepare.tx_count;
+    cover_batch(&report->coverage, &ledger->reader.batch.pre_prepare);
     watch_batch(audit, ledger);
     return true;
 }
 
-/* Returns: false when memory is short. */
-static bool step(struct audit *audit, struct audit_ledger *ledger) {
+/* Of a batch that was replayed: which of our checkpoints it was held against, and which is new. */
+static void cover_checkpoints(struct audit *audit, uint64_t carried_before) {
+    struct audit_coverage *const coverage = &audit->report.coverage;
+    uint64_t const carried = replayer_position(&audit->replayer)->checkpoint_seq;
+    const struct replayer_cut *const cut = replayer_cut_at(&audit->replayer, audit->seq);
+    coverage->checkpoints += carried != carried_before && carried > audit_began(audit)->seq;
+    if (cut != NULL) {
+        coverage->last_checkpoint = audit->seq;
+        coverage->last_checkpoint_digest = cut->digest;
+    }
+}
+
+/* ---- step by step ---- */
+
+/* Tell who watches. Returns: 0, or -1 with a problem. */
+static int tell(const struct audit *audit, struct problem *problem) {
+    const struct audit_watcher *const watcher = audit->options.watcher;
+    uint64_t const interval = audit->options.configuration->parameters.checkpoint_interval;
+    if (watcher == NULL) {
+        return 0;
+    }
+    watcher->on_batch(watcher->context, &audit->report);
+    /* The checkpoint before this one: this batch is the first to carry it, so it was compared. */
+    bool const is_due = audit->seq % interval == 0 && audit->seq > interval &&
+                        replayer_cut_at(&audit->replayer, audit->seq - interval) != NULL;
+    return is_due ? watcher->on_checkpoint(watcher->context, audit, audit->seq - interval, problem)
+                  : 0;
+}
+
+/* What was replayed stands. Returns: 0, or -1 with a problem. */
+static int step_sound(struct audit *audit, const struct audit_ledger *ledger,
+                      uint64_t carried_before, struct problem *problem) {
+    bool const is_view = ledger_is_at_view(ledger);
+    if (!audit_note_sound(audit, ledger)) {
+        return -1;
+    }
+    ledgers_pass(audit, audit->seq);
+    if (is_view) {
+        return 0;
+    }
+    cover_checkpoints(audit, carried_before);
+    return tell(audit, problem);
+}
+
+/* Returns: 0, or -1 with a problem, or without one when memory is short. */
+static int step(struct audit *audit, struct audit_ledger *ledger, struct problem *problem) {
+    uint64_t const carried_before = replayer_position(&audit->replayer)->checkpoint_seq;
     enum rule const rule = ledger_take(audit, ledger);
     if (replayer_failed(&audit->replayer)) {
-        return false;
+        return -1;
     }
+    audit->seq = replayer_position(&audit->replayer)->seq;
     if (!ledger_is_at_view(ledger) && (rule == RULE_NONE || rule_convicts(rule))) {
         reconcile_batch(audit, ledger, rule == RULE_NONE);
     }
-    if (rule != RULE_NONE) {
-        judge_astray(audit, ledger, rule, NULL);
-        ledger_leave_alike(audit, ledger);
-        ledger->state = LEDGER_LEFT;
-        return true;
+    if (rule == RULE_NONE) {
+        return step_sound(audit, ledger, carried_before, problem);
     }
-    bool const noted = note_sound(audit, ledger);
-    for (uint32_t i = 0; i < audit->ledger_count; i++) {
-        audit->ledgers[i].has_next = false; /* whoever is still here stands on the very same */
-    }
-    return noted;
+    judge_astray(audit, ledger, rule, NULL);
+    ledger_leave_alike(audit, ledger);
+    ledger->state = LEDGER_LEFT;
+    return 0;
 }
 
-int audit_walk(struct audit *audit, struct problem *problem) {
-    bool going = true;
-    open_ledgers(audit);
-    while (going && advance(audit)) {
+/* Is there more to do? */
+static bool goes_on(struct audit *audit) {
+    uint64_t const last = audit->options.last_batch;
+    audit->report.coverage.ends_early = last != 0 && audit->seq >= last;
+    return !audit->report.coverage.ends_early && ledgers_advance(audit);
+}
+
+static int walk(struct audit *audit, struct problem *problem) {
+    int status = 0;
+    while (status == 0 && !replayer_failed(&audit->replayer) && goes_on(audit)) {
         struct audit_ledger *const ledger = audit_choose_way(audit);
-        if (ledger != NULL) {
-            going = step(audit, ledger);
-        }
-        going = going && !replayer_failed(&audit->replayer);
+        status = ledger == NULL ? 0 : step(audit, ledger, problem);
     }
-    if (!going) {
+    if (status != 0 || replayer_failed(&audit->replayer)) {
         return problem_set(problem, EXIT_ERROR, "out of memory while replaying the ledgers");
     }
     return 0;
+}
+
+int audit_walk(struct audit *audit, struct problem *problem) {
+    open_ledgers(audit);
+    if (audit->resumption != NULL && audit_skim(audit, problem) != 0) {
+        return -1;
+    }
+    if (audit->start.seq != 0 && audit_confirm_start(audit, problem) != 0) {
+        return -1;
+    }
+    return walk(audit, problem);
 }

@@ -43,6 +43,8 @@
 #define CALL_WRITES_MAX 16u /* keys that one call may write */
 #define LAYERS_MAX 64u      /* cuts that no durable checkpoint holds yet, and the top */
 #define STATE_MAP_SIZE ((uint64_t)64 << 30)
+#define STATE_PLACES_STEP 64u           /* of so many groups, the first's key is kept at hand */
+#define STATE_BUILD_SIZE_MAX (8u << 20) /* bytes of items put into a new store in one commit */
 
 /* Statements and batches. */
 #define STATEMENT_SIZE_MAX (4u << 10)
@@ -83,6 +85,10 @@
 #define CHECKPOINT_HEADER_SIZE_MAX (12u << 10)
 #define WINDOW_BATCH_SIZE_MAX (BATCH_CALLS_MAX * (32u + 2u) + 64u)
 #define SNAPSHOT_WINDOW_MAX WINDOW_MAX
+#define ANCHORS_MAX 8u        /* places where a ledger may begin that a snapshot remembers */
+#define STATE_GROUP_ITEMS 64u /* items of the state that are fetched together, a power of two */
+#define SNAPSHOT_OFFERED_SIZE_MAX (CHECKPOINT_HEADER_SIZE_MAX + 4096u) /* without its window */
+#define JOIN_GROUPS_MAX (1u << 22) /* of a state that can be fetched; 32 bytes each */
 #define SNAPSHOT_SIZE_MAX (SNAPSHOT_WINDOW_MAX * 80u + (1u << 20))
 
 /* Merkle trees hold fewer than 2^63 leaves; a path is then at most 63 digests long. */
@@ -160,6 +166,10 @@
 #define RECEIPT_JOBS_MAX 256u /* receipts being read from the disk */
 #define RANGE_SIZE_SOFT_MAX (4u << 20)
 #define RANGE_BATCHES_SERVED_MAX 64u
+#define JOIN_PIN_IDLE_MS 30000u /* a checkpoint for which nobody asks is closed */
+#define JOIN_PIN_MS_MAX 600000u /* and so it is in any case: the store's file grows meanwhile */
+#define JOIN_REPORT_MS 5000u    /* how often a replica that joins says how far it is */
+#define OLDER_RETRY_MS 10000u   /* after the older ledger could not be written */
 #define LOG_LINE_SIZE_MAX 2048u
 #define LOG_LINKS_PER_SECOND_MAX 10u /* lines about links that come, go and misbehave */
 
@@ -169,6 +179,8 @@
 #define PROOF_STATEMENTS_MAX REPLICAS_MAX
 #define PROOF_ENTRIES_MAX (1u << 20)
 #define PROOF_STATE_ITEMS_MAX (1u << 20)
+#define PROOF_STATE_PATH_MAX (1u << 22)           /* digests */
+#define PROOF_STATE_SIZE_MAX ((uint64_t)16 << 30) /* a state that a proof takes items from */
 
 static_assert(REPLICAS_MAX <= 64, "a signer set is one 64-bit word");
 static_assert(CALL_SIZE_MAX >= VALUE_SIZE_MAX + KEY_SIZE_MAX + PROCEDURE_SIZE_MAX + 64u,

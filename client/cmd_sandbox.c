@@ -9,18 +9,29 @@
 #include <time.h>
 
 #include "base/check.h"
+#include "client/founding_kit.h"
 #include "client/sandbox.h"
 
 #define DIRECTORY_DEFAULT "./onus-sandbox"
 #define FOREGROUND_POLL_NS 500000000
 
-enum { OPTION_DIR = OPTION_FIRST_OWN, OPTION_BASE_PORT, OPTION_DETACH, OPTION_REPLICAS };
+enum {
+    OPTION_DIR = OPTION_FIRST_OWN,
+    OPTION_BASE_PORT,
+    OPTION_CHECKPOINT_INTERVAL,
+    OPTION_DETACH,
+    OPTION_REPLICAS,
+    OPTION_WINDOW
+};
 
-static const struct option up_options[] = {{"replicas", required_argument, NULL, OPTION_REPLICAS},
-                                           {"dir", required_argument, NULL, OPTION_DIR},
-                                           {"base-port", required_argument, NULL, OPTION_BASE_PORT},
-                                           {"detach", no_argument, NULL, OPTION_DETACH},
-                                           GLOBAL_OPTIONS};
+static const struct option up_options[] = {
+    {"replicas", required_argument, NULL, OPTION_REPLICAS},
+    {"dir", required_argument, NULL, OPTION_DIR},
+    {"base-port", required_argument, NULL, OPTION_BASE_PORT},
+    {"checkpoint-interval", required_argument, NULL, OPTION_CHECKPOINT_INTERVAL},
+    {"window", required_argument, NULL, OPTION_WINDOW},
+    {"detach", no_argument, NULL, OPTION_DETACH},
+    GLOBAL_OPTIONS};
 static const struct option dir_options[] = {{"dir", required_argument, NULL, OPTION_DIR},
                                             GLOBAL_OPTIONS};
 
@@ -29,6 +40,24 @@ struct up {
     struct sandbox_plan plan;
     bool detach;
 };
+
+struct bounds {
+    uint64_t min;
+    uint64_t max;
+};
+
+static int take_bounded(const struct command *command, uint64_t *number, const char *text,
+                        struct bounds bounds) {
+    return command_number(text, bounds.min, bounds.max, number)
+               ? EXIT_OK
+               : command_misused(command, "%s is not from %llu to %llu", text,
+                                 (unsigned long long)bounds.min, (unsigned long long)bounds.max);
+}
+
+/* What fits the pipeline that a sandbox gets. */
+static uint64_t founding_interval_min(void) {
+    return checkpoint_interval_min(founding_parameters_default().pipeline);
+}
 
 static int take_up_option(const struct command *command, struct up *up, int option,
                           const char *text) {
@@ -47,6 +76,12 @@ static int take_up_option(const struct command *command, struct up *up, int opti
         }
         up->plan.replicas = (uint32_t)number;
         return EXIT_OK;
+    case OPTION_CHECKPOINT_INTERVAL:
+        return take_bounded(command, &up->plan.checkpoint_interval, text,
+                            (struct bounds){founding_interval_min(), CHECKPOINT_INTERVAL_MAX});
+    case OPTION_WINDOW:
+        return take_bounded(command, &up->plan.window, text,
+                            (struct bounds){BATCH_CALLS_MAX, WINDOW_MAX});
     default:
         if (!command_number(text, 1024, 65535 - REPLICAS_MAX * SANDBOX_PORT_STEP, &number)) {
             return command_misused(command, "--base-port takes a port from 1024 to %u",

@@ -100,8 +100,12 @@ int command_key_generate(const struct command *command, struct globals *globals,
                          char **argv);
 int command_key_show(const struct command *command, struct globals *globals, int argc, char **argv);
 int command_load(const struct command *command, struct globals *globals, int argc, char **argv);
+int command_receipt_export(const struct command *command, struct globals *globals, int argc,
+                           char **argv);
 int command_receipt_get(const struct command *command, struct globals *globals, int argc,
                         char **argv);
+int command_receipt_import(const struct command *command, struct globals *globals, int argc,
+                           char **argv);
 int command_receipt_list(const struct command *command, struct globals *globals, int argc,
                          char **argv);
 int command_receipt_show(const struct command *command, struct globals *globals, int argc,

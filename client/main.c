@@ -10,7 +10,9 @@
 #include "client/command.h"
 
 const struct command commands[] = {
-    {"sandbox up", "[-n REPLICAS] [--dir DIR] [--base-port PORT] [--detach]",
+    {"sandbox up",
+     "[-n REPLICAS] [--dir DIR] [--base-port PORT] [--checkpoint-interval C] [--window W] "
+     "[--detach]",
      "Make and start a consortium on this machine, one replica a member.", command_sandbox_up},
     {"sandbox status", "[--dir DIR]", "Show the replicas of a sandbox.", command_sandbox_status},
     {"sandbox down", "[--dir DIR]", "Stop the replicas of a sandbox; its files stay.",
@@ -36,6 +38,10 @@ const struct command commands[] = {
      "Execute one JSON array [\"proc\",\"arg\",…] a line; receipts are kept.", command_load},
     {"receipt get", "TXID [--receipt FILE]", "Print or write the receipt of a transaction.",
      command_receipt_get},
+    {"receipt export", "FILE [TXID…]", "Write receipts into one file, for others; all by default.",
+     command_receipt_export},
+    {"receipt import", "FILE…", "Take receipts from others, each verified; say what is refused.",
+     command_receipt_import},
     {"receipt list", "", "List the receipts held, and what is still without one.",
      command_receipt_list},
     {"receipt show", "FILE", "Print what a receipt says, without verifying it.",

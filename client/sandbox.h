@@ -32,6 +32,8 @@ struct sandbox {
 struct sandbox_plan {
     uint32_t replicas; /* REPLICAS_MIN..REPLICAS_MAX */
     uint32_t base_port;
+    uint64_t checkpoint_interval; /* batches; 0: what a real founding gets by default */
+    uint64_t window;              /* transactions; 0: as above */
 };
 
 /* Is there a sandbox in this directory already? */

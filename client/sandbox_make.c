@@ -150,7 +150,14 @@ static int make_genesis(struct making *making, struct problem *problem) {
 }
 
 static int make_all(struct making *making, struct problem *problem) {
-    struct parameters const parameters = founding_parameters_default();
+    const struct sandbox_plan *const plan = making->plan;
+    struct parameters parameters = founding_parameters_default();
+    if (plan->checkpoint_interval != 0) {
+        parameters.checkpoint_interval = plan->checkpoint_interval;
+    }
+    if (plan->window != 0) {
+        parameters.window = plan->window;
+    }
     struct founding_parts *const parts = &making->parts;
     if (make_directory(making->directory, problem) != 0 ||
         make_directory(making_path(making, "members"), problem) != 0 ||

@@ -123,8 +123,10 @@ enum codec_result peer_message_decode(struct peer_message *message,
     message->kind = (enum message_kind)kind;
     message->from = from;
     message->signed_statement = false;
-    /* Decoded structures are a few times larger than their bytes, whatever those are. */
-    arena_init(&message->arena, 8 * payload.size + (64u << 10));
+    /* Decoded structures are a few times larger than their bytes; items of a state, which may be
+     * tiny, many times. */
+    size_t const factor = message->kind == MESSAGE_CHECKPOINT_ITEMS ? 32 : 8;
+    arena_init(&message->arena, factor * payload.size + (64u << 10));
     struct arena *const arena = &message->arena;
     switch (message->kind) {
     case MESSAGE_PRE_PREPARE:
@@ -147,6 +149,14 @@ enum codec_result peer_message_decode(struct peer_message *message,
         return fetch_range_message_decode(&message->fetch_range_first_entry, arena, payload);
     case MESSAGE_RANGE:
         return range_message_decode(&message->range, arena, payload);
+    case MESSAGE_FETCH_CHECKPOINT:
+        return fetch_checkpoint_message_decode(&message->fetch_checkpoint, arena, payload);
+    case MESSAGE_CHECKPOINT_OFFER:
+        return checkpoint_offer_message_decode(&message->checkpoint_offer, arena, payload);
+    case MESSAGE_CHECKPOINT_DIGESTS:
+        return checkpoint_digests_message_decode(&message->checkpoint_digests, arena, payload);
+    case MESSAGE_CHECKPOINT_ITEMS:
+        return checkpoint_items_message_decode(&message->checkpoint_items, arena, payload);
     case MESSAGE_REQUEST:
     case MESSAGE_STATUS_QUERY:
     case MESSAGE_RECEIPT_QUERY:

@@ -43,6 +43,10 @@ struct peer_message {
         struct requests_message requests;
         uint64_t fetch_range_first_entry;
         struct range_message range;
+        struct fetch_checkpoint_message fetch_checkpoint;
+        struct checkpoint_offer_message checkpoint_offer;
+        struct checkpoint_digests_message checkpoint_digests;
+        struct checkpoint_items_message checkpoint_items;
     };
     struct arena arena; /* owns what the above points to */
 };

@@ -73,6 +73,7 @@ void view_range_was_taken(struct replica *replica) {
 
 void view_was_entered(struct replica *replica) {
     const struct ledger_position *const now = checker_position(replica->checker);
+    bool const arrived = replica->incoming.view <= now->view && replica->asked_view <= now->view;
     raise_asked_view(replica, now->view);
     replica->entered_view = now->view > replica->entered_view ? now->view : replica->entered_view;
     if (replica->incoming.view <= now->view) {
@@ -85,9 +86,11 @@ void view_was_entered(struct replica *replica) {
     replica->suspects = false;
     replica->waiting_ms = 0;
     replica->quorum_ms = 0;
-    replica->sync_tries = 0;
-    replica->sync_entries = 0;
     replica->sync_goes_on = false;
+    if (arrived) { /* otherwise it goes on asking in turn, lest two ledgers send it to and fro */
+        replica->sync_tries = 0;
+        replica->sync_entries = 0;
+    }
     replica->choice_excluded = 0;
     replica->commit_ms = replica->now_ms;
     replica->progress_ms = replica->now_ms;
@@ -121,86 +124,117 @@ static enum rule enter(struct replica *replica, const struct view_unit *unit,
 
 /* ---- a new view comes in ---- */
 
-static bool decode_incoming(struct replica *replica, const struct new_view_message *message) {
-    struct incoming_view *const incoming = &replica->incoming;
-    buffer_clear(&incoming->set);
-    buffer_clear(&incoming->entry);
-    arena_reset(&incoming->arena);
-    if (!buffer_append(&incoming->set, message->set) ||
-        !buffer_append(&incoming->entry, message->new_view)) {
+static bool decode_checked(struct replica *replica, const struct new_view_message *message) {
+    struct incoming_view *const checked = &replica->checked;
+    buffer_clear(&checked->set);
+    buffer_clear(&checked->entry);
+    arena_reset(&checked->arena);
+    if (!buffer_append(&checked->set, message->set) ||
+        !buffer_append(&checked->entry, message->new_view)) {
         replica->failed = true;
         return false;
     }
-    if (view_unit_decode(&incoming->unit, &incoming->arena, buffer_span(&incoming->set),
-                         buffer_span(&incoming->entry)) != CODEC_OK) {
-        return false;
+    if (view_unit_decode(&checked->unit, &checked->arena, buffer_span(&checked->set),
+                         buffer_span(&checked->entry)) != CODEC_OK ||
+        !view_unit_is_bound(&checked->unit, &replica->configuration->service)) {
+        return false; /* its primary cannot answer for that: anybody may have passed it on */
     }
-    incoming->claims =
-        arena_alloc(&incoming->arena, incoming->unit.set.count * sizeof *incoming->claims);
-    if (incoming->claims == NULL) {
+    checked->claims =
+        arena_alloc(&checked->arena, checked->unit.set.count * sizeof *checked->claims);
+    if (checked->claims == NULL) {
         replica->failed = true;
     }
-    return incoming->claims != NULL;
+    return checked->claims != NULL;
 }
 
 /* Everything of the new view that does not hang on the ledger. */
 static enum rule judge_incoming(struct replica *replica, struct collector *collector) {
-    struct incoming_view *const incoming = &replica->incoming;
-    const struct view_change_set *const set = &incoming->unit.set;
+    struct incoming_view *const checked = &replica->checked;
+    const struct view_change_set *const set = &checked->unit.set;
     struct sign_sink const sink = {.context = collector, .check = collector_check};
     if (set->count != replica->configuration->quorum) {
         return RULE_VIEW_CHANGES;
     }
     for (uint32_t i = 0; i < set->count; i++) {
-        struct view_claim *const claim = &incoming->claims[i];
-        if (view_change_judge(claim, &incoming->arena, replica->configuration,
-                              &set->view_changes[i], &sink) != RULE_NONE ||
-            claim->view_change.view != incoming->unit.new_view.view) {
+        struct view_claim *const claim = &checked->claims[i];
+        if (view_change_judge(claim, &checked->arena, replica->configuration, &set->view_changes[i],
+                              &sink) != RULE_NONE ||
+            claim->view_change.view != checked->unit.new_view.view) {
             return RULE_VIEW_CHANGES;
         }
     }
-    incoming->chosen = view_claims_choose(incoming->claims, set->count);
+    checked->chosen = view_claims_choose(checked->claims, set->count);
     return collector->overflow ? RULE_VIEW_CHANGES : RULE_NONE;
 }
 
-static void refuse(struct replica *replica, enum rule rule) {
-    struct incoming_view *const incoming = &replica->incoming;
-    effect_note(replica, NOTE_NEW_VIEW_REFUSED,
-                configuration_primary(replica->configuration, incoming->view), incoming->view,
-                rule);
-    incoming->refused_view = incoming->view;
+/* It is its primary's doing: a liar, however far the views it makes up, shuts out only its own. */
+static void refuse(struct replica *replica, struct incoming_view *incoming, enum rule rule) {
+    uint32_t const primary = configuration_primary(replica->configuration, incoming->view);
+    effect_note(replica, NOTE_NEW_VIEW_REFUSED, primary, incoming->view, rule);
+    replica->refused_views[primary] = incoming->view;
+    replica->refused_ms[primary] = replica->now_ms;
     incoming->view = 0;
 }
 
+/* Is it news, and not of somebody who has just made up another? */
+static bool is_wanted(const struct replica *replica, const struct new_view *body) {
+    uint32_t const primary = configuration_primary(replica->configuration, body->view);
+    bool const comes_too_fast =
+        replica->refused_ms[primary] != 0 &&
+        replica->now_ms < replica->refused_ms[primary] + VIEW_CHANGE_INTERVAL_MS;
+    /* One below the view that this replica has asked for is followed, too, in silence. */
+    return body->config == replica->configuration->number && body->view > ledger_view(replica) &&
+           body->view > replica->incoming.view && body->view > replica->refused_views[primary] &&
+           !comes_too_fast && replica->checked.token == 0;
+}
+
 void on_new_view(struct replica *replica, const struct peer_message *message) {
-    struct incoming_view *const incoming = &replica->incoming;
-    uint64_t const view = message->new_view.body.view;
-    /* One below the view that it has asked for is followed, too, in silence. */
-    bool const is_wanted = view > ledger_view(replica) && view > incoming->view &&
-                           view > incoming->refused_view &&
-                           message->new_view.body.config == replica->configuration->number;
-    if (!is_wanted || incoming->token != 0 ||
-        !decode_incoming(replica, &message->new_view.message)) {
+    struct incoming_view *const checked = &replica->checked;
+    if (!is_wanted(replica, &message->new_view.body) ||
+        !decode_checked(replica, &message->new_view.message)) {
         return;
     }
     struct collector collector = {.replica = replica};
     buffer_init(&collector.checks, (size_t)REPLICAS_MAX * (REPLICAS_MAX + PIPELINE_MAX + 1) *
                                        sizeof(struct sign_check));
-    incoming->view = view;
-    incoming->token = 0;
+    checked->view = message->new_view.body.view;
     enum rule const rule = judge_incoming(replica, &collector);
     if (rule == RULE_NONE) {
-        incoming->token = effect_verify(replica, &collector.checks);
+        checked->token = effect_verify(replica, &collector.checks);
         replica->sync_tries = 0;
     } else {
-        refuse(replica, rule);
+        refuse(replica, checked, rule);
     }
     buffer_free(&collector.checks);
 }
 
+bool on_new_view_verified(struct replica *replica, uint64_t token, bool all_hold) {
+    struct incoming_view *const checked = &replica->checked;
+    if (checked->token != token || token == 0) {
+        return false;
+    }
+    checked->token = 0;
+    if (!all_hold) {
+        refuse(replica, checked, RULE_VIEW_CHANGES);
+        return true;
+    }
+    bool const is_own =
+        configuration_primary(replica->configuration, checked->view) == replica->self;
+    if (is_own && checked->view > replica->made_view) {
+        note_forgotten(replica, replica->executed_seq);
+    }
+    for (uint32_t i = 0; i < checked->unit.set.count; i++) {
+        check_own_claim(replica, &checked->claims[i]);
+    }
+    struct incoming_view const waited = replica->incoming;
+    replica->incoming = *checked;
+    *checked = waited;
+    return true;
+}
+
 static bool try_enter(struct replica *replica) {
     struct incoming_view *const incoming = &replica->incoming;
-    if (incoming->view == 0 || incoming->token != 0) {
+    if (incoming->view == 0) {
         return false;
     }
     if (incoming->view <= ledger_view(replica)) {
@@ -217,7 +251,7 @@ static bool try_enter(struct replica *replica) {
     }
     enum rule const rule = enter(replica, &incoming->unit, chosen);
     if (rule != RULE_NONE) {
-        refuse(replica, rule);
+        refuse(replica, incoming, rule);
     }
     return true;
 }

@@ -21,6 +21,18 @@ bool is_voting(const struct replica *replica) {
            !is_changing_view(replica);
 }
 
+static void incoming_view_init(struct incoming_view *incoming) {
+    buffer_init(&incoming->set, VIEW_CHANGE_SET_SIZE_MAX);
+    buffer_init(&incoming->entry, STATEMENT_SIZE_MAX + 128u);
+    arena_init(&incoming->arena, 16 * (size_t)VIEW_CHANGE_SET_SIZE_MAX);
+}
+
+static void incoming_view_free(struct incoming_view *incoming) {
+    buffer_free(&incoming->set);
+    buffer_free(&incoming->entry);
+    arena_free(&incoming->arena);
+}
+
 static void buffers_init(struct replica *replica) {
     size_t const one_max = VIEW_CHANGE_SIGNED_SIZE_MAX;
     for (unsigned i = 0; i < REPLICAS_MAX; i++) {
@@ -30,10 +42,8 @@ static void buffers_init(struct replica *replica) {
         arena_init(&asked->arena, 8 * one_max);
         arena_init(&asked->next_arena, 8 * one_max);
     }
-    struct incoming_view *const incoming = &replica->incoming;
-    buffer_init(&incoming->set, VIEW_CHANGE_SET_SIZE_MAX);
-    buffer_init(&incoming->entry, STATEMENT_SIZE_MAX + 128u);
-    arena_init(&incoming->arena, 16 * (size_t)VIEW_CHANGE_SET_SIZE_MAX);
+    incoming_view_init(&replica->checked);
+    incoming_view_init(&replica->incoming);
 }
 
 static void buffers_free(struct replica *replica) {
@@ -48,9 +58,8 @@ static void buffers_free(struct replica *replica) {
         buffer_free(&replica->views[i].set);
         buffer_free(&replica->views[i].entry);
     }
-    buffer_free(&replica->incoming.set);
-    buffer_free(&replica->incoming.entry);
-    arena_free(&replica->incoming.arena);
+    incoming_view_free(&replica->checked);
+    incoming_view_free(&replica->incoming);
     buffer_free(&replica->best_bytes);
     carry_free(replica);
     retired_free(replica);
@@ -332,7 +341,11 @@ static void dispatch_message(struct replica *replica, const struct peer_message 
     case MESSAGE_NEW_VIEW:
         on_new_view(replica, message);
         return;
-    case MESSAGE_REQUESTS: /* the driver hands over each request by itself, once verified */
+    case MESSAGE_REQUESTS:         /* the driver hands over each request by itself, once verified */
+    case MESSAGE_FETCH_CHECKPOINT: /* the driver serves it from its store */
+    case MESSAGE_CHECKPOINT_OFFER: /* and these are for join.h */
+    case MESSAGE_CHECKPOINT_DIGESTS:
+    case MESSAGE_CHECKPOINT_ITEMS:
     case MESSAGE_REQUEST:
     case MESSAGE_STATUS_QUERY:
     case MESSAGE_RECEIPT_QUERY:
@@ -526,6 +539,7 @@ void replica_status(const struct replica *replica, struct replica_status *status
         .committed_index = committed->next_index - 1, /* genesis is transaction 0 */
         .entries = now->entries,
         .pool_requests = pool_count(replica->pool),
+        .catching_up = replica->range_asked || replica->range_token != 0,
         .guard = replica->guard,
     };
 }

@@ -283,6 +283,7 @@ struct replica_status {
     uint64_t committed_index;
     uint64_t entries;
     uint64_t pool_requests;
+    bool catching_up; /* it waits for a range, or for its signatures */
     enum guard guard;
 };
 

@@ -88,12 +88,10 @@ struct asked {
     struct view_claim next_claim;
 };
 
-/* A new view that came in: being checked, or waiting until the ledger can be cut where it begins.
- */
+/* A new view that came in. */
 struct incoming_view {
-    uint64_t view;         /* 0: none */
-    uint64_t token;        /* its view-changes are being checked; 0: they hold */
-    uint64_t refused_view; /* the highest that did not hold: not looked at again */
+    uint64_t view;  /* 0: none */
+    uint64_t token; /* its view-changes are being checked; 0: they hold */
     struct buffer set;
     struct buffer entry;
     struct arena arena;
@@ -214,8 +212,13 @@ struct replica {
     /* changes of view: view_change.c, new_view.c */
     uint64_t asked_view; /* nothing is signed for a view below this one */
     struct asked asked[REPLICAS_MAX];
-    struct incoming_view incoming;
-    uint64_t entered_view;    /* the highest that the ledger in memory has been in */
+    struct incoming_view checked; /* being checked */
+    struct incoming_view
+        incoming; /* holds, and waits until the ledger can be cut where it begins */
+    uint64_t refused_views[REPLICAS_MAX]; /* of each primary the highest that did not hold: neither
+                                             it nor one below is looked at again */
+    uint64_t refused_ms[REPLICAS_MAX];    /* when that was; 0: never */
+    uint64_t entered_view;                /* the highest that the ledger in memory has been in */
     uint64_t made_view;       /* this replica has signed new views up to here, or may have */
     uint64_t choice_excluded; /* bitmap: whose view-changes led to nothing in this view */
     uint32_t failed_views;    /* since the last commit: patience doubles with each */
@@ -409,6 +412,8 @@ void learn_durable(struct replica *replica);
 
 void on_view_change(struct replica *replica, const struct peer_message *message);
 void on_new_view(struct replica *replica, const struct peer_message *message);
+/* Is it the answer to the check of a new view's signatures? Then it is acted upon. */
+bool on_new_view_verified(struct replica *replica, uint64_t token, bool all_hold);
 /* Signatures of view-changes that were checked. Returns: whether the token was one of theirs. */
 bool on_view_verified(struct replica *replica, uint64_t token, bool all_hold);
 /* Ask for a view, and stop taking part in those below. */

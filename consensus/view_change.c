@@ -175,31 +175,7 @@ bool on_view_verified(struct replica *replica, uint64_t token, bool all_hold) {
         }
         return true;
     }
-    struct incoming_view *const incoming = &replica->incoming;
-    if (incoming->token != token || token == 0) {
-        return false;
-    }
-    incoming->token = 0;
-    if (incoming->view == 0) {
-        return true; /* another way led further meanwhile */
-    }
-    if (!all_hold) {
-        effect_note(replica, NOTE_NEW_VIEW_REFUSED,
-                    configuration_primary(replica->configuration, incoming->view), incoming->view,
-                    RULE_VIEW_CHANGES);
-        incoming->refused_view = incoming->view;
-        incoming->view = 0;
-        return true;
-    }
-    bool const is_own =
-        configuration_primary(replica->configuration, incoming->view) == replica->self;
-    if (is_own && incoming->view > replica->made_view) {
-        note_forgotten(replica, replica->executed_seq);
-    }
-    for (uint32_t i = 0; i < incoming->unit.set.count; i++) {
-        check_own_claim(replica, &incoming->claims[i]);
-    }
-    return true;
+    return on_new_view_verified(replica, token, all_hold);
 }
 
 /* ---- suspecting ---- */

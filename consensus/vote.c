@@ -325,6 +325,9 @@ static void journal_anchor(struct replica *replica, uint64_t seq) {
 
 static bool try_reveal(struct replica *replica) {
     struct slot *const slot = slot_find(replica, replica->revealed_seq + 1);
+    if (replica->range_token != 0) {
+        return false; /* what the ledger seems to evidence, nobody has verified yet */
+    }
     if (slot == NULL || !is_voting(replica) || replica->held || !has_anchor(replica) ||
         !slot_is_certified(replica, slot) || !has_signed(replica, slot)) {
         return false;
@@ -387,7 +390,8 @@ static void commit_slot(struct replica *replica, struct slot *slot) {
     replica->committed_seq = slot->seq;
     replica->progress_ms = replica->now_ms;
     replica->commit_ms = replica->now_ms;
-    if (slot->seq > checker_position(replica->checker)->view_start) {
+    /* Who asks for a view and only catches up meanwhile has not seen any view succeed. */
+    if (slot->seq > checker_position(replica->checker)->view_start && !is_changing_view(replica)) {
         replica->failed_views = 0;
     }
 }

@@ -109,6 +109,8 @@ struct state_hasher {
     uint64_t count;
     struct frontier frontier;
 };
+/* The leaf of one item. */
+struct digest state_item_leaf(struct span key, struct span value);
 void state_hasher_init(struct state_hasher *hasher);
 void state_hasher_add(struct state_hasher *hasher, struct span key, struct span value);
 struct digest state_hasher_final(struct state_hasher *hasher);

@@ -43,14 +43,16 @@ static enum rule replay_request(struct replay *replay, struct checker *checker,
     if (entry.first_index != checker_next_index(checker)) {
         return RULE_ENTRY_ORDER;
     }
-    engine_execute(engine, &replay->execution, service, &request);
-    if (engine_failed(engine)) {
+    if (engine != NULL) {
+        engine_execute(engine, &replay->execution, service, &request);
+    }
+    if (engine != NULL && engine_failed(engine)) {
         return RULE_ENTRY_ENCODING; /* convicts nobody: no outcome was computed to hold against */
     }
     struct digest stated[CALLS_MAX];
     for (uint32_t i = 0; i < request.call_count; i++) {
         stated[i] = hash_labelled(LABEL_OUTCOME, service, entry.outcomes[i]);
-        if (!*wrong && !digest_equal(&stated[i], &replay->execution.digests[i])) {
+        if (engine != NULL && !*wrong && !digest_equal(&stated[i], &replay->execution.digests[i])) {
             *wrong = true;
             replay->wrong_index = entry.first_index + i;
         }
@@ -59,9 +61,15 @@ static enum rule replay_request(struct replay *replay, struct checker *checker,
     return RULE_NONE;
 }
 
+static void undo(struct engine *engine, uint64_t mark) {
+    if (engine != NULL) {
+        engine_rollback(engine, mark);
+    }
+}
+
 enum rule replay_batch(struct replay *replay, struct checker *checker, struct engine *engine,
                        const struct batch *batch, const struct sign_sink *sink) {
-    uint64_t const mark = engine_mark(engine);
+    uint64_t const mark = engine == NULL ? 0 : engine_mark(engine);
     uint64_t const seq_before = checker_position(checker)->seq;
     bool wrong = false;
     enum rule rule = RULE_NONE;
@@ -72,7 +80,7 @@ enum rule replay_batch(struct replay *replay, struct checker *checker, struct en
     }
     if (rule != RULE_NONE) {
         checker_batch_abandon(checker);
-        engine_rollback(engine, mark);
+        undo(engine, mark);
         return rule;
     }
     rule = checker_batch_seal(checker, &batch->seal, sink);
@@ -81,7 +89,7 @@ enum rule replay_batch(struct replay *replay, struct checker *checker, struct en
         rule = RULE_OUTCOME;
     }
     if (rule != RULE_NONE) {
-        engine_rollback(engine, mark);
+        undo(engine, mark);
     }
     return rule;
 }

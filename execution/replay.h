@@ -25,6 +25,7 @@ void replay_free(struct replay *replay);
 /*
  * Check and execute one whole batch. On RULE_NONE checker and engine stand after it; otherwise
  * both are as they were. The checker must know the checkpoint digest that the batch must carry.
+ * engine: NULL: execute nothing, and take the outcomes as they are stated.
  */
 enum rule replay_batch(struct replay *replay, struct checker *checker, struct engine *engine,
                        const struct batch *batch, const struct sign_sink *sink);

@@ -3,13 +3,8 @@
  */
 #include "execution/engine.h"
 
-void state_hasher_init(struct state_hasher *hasher) {
-    hasher->count = 0;
-    frontier_init(&hasher->frontier);
-}
-
 /* The leaf's runs are hashed where they lie, whatever their size: an auditor's may be hostile. */
-void state_hasher_add(struct state_hasher *hasher, struct span key, struct span value) {
+struct digest state_item_leaf(struct span key, struct span value) {
     static const uint8_t leaf_prefix = 0; /* RFC 9162 §2.1.1 */
     struct hash_state state;
     hash_init(&state);
@@ -17,7 +12,16 @@ void state_hasher_add(struct state_hasher *hasher, struct span key, struct span 
     hash_update_u32(&state, (uint32_t)key.size);
     hash_update(&state, key);
     hash_update(&state, value);
-    struct digest const leaf = hash_final(&state);
+    return hash_final(&state);
+}
+
+void state_hasher_init(struct state_hasher *hasher) {
+    hasher->count = 0;
+    frontier_init(&hasher->frontier);
+}
+
+void state_hasher_add(struct state_hasher *hasher, struct span key, struct span value) {
+    struct digest const leaf = state_item_leaf(key, value);
     frontier_append(&hasher->frontier, &leaf);
     hasher->count++;
 }

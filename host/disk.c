@@ -178,6 +178,21 @@ static int disk_remove(void *context, const char *name) {
     return unlinkat(host->directory, name, 0) != 0 ? -errno : 0;
 }
 
+static int disk_link_from(void *context, const struct disk *from, const char *name) {
+    const struct host_disk *const host = context;
+    if (from->link_from != disk_link_from) {
+        return -EXDEV;
+    }
+    const struct host_disk *const other = from->context;
+    if (!name_plain(name)) {
+        return -EINVAL;
+    }
+    if (!host->writable || !other->writable) {
+        return -EROFS;
+    }
+    return linkat(other->directory, name, host->directory, name, 0) != 0 ? -errno : 0;
+}
+
 /* ---- the directory ---- */
 
 /* Make the directory, and its name in the one above it durable. */
@@ -229,7 +244,8 @@ int host_disk_open(struct host_disk *host, const char *path, enum host_disk_acce
                  .sync = disk_sync,
                  .sync_directory = disk_sync_directory,
                  .rename = disk_rename,
-                 .remove = disk_remove},
+                 .remove = disk_remove,
+                 .link_from = disk_link_from},
         .directory = -1,
         .writable = access == HOST_DISK_WRITE,
     };

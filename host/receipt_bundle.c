@@ -10,6 +10,7 @@
 
 #include <stdlib.h>
 
+#include "base/sign.h"
 #include "ledger/derive.h"
 #include "merkle/tree.h"
 #include "receipts/receipt.h"
@@ -216,4 +217,85 @@ bool receipt_bundle_decode(struct receipt_bundle *out, struct arena *arena, stru
                        (const struct digest *)(const void *)(bytes.data + BUNDLE_HEADER_SIZE)},
     };
     return true;
+}
+
+/* ---- verifying ------------------------------------------------------------------------------- */
+
+void bundle_verifier_init(struct bundle_verifier *verifier,
+                          const struct configuration *configuration) {
+    *verifier = (struct bundle_verifier){.configuration = configuration};
+    arena_init(&verifier->arena, BUNDLE_ARENA_SIZE + ENTRY_SIZE_MAX);
+}
+
+void bundle_verifier_free(struct bundle_verifier *verifier) {
+    arena_free(&verifier->arena);
+}
+
+static enum receipt_check verify_certificate(struct bundle_verifier *verifier, struct span bytes) {
+    struct digest const hash = hash_bytes(bytes);
+    struct certificate certificate;
+    if (verifier->has_batch && digest_equal(&hash, &verifier->certificate)) {
+        return RECEIPT_VALID;
+    }
+    verifier->has_batch = false;
+    if (certificate_decode(&certificate, &verifier->arena, bytes) != CODEC_OK) {
+        return RECEIPT_CERTIFICATE_ENCODING;
+    }
+    enum receipt_check const check = certificate_verify(&verifier->batch, &verifier->arena,
+                                                        verifier->configuration, &certificate);
+    verifier->has_batch = check == RECEIPT_VALID;
+    verifier->certificate = hash;
+    return check;
+}
+
+static enum receipt_check verify_author(const struct bundle_verifier *verifier) {
+    const struct request *const request = &verifier->request;
+    struct sign_check const check = {
+        .key = request->author,
+        .signature = request->signature,
+        .body = request->header,
+        .label = LABEL_REQUEST,
+    };
+    if (!configuration_has_author(verifier->configuration, &request->author)) {
+        return RECEIPT_AUTHOR;
+    }
+    return sign_verify_universal(&verifier->configuration->service, &check)
+               ? RECEIPT_VALID
+               : RECEIPT_REQUEST_SIGNATURE;
+}
+
+static bool decode_bundle(struct bundle_verifier *verifier, struct span stored) {
+    struct receipt_bundle *const bundle = &verifier->bundle;
+    arena_reset(&verifier->arena);
+    if (!receipt_bundle_decode(bundle, &verifier->arena, stored) ||
+        request_decode(&verifier->request, &verifier->arena, &verifier->configuration->service,
+                       bundle->request) != CODEC_OK) {
+        return false;
+    }
+    for (uint32_t i = 0; i < bundle->result.outcome_count; i++) {
+        struct outcome outcome;
+        if (outcome_decode(&outcome, &verifier->arena, bundle->result.outcomes[i]) != CODEC_OK) {
+            return false;
+        }
+    }
+    return true;
+}
+
+enum receipt_check bundle_verify(struct bundle_verifier *verifier, struct span stored,
+                                 struct span certificate) {
+    if (!decode_bundle(verifier, stored)) {
+        return RECEIPT_ENCODING;
+    }
+    verifier->bundle.certificate = certificate;
+    enum receipt_check check = verify_certificate(verifier, certificate);
+    if (check == RECEIPT_VALID) {
+        check = verify_author(verifier);
+    }
+    if (check == RECEIPT_VALID &&
+        !receipt_bundle_holds(&verifier->configuration->service, &verifier->request,
+                              &verifier->bundle.result, &verifier->batch.pre_prepare,
+                              verifier->configuration->parameters.window)) {
+        check = RECEIPT_BATCH_PATH;
+    }
+    return check;
 }

@@ -5,7 +5,8 @@
  * the certificate and most of their paths. A client keeps the shared form, which is several times
  * smaller, and makes single receipts from it when somebody asks for one (protocol §8).
  *
- * Pure. Nothing here judges signatures: that is receipts/receipt.h.
+ * Pure. Single signatures are judged where those of receipts are: by receipts/certificate.h, and as
+ * receipts/receipt.h does.
  */
 #ifndef ONUS_HOST_RECEIPT_BUNDLE_H
 #define ONUS_HOST_RECEIPT_BUNDLE_H
@@ -13,6 +14,7 @@
 #include "base/problem.h"
 #include "ledger/wire.h"
 #include "merkle/tree.h"
+#include "receipts/receipt.h"
 
 /*
  * Does the result place the request in the batch that the pre-prepare describes? Checks counts,
@@ -54,6 +56,28 @@ MUST_USE bool receipt_bundle_encode(struct buffer *out, const struct receipt_bun
 /* Certificate and request id stay empty. Spans point into arena or bytes. False: damaged. */
 MUST_USE bool receipt_bundle_decode(struct receipt_bundle *out, struct arena *arena,
                                     struct span bytes);
+
+/*
+ * Verifies bundles one after the other, each from nothing: comes to RECEIPT_VALID exactly when
+ * receipt_verify does for the receipt of every one of its calls. Signatures of a batch are paid for
+ * once while its bundles follow each other. One verifier belongs to one thread.
+ */
+struct bundle_verifier {
+    const struct configuration *configuration; /* borrowed */
+    struct arena arena;
+    bool has_batch;
+    struct digest certificate;    /* SHA-256 of its encoding */
+    struct verified_batch batch;  /* that the last valid bundle was executed in */
+    struct receipt_bundle bundle; /* the last one; spans live until the next */
+    struct request request;
+};
+
+void bundle_verifier_init(struct bundle_verifier *verifier,
+                          const struct configuration *configuration);
+void bundle_verifier_free(struct bundle_verifier *verifier);
+/* stored: as receipt_bundle_encode makes it. Returns: the first check that failed. */
+MUST_USE enum receipt_check bundle_verify(struct bundle_verifier *verifier, struct span stored,
+                                          struct span certificate);
 
 #define RECEIPT_BUNDLE_SIZE_MAX (ENTRY_SIZE_MAX + MERKLE_RANGE_PROOF_MAX * DIGEST_SIZE + 64u)
 

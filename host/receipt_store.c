@@ -13,6 +13,7 @@
 #include <lmdb.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -20,6 +21,7 @@
 
 #define FORMAT "onus-receipts-v1"
 #define READ_ARENA_SIZE (24u << 20)
+#define WALK_SIZE_MAX ((size_t)1 << 20) /* bytes of values that stay in memory behind a walk */
 
 static_assert(sizeof(size_t) >= 8, "the map needs 64-bit addresses");
 
@@ -328,6 +330,7 @@ static int apply(const struct receipt_store *store, MDB_txn *txn,
     case RECEIPT_CHANGE_PENDING:
         return put_pending(store, txn, change);
     case RECEIPT_CHANGE_RECEIPTS:
+    case RECEIPT_CHANGE_IMPORT:
         return put_receipts(store, txn, change);
     case RECEIPT_CHANGE_DISCARD:
         return remove_pending(store, txn, change->number);
@@ -352,10 +355,12 @@ static int apply_all(const struct receipt_store *store, MDB_txn *txn,
     uint64_t const last_index_before = last_index;
     for (uint32_t i = 0; i < count && error == 0; i++) {
         struct receipt_change *const change = &changes[i];
-        if (change->kind == RECEIPT_CHANGE_PENDING) {
+        bool const is_import = change->kind == RECEIPT_CHANGE_IMPORT;
+        if (is_import || change->kind == RECEIPT_CHANGE_PENDING) {
             change->number = ++number;
         }
-        if (change->kind == RECEIPT_CHANGE_RECEIPTS && change->last_index > last_index) {
+        if ((is_import || change->kind == RECEIPT_CHANGE_RECEIPTS) &&
+            change->last_index > last_index) {
             last_index = change->last_index;
         }
         error = apply(store, txn, change);
@@ -424,8 +429,36 @@ int receipt_store_note(struct receipt_store *store, struct span key, struct buff
 typedef int (*item_visitor)(void *context, MDB_txn *txn, struct span key, struct span value,
                             struct problem *problem);
 
+/*
+ * What a walk has in memory of the map. What it looks up on the way, certificates and the pages
+ * above them, lies among the values.
+ */
+struct walked_pages {
+    uintptr_t first;
+    uintptr_t end;
+    size_t size; /* of the values since pages were let go of */
+};
+
+/*
+ * Now and then let go of the pages behind us: a store of any size is walked in little memory. The
+ * map is shared and never written through, so nothing is lost; what is looked at again comes back.
+ */
+static void pass_value(struct walked_pages *pages, const MDB_val *value) {
+    uintptr_t const page = (uintptr_t)sysconf(_SC_PAGESIZE);
+    uintptr_t const first = (uintptr_t)value->mv_data & ~(page - 1);
+    uintptr_t const end = ((uintptr_t)value->mv_data + value->mv_size + page - 1) & ~(page - 1);
+    pages->first = pages->end == 0 || first < pages->first ? first : pages->first;
+    pages->end = end > pages->end ? end : pages->end;
+    pages->size += value->mv_size;
+    if (pages->size > WALK_SIZE_MAX) {
+        (void)madvise((void *)pages->first, pages->end - pages->first, MADV_DONTNEED);
+        pages->size = 0;
+    }
+}
+
 static int walk(struct receipt_store *store, MDB_dbi dbi, item_visitor visitor, void *context,
                 struct problem *problem) {
+    struct walked_pages pages = {.size = 0};
     MDB_txn *txn = NULL;
     MDB_cursor *cursor = NULL;
     MDB_val key;
@@ -442,6 +475,7 @@ static int walk(struct receipt_store *store, MDB_dbi dbi, item_visitor visitor, 
     error = mdb_cursor_get(cursor, &key, &value, MDB_FIRST);
     while (error == 0 && status == 0) {
         status = visitor(context, txn, from_val(key), from_val(value), problem);
+        pass_value(&pages, &value);
         if (status == 0) {
             error = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
         }
@@ -476,12 +510,10 @@ int receipt_store_visit_pending(struct receipt_store *store, receipt_pending_vis
     return walk(store, store->pending, visit_pending_item, &pending, problem);
 }
 
-/* A stored value with its certificate looked up. */
-static int load_bundle(struct receipt_store *store, MDB_txn *txn, struct receipt_bundle *bundle,
-                       struct arena *arena, struct span value, struct problem *problem) {
-    if (value.size < DIGEST_SIZE ||
-        !receipt_bundle_decode(bundle, arena,
-                               span_of(value.data + DIGEST_SIZE, value.size - DIGEST_SIZE))) {
+/* The certificate that a stored value names. */
+static int load_certificate(struct receipt_store *store, MDB_txn *txn, struct span value,
+                            struct span *out, struct problem *problem) {
+    if (value.size < DIGEST_SIZE) {
         return damaged(store, problem, "a receipt cannot be read");
     }
     MDB_val key = to_val(span_of(value.data, DIGEST_SIZE));
@@ -493,7 +525,25 @@ static int load_bundle(struct receipt_store *store, MDB_txn *txn, struct receipt
     if (error != 0) {
         return explain(store, problem, "reading", error);
     }
-    bundle->certificate = from_val(certificate);
+    *out = from_val(certificate);
+    return 0;
+}
+
+static struct span bundle_of(struct span value) {
+    return span_of(value.data + DIGEST_SIZE, value.size - DIGEST_SIZE);
+}
+
+/* A stored value with its certificate looked up. */
+static int load_bundle(struct receipt_store *store, MDB_txn *txn, struct receipt_bundle *bundle,
+                       struct arena *arena, struct span value, struct problem *problem) {
+    struct span certificate = {0};
+    if (load_certificate(store, txn, value, &certificate, problem) != 0) {
+        return -1;
+    }
+    if (!receipt_bundle_decode(bundle, arena, bundle_of(value))) {
+        return damaged(store, problem, "a receipt cannot be read");
+    }
+    bundle->certificate = certificate;
     return 0;
 }
 
@@ -523,6 +573,29 @@ int receipt_store_visit_bundles(struct receipt_store *store, receipt_bundle_visi
     int const status = walk(store, store->receipts, visit_bundle_item, &bundles, problem);
     arena_free(&bundles.arena);
     return status;
+}
+
+struct stored_walk {
+    struct receipt_store *store;
+    receipt_stored_visitor visitor;
+    void *context;
+};
+
+static int visit_stored_item(void *context, MDB_txn *txn, struct span key, struct span value,
+                             struct problem *problem) {
+    const struct stored_walk *const stored = context;
+    struct span certificate = {0};
+    (void)key;
+    if (load_certificate(stored->store, txn, value, &certificate, problem) != 0) {
+        return -1;
+    }
+    return stored->visitor(stored->context, bundle_of(value), certificate);
+}
+
+int receipt_store_visit_stored(struct receipt_store *store, receipt_stored_visitor visitor,
+                               void *context, struct problem *problem) {
+    struct stored_walk stored = {.store = store, .visitor = visitor, .context = context};
+    return walk(store, store->receipts, visit_stored_item, &stored, problem);
 }
 
 struct receipt_walk {

@@ -46,17 +46,18 @@ enum receipt_change_kind {
     RECEIPT_CHANGE_PENDING,  /* write a request down, with a note if key is set; out: number */
     RECEIPT_CHANGE_RECEIPTS, /* it was executed: keep the bundle, no longer pending */
     RECEIPT_CHANGE_DISCARD,  /* it will never be executed: no longer pending */
+    RECEIPT_CHANGE_IMPORT,   /* keep a bundle that somebody else had sent; out: number */
     RECEIPT_CHANGE_NOTE      /* set a note; an empty value removes it */
 };
 
 struct receipt_change {
     enum receipt_change_kind kind;
-    uint64_t number;                         /* PENDING: out; RECEIPTS, DISCARD: in */
-    struct span bytes;                       /* PENDING: request; RECEIPTS: encoded bundle */
-    const struct digest *request_id;         /* RECEIPTS */
-    const struct digest *certificate_digest; /* RECEIPTS: SHA-256 of the certificate */
-    struct span certificate;                 /* RECEIPTS */
-    uint64_t last_index;                     /* RECEIPTS: of its last call */
+    uint64_t number;                         /* PENDING, IMPORT: out; RECEIPTS, DISCARD: in */
+    struct span bytes;                       /* PENDING: request; else an encoded bundle */
+    const struct digest *request_id;         /* RECEIPTS, IMPORT */
+    const struct digest *certificate_digest; /* RECEIPTS, IMPORT: SHA-256 of the certificate */
+    struct span certificate;                 /* RECEIPTS, IMPORT */
+    uint64_t last_index;                     /* RECEIPTS, IMPORT: of its last call */
     struct span key;                         /* NOTE, PENDING: of the note */
     struct span note;                        /* NOTE, PENDING */
 };
@@ -84,6 +85,11 @@ typedef int (*receipt_bundle_visitor)(void *context, const struct receipt_bundle
 MUST_USE int receipt_store_visit_bundles(struct receipt_store *store,
                                          receipt_bundle_visitor visitor, void *context,
                                          struct problem *problem);
+
+/* The same as it is stored: for receipt_bundle_decode, which may be done on another thread. */
+typedef int (*receipt_stored_visitor)(void *context, struct span bundle, struct span certificate);
+MUST_USE int receipt_store_visit_stored(struct receipt_store *store, receipt_stored_visitor visitor,
+                                        void *context, struct problem *problem);
 
 /* Every receipt of the store, one by one: what an auditor takes. */
 MUST_USE int receipt_store_visit(struct receipt_store *store, receipt_visitor visitor,

@@ -12,11 +12,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
-#include <lmdb.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -24,6 +23,7 @@
 
 #include "base/check.h"
 #include "base/limits.h"
+#include "host/state_store_internal.h"
 
 #define FORMAT 1u
 #define RECORD_HEADER_SIZE (8u + 8u + DIGEST_SIZE + DIGEST_SIZE)
@@ -31,30 +31,8 @@
 
 static_assert(sizeof(size_t) >= 8, "the map needs 64-bit addresses");
 
-struct state_store {
-    MDB_env *env;
-    MDB_dbi items;
-    MDB_dbi about;
-    MDB_txn *reader; /* the loop's snapshot */
-    MDB_cursor *cursor;
-    struct state_checkpoint checkpoint;
-    struct problem failure;
-    bool on_trial; /* in the child that verifies: its parent says what is wrong */
-    char path[PATH_MAX];
-};
-
-static MDB_val to_val(struct span bytes) {
-    /* LMDB's values are not const, but it does not write through them. */
-    return (MDB_val){.mv_size = bytes.size, .mv_data = (void *)(uintptr_t)bytes.data};
-}
-
-static struct span from_val(MDB_val value) {
-    return span_of(value.mv_data, value.mv_size);
-}
-
-/* One line for an error of LMDB or of the system. Returns: -1. */
-static int explain(const struct state_store *store, struct problem *problem, const char *doing,
-                   int error) {
+int state_store_explain(const struct state_store *store, struct problem *problem, const char *doing,
+                        int error) {
     switch (error) {
     case MDB_MAP_FULL:
         return problem_set(problem, EXIT_ERROR, "%s: %s: the state has outgrown %u GiB",
@@ -77,7 +55,8 @@ static int explain(const struct state_store *store, struct problem *problem, con
     }
 }
 
-static int damaged(const struct state_store *store, struct problem *problem, const char *what) {
+int state_store_damaged(const struct state_store *store, struct problem *problem,
+                        const char *what) {
     return problem_set(problem, EXIT_CORRUPT, "%s/data.mdb: %s; " REBUILD, store->path, what);
 }
 
@@ -104,7 +83,7 @@ static struct digest record_digest(const uint8_t header[static RECORD_HEADER_SIZ
 /* Read a transaction's checkpoint. Does not hash the snapshot: see verify. */
 static int read_checkpoint(const struct state_store *store, MDB_txn *txn,
                            struct state_checkpoint *checkpoint, struct problem *problem) {
-    MDB_val key = to_val(span_text("checkpoint"));
+    MDB_val key = state_to_val(span_text("checkpoint"));
     MDB_val value;
     *checkpoint = (struct state_checkpoint){.present = false};
     int const error = mdb_get(txn, store->about, &key, &value);
@@ -112,10 +91,10 @@ static int read_checkpoint(const struct state_store *store, MDB_txn *txn,
         return 0;
     }
     if (error != 0) {
-        return explain(store, problem, "reading the checkpoint", error);
+        return state_store_explain(store, problem, "reading the checkpoint", error);
     }
     if (value.mv_size < RECORD_HEADER_SIZE) {
-        return damaged(store, problem, "the checkpoint record is too short");
+        return state_store_damaged(store, problem, "the checkpoint record is too short");
     }
     const uint8_t *const bytes = value.mv_data;
     checkpoint->present = true;
@@ -126,19 +105,19 @@ static int read_checkpoint(const struct state_store *store, MDB_txn *txn,
     return 0;
 }
 
-static int put_checkpoint(const struct state_store *store, MDB_txn *txn,
-                          const struct state_checkpoint *checkpoint, struct problem *problem) {
+int state_store_put_checkpoint(const struct state_store *store, MDB_txn *txn,
+                               const struct state_checkpoint *checkpoint, struct problem *problem) {
     uint8_t header[RECORD_HEADER_SIZE];
     store_u64_be(header, checkpoint->seq);
     store_u64_be(header + 8, checkpoint->count);
     memcpy(header + 16, checkpoint->root.bytes, DIGEST_SIZE);
     struct digest const digest = record_digest(header, checkpoint->snapshot);
     memcpy(header + 16 + DIGEST_SIZE, digest.bytes, DIGEST_SIZE);
-    MDB_val key = to_val(span_text("checkpoint"));
+    MDB_val key = state_to_val(span_text("checkpoint"));
     MDB_val place = {.mv_size = RECORD_HEADER_SIZE + checkpoint->snapshot.size};
     int const error = mdb_put(txn, store->about, &key, &place, MDB_RESERVE);
     if (error != 0) {
-        return explain(store, problem, "writing the checkpoint", error);
+        return state_store_explain(store, problem, "writing the checkpoint", error);
     }
     uint8_t *const out = place.mv_data;
     memcpy(out, header, RECORD_HEADER_SIZE);
@@ -157,15 +136,15 @@ static int visit_items(const struct state_store *store, MDB_txn *txn, state_visi
     MDB_val value;
     int error = mdb_cursor_open(txn, store->items, &cursor);
     if (error != 0) {
-        return explain(store, problem, "reading the state", error);
+        return state_store_explain(store, problem, "reading the state", error);
     }
     error = mdb_cursor_get(cursor, &key, &value, MDB_FIRST);
-    while (error == 0 && visitor(context, from_val(key), from_val(value), false)) {
+    while (error == 0 && visitor(context, state_from_val(key), state_from_val(value), false)) {
         error = mdb_cursor_get(cursor, &key, &value, MDB_NEXT);
     }
     mdb_cursor_close(cursor);
     if (error != 0 && error != MDB_NOTFOUND) {
-        return explain(store, problem, "reading the state", error);
+        return state_store_explain(store, problem, "reading the state", error);
     }
     return 0;
 }
@@ -193,7 +172,7 @@ int state_store_visit(struct state_store *store, struct state_checkpoint *checkp
     MDB_txn *txn = NULL;
     int const error = mdb_txn_begin(store->env, NULL, MDB_RDONLY, &txn);
     if (error != 0) {
-        return explain(store, problem, "reading the state", error);
+        return state_store_explain(store, problem, "reading the state", error);
     }
     int result = read_checkpoint(store, txn, checkpoint, problem);
     checkpoint->snapshot = span_of(NULL, 0);
@@ -206,14 +185,32 @@ int state_store_visit(struct state_store *store, struct state_checkpoint *checkp
 
 /* ---- opening --------------------------------------------------------------------------------- */
 
-static int make_directory(struct state_store *store, const char *data_directory,
+static int name_directory(struct state_store *store, const char *data_directory,
                           struct problem *problem) {
     int const size = snprintf(store->path, sizeof store->path, "%s/state", data_directory);
     if (size < 0 || (size_t)size >= sizeof store->path) {
         return problem_set(problem, EXIT_ERROR, "%s: the path is too long", data_directory);
     }
+    return 0;
+}
+
+struct state_store *state_store_new(const char *data_directory, struct problem *problem) {
+    struct state_store *const store = calloc(1, sizeof *store);
+    if (store == NULL) {
+        (void)problem_set(problem, EXIT_ERROR, "%s: out of memory", data_directory);
+        return NULL;
+    }
+    CHECK(pthread_mutex_init(&store->mutex, NULL) == 0); /* without attributes it cannot fail */
+    if (name_directory(store, data_directory, problem) != 0) {
+        state_store_close(store);
+        return NULL;
+    }
+    return store;
+}
+
+static int make_directory(const struct state_store *store, struct problem *problem) {
     if (mkdir(store->path, 0700) != 0 && errno != EEXIST) {
-        return explain(store, problem, "making the directory", errno);
+        return state_store_explain(store, problem, "making the directory", errno);
     }
     return 0;
 }
@@ -239,7 +236,7 @@ static int open_environment(struct state_store *store, struct problem *problem) 
     if (error == 0) {
         error = mdb_reader_check(store->env, &stale);
     }
-    return error == 0 ? 0 : explain(store, problem, "opening", error);
+    return error == 0 ? 0 : state_store_explain(store, problem, "opening", error);
 }
 
 /* Write the service record into a fresh store, or compare it. */
@@ -248,19 +245,20 @@ static int check_service(struct state_store *store, MDB_txn *txn, const struct d
     uint8_t expected[4 + DIGEST_SIZE];
     store_u32_be(expected, FORMAT);
     memcpy(expected + 4, service->bytes, DIGEST_SIZE);
-    MDB_val key = to_val(span_text("service"));
+    MDB_val key = state_to_val(span_text("service"));
     MDB_val value;
     int error = mdb_get(txn, store->about, &key, &value);
     if (error == MDB_NOTFOUND) {
-        value = to_val(span_of(expected, sizeof expected));
+        value = state_to_val(span_of(expected, sizeof expected));
         error = mdb_put(txn, store->about, &key, &value, 0);
-        return error == 0 ? 0 : explain(store, problem, "writing the service id", error);
+        return error == 0 ? 0
+                          : state_store_explain(store, problem, "writing the service id", error);
     }
     if (error != 0) {
-        return explain(store, problem, "reading the service id", error);
+        return state_store_explain(store, problem, "reading the service id", error);
     }
     if (value.mv_size != sizeof expected) {
-        return damaged(store, problem, "the service record has the wrong size");
+        return state_store_damaged(store, problem, "the service record has the wrong size");
     }
     if (memcmp(value.mv_data, expected, 4) != 0) {
         return problem_set(problem, EXIT_ERROR, "%s: has another format than %u; " REBUILD,
@@ -282,7 +280,7 @@ static int open_databases(struct state_store *store, const struct digest *servic
     MDB_txn *txn = NULL;
     int error = mdb_txn_begin(store->env, NULL, 0, &txn);
     if (error != 0) {
-        return explain(store, problem, "opening", error);
+        return state_store_explain(store, problem, "opening", error);
     }
     error = mdb_dbi_open(txn, "items", MDB_CREATE, &store->items);
     if (error == 0) {
@@ -290,64 +288,136 @@ static int open_databases(struct state_store *store, const struct digest *servic
     }
     if (error != 0) {
         mdb_txn_abort(txn);
-        return explain(store, problem, "opening", error);
+        return state_store_explain(store, problem, "opening", error);
     }
     if (check_service(store, txn, service, problem) != 0) {
         mdb_txn_abort(txn);
         return -1;
     }
     error = mdb_txn_commit(txn);
-    return error == 0 ? 0 : explain(store, problem, "opening", error);
+    return error == 0 ? 0 : state_store_explain(store, problem, "opening", error);
 }
 
-static int open_snapshot(struct state_store *store, struct problem *problem) {
-    int error = mdb_txn_begin(store->env, NULL, MDB_RDONLY, &store->reader);
-    if (error == 0) {
-        error = mdb_cursor_open(store->reader, store->items, &store->cursor);
+int state_store_open_files(struct state_store *store, const struct digest *service,
+                           struct problem *problem) {
+    if (make_directory(store, problem) != 0 || open_environment(store, problem) != 0) {
+        return -1;
     }
-    if (error != 0) {
-        return explain(store, problem, "opening", error);
-    }
-    return read_checkpoint(store, store->reader, &store->checkpoint, problem);
+    return open_databases(store, service, problem);
 }
+
+/* ---- views ----------------------------------------------------------------------------------- */
+
+/* Begin a view that is not live on the last commit. */
+static int view_begin(const struct state_store *store, struct state_view *view,
+                      struct problem *problem) {
+    CHECK(!view->live);
+    int error = view->txn == NULL ? mdb_txn_begin(store->env, NULL, MDB_RDONLY, &view->txn)
+                                  : mdb_txn_renew(view->txn);
+    if (error != 0) {
+        return state_store_explain(store, problem, "reading the state", error);
+    }
+    error = view->cursor == NULL ? mdb_cursor_open(view->txn, store->items, &view->cursor)
+                                 : mdb_cursor_renew(view->txn, view->cursor);
+    int const result = error == 0 ? read_checkpoint(store, view->txn, &view->checkpoint, problem)
+                                  : state_store_explain(store, problem, "reading the state", error);
+    if (result == 0) {
+        view->live = true;
+    } else {
+        mdb_txn_reset(view->txn);
+    }
+    return result;
+}
+
+void state_view_release(struct state_store *store, struct state_view *view) {
+    if (view != NULL && view != store->now && view != store->previous && view != store->pinned) {
+        mdb_txn_reset(view->txn);
+        view->live = false;
+    }
+}
+
+static struct state_view *view_spare(struct state_store *store) {
+    unsigned i = 0;
+    while (i < VIEWS_MAX && store->views[i].live) {
+        i++;
+    }
+    CHECK(i < VIEWS_MAX); /* three at most are live: see state_store_internal.h */
+    return &store->views[i];
+}
+
+/* Under the mutex: the last commit becomes `now`. What was `now`, if it is older, is `previous`. */
+static int move_on(struct state_store *store, struct problem *problem) {
+    struct state_view *const next = view_spare(store);
+    if (view_begin(store, next, problem) != 0) {
+        return -1;
+    }
+    struct state_view *const now = store->now;
+    struct state_view *const previous = store->previous;
+    store->now = next;
+    if (now != NULL && now->checkpoint.present && now->checkpoint.seq < next->checkpoint.seq) {
+        store->previous = now;
+        state_view_release(store, previous);
+    }
+    state_view_release(store, now);
+    return 0;
+}
+
+static void views_close(struct state_store *store) {
+    for (unsigned i = 0; i < VIEWS_MAX; i++) {
+        struct state_view *const view = &store->views[i];
+        if (view->cursor != NULL) {
+            mdb_cursor_close(view->cursor);
+        }
+        if (view->txn != NULL) {
+            mdb_txn_abort(view->txn);
+        }
+    }
+}
+
+/* ---- verifying ------------------------------------------------------------------------------- */
 
 /* Is everything what the last commit said it is? */
 static int verify(const struct state_store *store, struct problem *problem) {
-    const struct state_checkpoint *const claimed = &store->checkpoint;
+    const struct state_checkpoint *const claimed = &store->now->checkpoint;
     struct state_checkpoint found = {.present = false};
-    if (hash_items(store, store->reader, &found, problem) != 0) {
+    if (hash_items(store, store->now->txn, &found, problem) != 0) {
         return -1;
     }
     if (!claimed->present) {
-        return found.count == 0 ? 0 : damaged(store, problem, "items without a checkpoint");
+        return found.count == 0 ? 0
+                                : state_store_damaged(store, problem, "items without a checkpoint");
     }
     const uint8_t *const header = claimed->snapshot.data - RECORD_HEADER_SIZE;
     struct digest const digest = record_digest(header, claimed->snapshot);
     if (memcmp(header + 16 + DIGEST_SIZE, digest.bytes, DIGEST_SIZE) != 0) {
-        return damaged(store, problem, "the checkpoint record does not match its digest");
+        return state_store_damaged(store, problem,
+                                   "the checkpoint record does not match its digest");
     }
     if (found.count != claimed->count || !digest_equal(&found.root, &claimed->root)) {
-        return damaged(store, problem, "the state does not match its root");
+        return state_store_damaged(store, problem, "the state does not match its root");
     }
     return 0;
 }
 
 static int open_store(struct state_store *store, const struct digest *service,
                       struct problem *problem) {
-    if (open_environment(store, problem) != 0 || open_databases(store, service, problem) != 0) {
-        return -1;
-    }
-    return open_snapshot(store, problem);
+    return state_store_open_files(store, service, problem) != 0 ? -1 : move_on(store, problem);
 }
 
 /* The child's part of a trial. It dies silently; nothing it inherited is closed or flushed. */
-_Noreturn static void run_trial(struct state_store *store, const struct digest *service, int out) {
+_Noreturn static void run_trial(struct state_store *store, const struct digest *service, int out,
+                                pid_t parent) {
     struct problem problem = {.code = EXIT_OK};
     static const struct rlimit no_core = {.rlim_cur = 0};
     store->on_trial = true;
-    if (signal(SIGSEGV, SIG_DFL) == SIG_ERR || signal(SIGBUS, SIG_DFL) == SIG_ERR ||
+    /* It inherited the parent's locks of directories, and must not keep them when that is gone. */
+    int const bound = prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent) {
+        _exit(EXIT_ERROR);
+    }
+    if (bound != 0 || signal(SIGSEGV, SIG_DFL) == SIG_ERR || signal(SIGBUS, SIG_DFL) == SIG_ERR ||
         setrlimit(RLIMIT_CORE, &no_core) != 0) {
-        (void)explain(store, &problem, "opening", errno);
+        (void)state_store_explain(store, &problem, "opening", errno);
     } else if (open_store(store, service, &problem) == 0) {
         (void)verify(store, &problem);
     }
@@ -368,7 +438,7 @@ static int end_trial(const struct state_store *store, pid_t child, int in,
         ended = waitpid(child, &status, 0);
     } while (ended < 0 && errno == EINTR);
     if (size != (ssize_t)sizeof found || ended != child) {
-        return damaged(store, problem, "the file is damaged");
+        return state_store_damaged(store, problem, "the file is damaged");
     }
     found.text[sizeof found.text - 1] = '\0';
     return found.code == EXIT_OK ? 0 : problem_set(problem, found.code, "%s", found.text);
@@ -382,13 +452,14 @@ static int hold_trial(struct state_store *store, const struct digest *service,
                       struct problem *problem) {
     int ends[2];
     if (pipe2(ends, O_CLOEXEC) != 0) {
-        return explain(store, problem, "opening", errno);
+        return state_store_explain(store, problem, "opening", errno);
     }
+    pid_t const parent = getpid();
     pid_t const child = fork();
     if (child == 0) {
-        run_trial(store, service, ends[1]);
+        run_trial(store, service, ends[1], parent);
     }
-    int result = child < 0 ? explain(store, problem, "opening", errno) : 0;
+    int result = child < 0 ? state_store_explain(store, problem, "opening", errno) : 0;
     (void)close(ends[1]);
     if (result == 0) {
         result = end_trial(store, child, ends[0], problem);
@@ -399,13 +470,12 @@ static int hold_trial(struct state_store *store, const struct digest *service,
 
 struct state_store *state_store_open(const char *data_directory, const struct digest *service,
                                      struct problem *problem) {
-    struct state_store *const store = calloc(1, sizeof *store);
+    struct state_store *const store = state_store_new(data_directory, problem);
     if (store == NULL) {
-        (void)problem_set(problem, EXIT_ERROR, "%s: out of memory", data_directory);
         return NULL;
     }
-    if (make_directory(store, data_directory, problem) != 0 ||
-        hold_trial(store, service, problem) != 0 || open_store(store, service, problem) != 0) {
+    if (make_directory(store, problem) != 0 || hold_trial(store, service, problem) != 0 ||
+        open_store(store, service, problem) != 0) {
         state_store_close(store);
         return NULL;
     }
@@ -416,15 +486,12 @@ void state_store_close(struct state_store *store) {
     if (store == NULL) {
         return;
     }
-    if (store->cursor != NULL) {
-        mdb_cursor_close(store->cursor);
-    }
-    if (store->reader != NULL) {
-        mdb_txn_abort(store->reader);
-    }
+    CHECK(store->pinned == NULL); /* a snapshot must not outlive its store */
+    views_close(store);
     if (store->env != NULL) {
         mdb_env_close(store->env);
     }
+    CHECK(pthread_mutex_destroy(&store->mutex) == 0); /* nobody holds it */
     free(store);
 }
 
@@ -435,30 +502,30 @@ static int base_result(struct state_store *store, int error, MDB_val value, stru
         return 0;
     }
     if (error != 0) {
-        return explain(store, &store->failure, "reading the state", error);
+        return state_store_explain(store, &store->failure, "reading the state", error);
     }
-    *out = from_val(value);
+    *out = state_from_val(value);
     return 1;
 }
 
 static int base_get(void *context, struct span key, struct span *value) {
     struct state_store *const store = context;
-    MDB_val wanted = to_val(key);
+    MDB_val wanted = state_to_val(key);
     MDB_val found = {.mv_size = 0};
-    int const error = mdb_get(store->reader, store->items, &wanted, &found);
+    int const error = mdb_get(store->now->txn, store->items, &wanted, &found);
     return base_result(store, error, found, value);
 }
 
 /* LMDB has no empty keys: the first key of all is the first not less than the empty one. */
 static int base_seek(void *context, struct span key, struct span *found_key, struct span *value) {
     struct state_store *const store = context;
-    MDB_val place = to_val(key);
+    MDB_val place = state_to_val(key);
     MDB_val found = {.mv_size = 0};
     MDB_cursor_op const how = key.size == 0 ? MDB_FIRST : MDB_SET_RANGE;
-    int const error = mdb_cursor_get(store->cursor, &place, &found, how);
+    int const error = mdb_cursor_get(store->now->cursor, &place, &found, how);
     int const result = base_result(store, error, found, value);
     if (result == 1) {
-        *found_key = from_val(place);
+        *found_key = state_from_val(place);
     }
     return result;
 }
@@ -472,19 +539,14 @@ const struct problem *state_store_failure(const struct state_store *store) {
 }
 
 const struct state_checkpoint *state_store_checkpoint(const struct state_store *store) {
-    return &store->checkpoint;
+    return &store->now->checkpoint;
 }
 
 int state_store_refresh(struct state_store *store, struct problem *problem) {
-    mdb_txn_reset(store->reader);
-    int error = mdb_txn_renew(store->reader);
-    if (error == 0) {
-        error = mdb_cursor_renew(store->reader, store->cursor);
-    }
-    if (error != 0) {
-        return explain(store, problem, "refreshing the snapshot", error);
-    }
-    return read_checkpoint(store, store->reader, &store->checkpoint, problem);
+    CHECK(pthread_mutex_lock(&store->mutex) == 0);
+    int const result = move_on(store, problem);
+    CHECK(pthread_mutex_unlock(&store->mutex) == 0);
+    return result;
 }
 
 /* ---- writing --------------------------------------------------------------------------------- */
@@ -497,8 +559,8 @@ struct writer {
 /* Changes come in key order, so that the cursor mostly stays on its page. */
 static bool apply_change(void *context, struct span key, struct span value, bool deleted) {
     struct writer *const writer = context;
-    MDB_val wanted = to_val(key);
-    MDB_val content = to_val(value);
+    MDB_val wanted = state_to_val(key);
+    MDB_val content = state_to_val(value);
     if (!deleted) {
         writer->error = mdb_cursor_put(writer->cursor, &wanted, &content, 0);
         return writer->error == 0;
@@ -517,12 +579,12 @@ static int apply_changes(const struct state_store *store, MDB_txn *txn, const st
     struct writer writer = {.cursor = NULL};
     int const error = mdb_cursor_open(txn, store->items, &writer.cursor);
     if (error != 0) {
-        return explain(store, problem, "writing the state", error);
+        return state_store_explain(store, problem, "writing the state", error);
     }
     bool const whole = engine_visit_changes(engine, seq, apply_change, &writer);
     mdb_cursor_close(writer.cursor);
     if (writer.error != 0) {
-        return explain(store, problem, "writing the state", writer.error);
+        return state_store_explain(store, problem, "writing the state", writer.error);
     }
     CHECK(whole); /* the caller made the cut */
     return 0;
@@ -545,7 +607,7 @@ static int write_checkpoint(const struct state_store *store, MDB_txn *txn,
                              store->path);
     } else {
         checkpoint->snapshot = buffer_span(&snapshot);
-        result = put_checkpoint(store, txn, checkpoint, problem);
+        result = state_store_put_checkpoint(store, txn, checkpoint, problem);
     }
     buffer_free(&snapshot);
     return result;
@@ -557,12 +619,12 @@ int state_store_write(struct state_store *store, const struct engine *engine, ui
     struct state_checkpoint checkpoint = {.present = true, .seq = seq};
     int error = mdb_txn_begin(store->env, NULL, 0, &txn);
     if (error != 0) {
-        return explain(store, problem, "writing the state", error);
+        return state_store_explain(store, problem, "writing the state", error);
     }
     if (write_checkpoint(store, txn, engine, &checkpoint, builder, context, problem) != 0) {
         mdb_txn_abort(txn);
         return -1;
     }
     error = mdb_txn_commit(txn);
-    return error == 0 ? 0 : explain(store, problem, "committing the state", error);
+    return error == 0 ? 0 : state_store_explain(store, problem, "committing the state", error);
 }

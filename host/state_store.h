@@ -12,6 +12,10 @@
  *   loop thread         state_store_refresh         the snapshot now holds seq
  *   loop thread         engine_absorb(seq)          the layers below the cut are dropped
  *
+ * A refresh to a newer commit keeps the one before it readable until the next, so that it can be
+ * handed to a replica that joins: host/state_transfer.h says how, and what it costs. There, and for
+ * state_store_visit, a third thread may be in the store.
+ *
  * The environment is the directory "state" with LMDB's data.mdb and lock.mdb. Its map is
  * STATE_MAP_SIZE of address space; the file is as large as the data needs. Opening verifies the
  * whole content against the root that was committed with it, in a child process, so that damage
@@ -35,8 +39,9 @@ struct state_checkpoint {
 };
 
 /*
- * Open the store in data_directory/state, making it when it is missing, and verify it. The caller
- * has started no thread yet, and does not reap children behind this function's back.
+ * Open the store in data_directory/state, making it when it is missing, and verify it. It forks,
+ * and waits for its child: nobody may reap that behind this function's back. Other threads may run:
+ * the child needs of what it inherits no more than memory, which glibc keeps in order for it.
  * Returns: NULL with a problem: EXIT_CORRUPT when the content is damaged; EXIT_ERROR when it
  * belongs to another service, was written by another version, or cannot be opened.
  */

@@ -182,3 +182,12 @@ enum batch_step batch_add(struct batch *batch, uint64_t index, const struct entr
     finish(batch);
     return BATCH_WHOLE;
 }
+
+bool batch_skim(struct batch *batch) {
+    uint32_t const count = batch_entry_count(batch);
+    if (batch->whole || count == 0 || record_at(batch, count - 1).kind != ENTRY_PRE_PREPARE) {
+        return false;
+    }
+    finish(batch);
+    return true;
+}

@@ -59,6 +59,12 @@ bool batch_is_empty(const struct batch *batch);
 enum batch_step batch_add(struct batch *batch, uint64_t index, const struct entry *entry,
                           enum rule *rule);
 
+/*
+ * The batch fed so far ends with its pre-prepare: use it so, without its requests.
+ * Returns: false when it does not.
+ */
+MUST_USE bool batch_skim(struct batch *batch);
+
 /* Entries of the batch so far, and each of them as it was fed. */
 uint32_t batch_entry_count(const struct batch *batch);
 struct entry batch_entry_at(const struct batch *batch, uint32_t nth);

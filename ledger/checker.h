@@ -15,6 +15,7 @@
 #define ONUS_LEDGER_CHECKER_H
 
 #include "base/sign.h"
+#include "ledger/anchor.h"
 #include "ledger/codec.h"
 #include "ledger/configuration.h"
 #include "ledger/rule.h"
@@ -121,6 +122,15 @@ enum rule checker_batch_seal(struct checker *checker, const struct batch_seal *s
                              const struct sign_sink *sink);
 void checker_batch_abandon(struct checker *checker);
 
+/*
+ * Check and append a batch without its requests: how many there are is taken from what its
+ * pre-prepare states, and its root of G is not looked at. For a ledger whose roots somebody signed
+ * who has checked the requests. From then on numbers of entries mean nothing, the window lacks
+ * these requests, and no cut may be taken. No batch may be in progress.
+ */
+enum rule checker_batch_skim(struct checker *checker, const struct batch_seal *seal,
+                             const struct sign_sink *sink);
+
 /* The tree G of the last sealed batch, swapped against the caller's (cleared) tree. */
 void checker_batch_tree_take(struct checker *checker, struct tree *tree);
 
@@ -187,11 +197,12 @@ struct checkpoint_cut {
     struct checkpoint_header header;
     struct frontier frontier;
     uint64_t window_entry;
-    uint64_t past_entry; /* where the batches begin that a replica keeps at hand */
+    uint64_t past_entry;    /* where the batches begin that a replica keeps at hand */
+    struct anchors anchors; /* where a replica that joins with it could begin its ledger */
 };
 
-/* Take the cut just after the last sealed batch. */
-void checker_cut(const struct checker *checker, struct checkpoint_cut *cut);
+/* Take the cut just after the last sealed batch. It becomes an anchor of those after it. */
+void checker_cut(struct checker *checker, struct checkpoint_cut *cut);
 /*
  * The digest d_C of a cut whose state_count and state_root have been filled in.
  * Out: encoded: the header's bytes are appended. Returns: false when out of memory.

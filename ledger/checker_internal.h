@@ -41,9 +41,11 @@ struct checker {
     uint64_t loaded_window_seq;
     struct digest loaded_window_root;
     uint64_t loaded_window_entry;
+    struct anchors anchors;
 
     /* the batch in progress */
     bool in_batch;
+    bool skimming; /* its requests are not here */
     enum rule request_rule; /* the first rule that a request of the batch broke */
     uint64_t batch_first_index;
     uint64_t batch_tx_count;

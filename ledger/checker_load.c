@@ -95,7 +95,8 @@ bool checker_load(struct checker *checker, const struct checker_snapshot *snapsh
                   struct arena *arena, bool rebuild_window) {
     struct checkpoint_header header;
     if (checkpoint_header_decode(&header, arena, snapshot->header) != CODEC_OK ||
-        !header_loads(checker, &header, snapshot)) {
+        !header_loads(checker, &header, snapshot) ||
+        !anchors_load(&checker->anchors, snapshot, header.entries)) {
         return false;
     }
     checker->mark_first = header.seq;
@@ -151,7 +152,17 @@ static uint64_t past_entry(const struct checker *checker) {
     return before == NULL ? 0 : before->entries;
 }
 
-void checker_cut(const struct checker *checker, struct checkpoint_cut *cut) {
+/* The first entry that a replica which starts from this cut has to read; its end if there is none.
+ */
+static uint64_t needed_entry(const struct checkpoint_cut *cut) {
+    uint64_t needed = cut->header.entries;
+    if (cut->window_entry != 0 && cut->window_entry < needed) {
+        needed = cut->window_entry;
+    }
+    return cut->past_entry != 0 && cut->past_entry < needed ? cut->past_entry : needed;
+}
+
+void checker_cut(struct checker *checker, struct checkpoint_cut *cut) {
     CHECK(!checker->in_batch);
     const struct ledger_position *const now = &checker->now;
     *cut = (struct checkpoint_cut){.frontier = now->frontier};
@@ -182,6 +193,9 @@ void checker_cut(const struct checker *checker, struct checkpoint_cut *cut) {
         CHECK(header->pending_count < EVIDENCE_BATCHES_MAX);
         header->pending[header->pending_count++] = checker->pending[seq % CHECKER_MARKS_MAX];
     }
+    struct anchor const here = {.entries = now->entries, .frontier = now->frontier};
+    anchors_add(&checker->anchors, &here, needed_entry(cut));
+    cut->anchors = checker->anchors;
 }
 
 bool checkpoint_cut_digest(struct digest *digest, struct buffer *encoded,
@@ -247,6 +261,9 @@ bool checkpoint_cut_snapshot(struct buffer *out, const struct checkpoint_cut *cu
         .window_entry = cut->window_entry,
         .past_entry = window == NULL ? cut->past_entry : 0,
     };
+    if (window == NULL) {
+        anchors_save(&cut->anchors, &snapshot);
+    }
     bool const done = collected && snapshot_encode(out, &snapshot, &list);
     buffer_free(&header);
     buffer_free(&list.bytes);

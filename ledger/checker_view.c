@@ -95,18 +95,7 @@ static enum rule judge_binding(const struct checker *checker, const struct view_
     if (body->ledger_leaves != before->leaf_count || !digest_equal(&root, &body->ledger_root)) {
         return RULE_LEDGER_ROOT;
     }
-    if (body->view_change_count != unit->set.count) {
-        return RULE_VIEW_SET;
-    }
-    for (uint32_t i = 0; i < unit->set.count; i++) {
-        const struct signed_body *const statement = &unit->set.view_changes[i];
-        struct digest const digest = hash_statement(LABEL_VIEW_CHANGE, &configuration->service,
-                                                    statement->body, &statement->signature);
-        if (!digest_equal(&digest, &body->view_change_digests[i])) {
-            return RULE_VIEW_SET;
-        }
-    }
-    return RULE_NONE;
+    return view_unit_is_bound(unit, &configuration->service) ? RULE_NONE : RULE_VIEW_SET;
 }
 
 /* Q view-changes of different replicas for this view, in ascending order, each of which holds. */
@@ -300,4 +289,5 @@ void checker_rollback_in(struct checker *checker, uint64_t seq, uint64_t view) {
     checker->now = position;
     checker_mark_now(checker);
     window_rollback(checker->window, seq);
+    anchors_cut(&checker->anchors, position.entries);
 }

@@ -351,6 +351,16 @@ MUST_USE enum codec_result window_batch_decode(struct window_batch *out, struct 
                                                struct span bytes);
 MUST_USE bool window_batch_encode(struct buffer *out, const struct window_batch *in);
 
+/*
+ * A place just after a batch, or after genesis, from which the ledger can be continued without what
+ * lies before it.
+ */
+struct ledger_anchor {
+    uint64_t entries;  /* up to here, of every kind; 1.. */
+    uint64_t leaves;   /* of M; 1..entries */
+    struct span peaks; /* M's frontier: digests, concatenated: merkle/frontier.h */
+};
+
 struct checker_snapshot {
     struct span header;   /* an encoded checkpoint_header: exactly what d_C covers */
     struct span frontier; /* digests, concatenated: merkle/frontier.h */
@@ -359,6 +369,8 @@ struct checker_snapshot {
     uint64_t window_entry;     /* pre-prepare entry of the window's first batch; 0: empty window */
     uint64_t past_entry;       /* first entry of the batches before that a replica keeps at hand;
                                   0: none */
+    uint32_t anchor_count;     /* 0..ANCHORS_MAX, ascending entries */
+    struct ledger_anchor anchors[ANCHORS_MAX];
 };
 
 MUST_USE enum codec_result checker_snapshot_decode(struct checker_snapshot *out,
@@ -430,6 +442,10 @@ struct fragment {
     const struct state_item *state; /* strictly ascending keys */
     uint32_t entry_count;           /* 1..PROOF_ENTRIES_MAX */
     const struct entry *entries;
+    uint32_t place_count;      /* 0, or state_count */
+    const uint64_t *places;    /* of each item in the whole state, strictly ascending */
+    uint32_t path_count;       /* 0..PROOF_STATE_PATH_MAX */
+    const struct digest *path; /* what leads from the items to the state's root */
 };
 
 /* A proof of misbehaviour as a file holds it (§10). Which parts a kind needs, its verifier says. */
@@ -449,5 +465,10 @@ struct proof {
 
 MUST_USE enum codec_result proof_decode(struct proof *out, struct arena *arena, struct span bytes);
 MUST_USE bool proof_encode(struct buffer *out, const struct proof *in);
+/*
+ * Two statements or two certificates that contradict each other stand in the order of their bytes,
+ * so that there is one proof of one contradiction. Swaps them if they do not.
+ */
+void proof_order(struct proof *proof);
 
 #endif

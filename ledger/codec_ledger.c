@@ -13,6 +13,7 @@
 #define FIELD_PENDING 17u
 #define FIELD_CARRIED 18u
 #define FIELD_WINDOW 4u
+#define FIELD_ANCHORS 6u
 #define CALL_COUNT_SIZE 2u
 
 /* ---- evidence -------------------------------------------------------------------------------- */
@@ -296,6 +297,31 @@ bool window_batch_encode(struct buffer *out, const struct window_batch *in) {
     return pack_message(out, &message.base);
 }
 
+static void take_anchors(enum codec_result *result, struct checker_snapshot *out,
+                         const Onus__Pb__CheckerSnapshot *in) {
+    field_check_range(result, in->n_anchors, (struct bounds){0, ANCHORS_MAX});
+    if (*result != CODEC_OK) {
+        return;
+    }
+    out->anchor_count = (uint32_t)in->n_anchors;
+    uint64_t before = 0;
+    for (uint32_t i = 0; i < out->anchor_count; i++) {
+        const Onus__Pb__LedgerAnchor *const message = in->anchors[i];
+        struct ledger_anchor *const anchor = &out->anchors[i];
+        const struct digest *peaks = NULL;
+        uint32_t peak_count = 0;
+        field_take_number(result, &anchor->entries, message->entries);
+        field_take_number(result, &anchor->leaves, message->leaves);
+        field_take_digests(result, &peaks, &peak_count, message->peaks,
+                           (struct bounds){1, MERKLE_DEPTH_MAX + 1});
+        anchor->peaks = span_of(message->peaks.data, message->peaks.len);
+        if (message->entries <= before || message->leaves > message->entries) {
+            field_fail(result, CODEC_MISMATCH);
+        }
+        before = message->entries;
+    }
+}
+
 enum codec_result checker_snapshot_decode(struct checker_snapshot *out, struct arena *arena,
                                           struct span bytes) {
     struct unpacked const unpacked =
@@ -318,7 +344,21 @@ enum codec_result checker_snapshot_decode(struct checker_snapshot *out, struct a
                      (struct bounds){1, WINDOW_BATCH_SIZE_MAX},
                      (struct bounds){0, SNAPSHOT_WINDOW_MAX});
     field_take_number(&result, &out->past_entry, in->past_entry);
+    take_anchors(&result, out, in);
     return result;
+}
+
+static bool encode_anchors(struct buffer *out, const struct checker_snapshot *in) {
+    for (uint32_t i = 0; i < in->anchor_count; i++) {
+        Onus__Pb__LedgerAnchor message = ONUS__PB__LEDGER_ANCHOR__INIT;
+        message.entries = in->anchors[i].entries;
+        message.leaves = in->anchors[i].leaves;
+        message.peaks = pack_span(in->anchors[i].peaks);
+        if (!pack_element(out, FIELD_ANCHORS, &message.base)) {
+            return false;
+        }
+    }
+    return true;
 }
 
 bool checker_snapshot_encode(struct buffer *out, const struct checker_snapshot *in) {
@@ -326,7 +366,7 @@ bool checker_snapshot_encode(struct buffer *out, const struct checker_snapshot *
     message.header = pack_span(in->header);
     message.frontier = pack_span(in->frontier);
     message.window_entry = in->window_entry;
-    if (in->window_count > SNAPSHOT_WINDOW_MAX) {
+    if (in->window_count > SNAPSHOT_WINDOW_MAX || in->anchor_count > ANCHORS_MAX) {
         return pack_refuse(out);
     }
     if (!pack_message(out, &message.base)) {
@@ -337,8 +377,8 @@ bool checker_snapshot_encode(struct buffer *out, const struct checker_snapshot *
             return false;
         }
     }
-    /* The last field, and so a message of its own behind the elements. */
+    /* It comes behind the elements, and so is a message of its own. */
     Onus__Pb__CheckerSnapshot past = ONUS__PB__CHECKER_SNAPSHOT__INIT;
     past.past_entry = in->past_entry;
-    return pack_message(out, &past.base);
+    return pack_message(out, &past.base) && encode_anchors(out, in);
 }

@@ -122,6 +122,29 @@ static void take_state(enum codec_result *result, struct fragment *out, struct a
     out->state_count = (uint32_t)in->n_state;
 }
 
+/* Where the items stand in the state, when they are not all of it. */
+static void take_places(enum codec_result *result, struct fragment *out, struct arena *arena,
+                        const Onus__Pb__Fragment *in) {
+    field_take_digests(result, &out->path, &out->path_count, in->path,
+                       (struct bounds){0, PROOF_STATE_PATH_MAX});
+    if (*result != CODEC_OK || in->n_places == 0) {
+        return;
+    }
+    if (in->n_places != out->state_count) {
+        field_fail(result, CODEC_MISMATCH);
+        return;
+    }
+    uint64_t *const places = field_alloc(result, arena, in->n_places, sizeof *places);
+    for (size_t i = 0; *result == CODEC_OK && i < in->n_places; i++) {
+        field_take_number(result, &places[i], in->places[i]);
+        if (i > 0 && places[i - 1] >= places[i]) {
+            field_fail(result, CODEC_MISMATCH);
+        }
+    }
+    out->places = places;
+    out->place_count = (uint32_t)in->n_places;
+}
+
 static void take_fragment(enum codec_result *result, struct proof *out, struct arena *arena,
                           const Onus__Pb__Fragment *in) {
     if (in == NULL) {
@@ -134,6 +157,7 @@ static void take_fragment(enum codec_result *result, struct proof *out, struct a
     entries_take(result, arena, &out->fragment.entries, &out->fragment.entry_count,
                  (struct entry_messages){in->n_entries, in->entries},
                  (struct bounds){1, PROOF_ENTRIES_MAX});
+    take_places(result, &out->fragment, arena, in);
 }
 
 static void take_statements(enum codec_result *result, struct proof *out,
@@ -186,6 +210,15 @@ static Onus__Pb__StateItem state_message(const struct state_item *item) {
     return message;
 }
 
+/* The last fields of a fragment, as a message without the others. */
+static Onus__Pb__Fragment places_message(const struct fragment *in) {
+    Onus__Pb__Fragment message = ONUS__PB__FRAGMENT__INIT;
+    message.n_places = in->place_count;
+    message.places = (uint64_t *)(uintptr_t)in->places; /* packing does not write to it */
+    message.path = pack_span(span_of(in->path, (size_t)in->path_count * DIGEST_SIZE));
+    return message;
+}
+
 /* What encode_fragment will append: a message's size stands before it. */
 static size_t fragment_size(const struct fragment *in) {
     size_t size = 0;
@@ -197,7 +230,9 @@ static size_t fragment_size(const struct fragment *in) {
         size_t const inner = onus__pb__state_item__get_packed_size(&message);
         size += pack_prefix_size(FIELD_FRAGMENT_STATE, inner) + inner;
     }
-    return size + entries_size(FIELD_FRAGMENT_ENTRIES, in->entries, in->entry_count);
+    Onus__Pb__Fragment const places = places_message(in);
+    return size + entries_size(FIELD_FRAGMENT_ENTRIES, in->entries, in->entry_count) +
+           onus__pb__fragment__get_packed_size(&places);
 }
 
 static bool encode_fragment(struct buffer *out, const struct fragment *in) {
@@ -213,14 +248,17 @@ static bool encode_fragment(struct buffer *out, const struct fragment *in) {
             return false;
         }
     }
-    return entries_encode(out, FIELD_FRAGMENT_ENTRIES, in->entries, in->entry_count);
+    Onus__Pb__Fragment const places = places_message(in);
+    return entries_encode(out, FIELD_FRAGMENT_ENTRIES, in->entries, in->entry_count) &&
+           pack_message(out, &places.base);
 }
 
 bool proof_encode(struct buffer *out, const struct proof *in) {
     if (in->certificate_count > PROOF_CERTIFICATES_MAX ||
         in->statement_count > PROOF_STATEMENTS_MAX ||
         in->fragment.state_count > PROOF_STATE_ITEMS_MAX ||
-        in->fragment.entry_count > PROOF_ENTRIES_MAX || in->path_count > MERKLE_DEPTH_MAX + 1) {
+        in->fragment.entry_count > PROOF_ENTRIES_MAX ||
+        in->fragment.path_count > PROOF_STATE_PATH_MAX || in->path_count > MERKLE_DEPTH_MAX + 1) {
         return pack_refuse(out);
     }
     ProtobufCBinaryData certificates[PROOF_CERTIFICATES_MAX];
@@ -245,4 +283,19 @@ bool proof_encode(struct buffer *out, const struct proof *in) {
     return pack_message(out, &message.base) &&
            (!in->has_fragment || encode_fragment(out, &in->fragment)) &&
            (path.size == 0 || pack_element_bytes(out, FIELD_PROOF_PATH, path));
+}
+
+void proof_order(struct proof *proof) {
+    if (proof->kind == PROOF_EQUIVOCATION && proof->statement_count == 2 &&
+        span_compare(proof->statements[0].body, proof->statements[1].body) > 0) {
+        struct signed_body const first = proof->statements[0];
+        proof->statements[0] = proof->statements[1];
+        proof->statements[1] = first;
+    }
+    if (proof->kind == PROOF_CONFLICTING_CERTIFICATES && proof->certificate_count == 2 &&
+        span_compare(proof->certificates[0], proof->certificates[1]) > 0) {
+        struct span const first = proof->certificates[0];
+        proof->certificates[0] = proof->certificates[1];
+        proof->certificates[1] = first;
+    }
 }

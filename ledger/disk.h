@@ -48,6 +48,11 @@ struct disk {
     /* Replaces `to` if it exists. */
     int (*rename)(void *context, const char *from, const char *to);
     int (*remove)(void *context, const char *name);
+    /*
+     * Give a file of another disk of the same kind and file system this directory's name too: a
+     * hard link. -EEXIST when the name is here already, -EXDEV when the disks are too unlike.
+     */
+    int (*link_from)(void *context, const struct disk *from, const char *name);
 };
 
 #endif

@@ -3,7 +3,9 @@
  *
  * A directory of files `<first>-<last>.seg`, closed, and at most one `<first>-open.seg`, the last,
  * which is being written. first and last are entry indices, decimal, zero padded to 12 digits;
- * together the files hold every entry once. All integers are big endian.
+ * together the files hold every entry once, from 0 on, or, where a replica joined by a checkpoint
+ * (protocol §7), from a later one on until the older entries are put in front. All integers are big
+ * endian.
  *
  *   file    header, then one record for each entry
  *   header  magic "ONUSSEG\0", u32 version (1), u32 zero, 32-byte service id, u64 index of the
@@ -91,7 +93,8 @@ struct segment_record {
 };
 
 /*
- * A reader at entry 0. disk and what it names stay the caller's.
+ * A reader at entry 0; seek before the first read of a ledger that begins later. disk and what it
+ * names stay the caller's.
  * In: torn_tail_tolerated: let an incomplete or failing record at the very end of the open segment
  *     be the end (torn_size then says how many bytes were left), rather than EXIT_CORRUPT.
  */
@@ -120,6 +123,7 @@ struct segment_writer_options {
     struct digest service;
     bool torn_tail_cut;     /* cut a torn tail off; otherwise only report it */
     uint64_t size_soft_max; /* close a segment at a batch boundary past this; 0: the default */
+    uint64_t first_index;   /* of an empty directory; entries below it need not be here */
 };
 
 /* The one writer of a directory; it blocks, so it belongs to the disk's thread. */
@@ -129,6 +133,7 @@ struct segment_writer {
     struct segment_name segment; /* the open segment */
     int file;                    /* or negative: none yet */
     uint64_t file_size;
+    uint64_t first_index; /* of the oldest entry here when it was opened */
     uint64_t next_index;
     uint64_t total_size; /* bytes of all files */
     bool dirty;
@@ -159,7 +164,9 @@ enum segment_result {
  * every record of the last file; what was found is then durable. A torn tail is an incomplete or
  * failing record in the open segment after which no good record follows; any other damage is a
  * problem with code EXIT_CORRUPT. A replacement of the tail that was decided on is carried to its
- * end (tail_replaced); a disk without space for it is a problem with code EXIT_ERROR.
+ * end (tail_replaced); a disk without space for it is a problem with code EXIT_ERROR. A ledger that
+ * begins after entry options.first_index is one of which files were lost: EXIT_CORRUPT; one that
+ * begins at or before it is taken as it is (first_index).
  * Out: torn: what was, or would be, cut off.
  * Returns: SEGMENT_OK, SEGMENT_TORN (nothing was changed; close the writer) or SEGMENT_FAILED.
  */
@@ -185,8 +192,17 @@ MUST_USE enum segment_result segment_writer_sync(struct segment_writer *writer,
                                                  struct problem *problem);
 
 /*
- * Keep only the entries below `index` (at most the next index), also across closed segments. The
- * result is durable; a crash on the way leaves a whole ledger that ends somewhere between.
+ * The ledger ends here, at the end of a batch: sync and close the open segment, if there is one, so
+ * that all files are closed ones. What is appended later begins a new segment.
+ * Returns: SEGMENT_OK or SEGMENT_FAILED.
+ */
+MUST_USE enum segment_result segment_writer_finish(struct segment_writer *writer,
+                                                   struct problem *problem);
+
+/*
+ * Keep only the entries below `index` (at most the next index, and not below the first entry), also
+ * across closed segments. The result is durable; a crash on the way leaves a whole ledger that ends
+ * somewhere between.
  * Returns: SEGMENT_OK or SEGMENT_FAILED.
  */
 MUST_USE enum segment_result segment_writer_truncate(struct segment_writer *writer, uint64_t index,
@@ -212,5 +228,41 @@ static inline uint64_t segment_writer_next_index(const struct segment_writer *wr
 static inline uint64_t segment_writer_total_size(const struct segment_writer *writer) {
     return writer->total_size;
 }
+
+/* ---- older entries are put in front (protocol §7) -------------------------------------------- */
+
+/*
+ * Where a ledger begins, by the names of its files. Opens none of them.
+ * Returns: 1 with the index of the first entry, 0 for a directory without segments, -1 on a
+ * problem.
+ */
+MUST_USE int segment_first_index(uint64_t *index, const struct disk *disk, struct problem *problem);
+
+/* What one call of segment_prepend did. */
+struct segment_prepended {
+    uint64_t files;       /* moved, or found moved already */
+    uint64_t size;        /* bytes of the files that were moved now */
+    uint64_t first_index; /* where the ledger begins now */
+};
+
+/*
+ * Move the closed segments of `older`, another directory of the same file system, in front of the
+ * ledger in `disk`, at most files_max (at least 1) of them, from the last to the first. Each is
+ * linked into the ledger and made durable there before it goes from `older`: the ledger has no gap
+ * at any moment, nothing is lost whenever the power goes, and who calls again carries on. Readers
+ * of the ledger and its one writer may be at work on other threads; in `older` nobody else may. The
+ * writer's total size does not know of these files: see segment_writer_grew.
+ * Returns: 1 when more are to be moved, 0 when none is left in `older`, -1 on a problem:
+ * EXIT_CORRUPT when `older` does not end where the ledger begins or one of its segments is still
+ * open, EXIT_INVALID when it is of another service. Nothing is undone then, and the ledger is
+ * whole; but since a sync must not be tried twice (§5), nobody calls again before the process is
+ * started anew.
+ */
+MUST_USE int segment_prepend(struct segment_prepended *done, const struct disk *disk,
+                             const struct disk *older, const struct digest *service,
+                             size_t files_max, struct problem *problem);
+
+/* The writer's thread: count in what segment_prepend has moved. */
+void segment_writer_grew(struct segment_writer *writer, const struct segment_prepended *done);
 
 #endif

@@ -166,6 +166,13 @@ static int tail_verify(struct segment_reader *reader, struct tail_extent extent,
                            " entries; restore the file from a copy",
                            writer->disk->place, SEGMENT_TAIL_NAME, reader->offset, extent.count);
     }
+    if (extent.first < writer->first_index) {
+        return problem_set(problem, EXIT_CORRUPT,
+                           "%s: begins with entry %" PRIu64 ", and %s replaces it from %" PRIu64
+                           " on; restore the ledger from a copy",
+                           writer->disk->place, writer->first_index, SEGMENT_TAIL_NAME,
+                           extent.first);
+    }
     if (segment_writer_next_index(writer) < extent.first) {
         return problem_set(problem, EXIT_CORRUPT,
                            "%s: ends before entry %" PRIu64 ", from which %s replaces it; restore "
@@ -237,7 +244,7 @@ enum segment_result segment_writer_replace(struct segment_writer *writer, uint64
         return SEGMENT_FAILED;
     }
     if (!writer->tail_decided) {
-        CHECK(index <= writer->next_index);
+        CHECK(index >= writer->first_index && index <= writer->next_index);
         enum segment_result result = segment_writer_sync(writer, problem);
         if (result == SEGMENT_OK) {
             result = decide(writer, index, entries, count, problem);

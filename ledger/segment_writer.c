@@ -143,12 +143,16 @@ static enum segment_result last_file_scan(struct segment_writer *writer,
 /* Check names and headers, and add up the sizes. */
 static enum segment_result files_check(struct segment_writer *writer,
                                        const struct segment_list *list, struct problem *problem) {
-    if (list->count != 0 && list->names[0].first != 0) {
+    uint64_t const first = writer->options.first_index;
+    if (list->count != 0 && list->names[0].first > first) {
         (void)problem_set(problem, EXIT_CORRUPT,
-                          "%s: entries 0 to %" PRIu64 " are missing; restore them from a copy",
-                          writer->disk->place, list->names[0].first - 1);
+                          "%s: entries %" PRIu64 " to %" PRIu64
+                          " are missing; restore them from a copy",
+                          writer->disk->place, first, list->names[0].first - 1);
         return segment_writer_fail_with(writer, problem);
     }
+    writer->first_index = list->count == 0 ? first : list->names[0].first;
+    writer->next_index = writer->first_index;
     for (size_t i = 0; i < list->count; i++) {
         if (step_open(writer, &list->names[i], problem) != SEGMENT_OK) {
             return SEGMENT_FAILED;
@@ -327,6 +331,37 @@ static enum segment_result segment_finish(struct segment_writer *writer, struct 
     return SEGMENT_OK;
 }
 
+static enum segment_result segment_remove(struct segment_writer *writer,
+                                          const struct segment_name *name,
+                                          struct problem *problem) {
+    file_drop(writer);
+    if (step_open(writer, name, problem) != SEGMENT_OK) {
+        return SEGMENT_FAILED;
+    }
+    writer->total_size -= writer->file_size;
+    file_drop(writer);
+    char text[SEGMENT_NAME_SIZE];
+    segment_name_format(text, name);
+    int const result = writer->disk->remove(writer->disk->context, text);
+    if (result < 0) {
+        return segment_writer_fail(writer, "removing", text, result, problem);
+    }
+    return segment_writer_sync_directory(writer, problem);
+}
+
+/* A segment without entries has no closed name; it was left by a cut, and goes. */
+enum segment_result segment_writer_finish(struct segment_writer *writer, struct problem *problem) {
+    if (segment_writer_failed(writer, problem)) {
+        return SEGMENT_FAILED;
+    }
+    if (writer->file < 0) {
+        return SEGMENT_OK;
+    }
+    struct segment_name const name = writer->segment;
+    return writer->next_index > name.first ? segment_finish(writer, problem)
+                                           : segment_remove(writer, &name, problem);
+}
+
 /* ---- appending ---- */
 
 unsigned segment_records_gather(struct segment_writer *writer, uint64_t index,
@@ -426,24 +461,6 @@ static enum segment_result entry_end_find(struct segment_writer *writer, uint64_
     return segment_writer_fail_with(writer, problem);
 }
 
-static enum segment_result segment_remove(struct segment_writer *writer,
-                                          const struct segment_name *name,
-                                          struct problem *problem) {
-    file_drop(writer);
-    if (step_open(writer, name, problem) != SEGMENT_OK) {
-        return SEGMENT_FAILED;
-    }
-    writer->total_size -= writer->file_size;
-    file_drop(writer);
-    char text[SEGMENT_NAME_SIZE];
-    segment_name_format(text, name);
-    int const result = writer->disk->remove(writer->disk->context, text);
-    if (result < 0) {
-        return segment_writer_fail(writer, "removing", text, result, problem);
-    }
-    return segment_writer_sync_directory(writer, problem);
-}
-
 /* Cut the last segment that remains after entry `index` - 1, opening it again if it was closed. */
 static enum segment_result last_segment_cut(struct segment_writer *writer,
                                             const struct segment_name *name, uint64_t index,
@@ -463,8 +480,9 @@ static enum segment_result last_segment_cut(struct segment_writer *writer,
 
 static enum segment_result list_truncate(struct segment_writer *writer, struct segment_list *list,
                                          uint64_t index, struct problem *problem) {
+    uint64_t const first = list->count == 0 ? writer->first_index : list->names[0].first;
     uint64_t end = 0;
-    if (index > 0 && entry_end_find(writer, index - 1, &end, problem) != SEGMENT_OK) {
+    if (index > first && entry_end_find(writer, index - 1, &end, problem) != SEGMENT_OK) {
         return SEGMENT_FAILED;
     }
     /* From the newest to the oldest, so that a crash never leaves a gap. */
@@ -482,7 +500,7 @@ static enum segment_result list_truncate(struct segment_writer *writer, struct s
 
 enum segment_result segment_writer_truncate(struct segment_writer *writer, uint64_t index,
                                             struct problem *problem) {
-    CHECK(index <= writer->next_index);
+    CHECK(index >= writer->first_index && index <= writer->next_index);
     if (segment_writer_failed(writer, problem)) {
         return SEGMENT_FAILED;
     }

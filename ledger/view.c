@@ -159,6 +159,18 @@ enum rule view_change_judge(struct view_claim *out, struct arena *arena,
     return good ? RULE_NONE : RULE_VIEW_CHANGES;
 }
 
+bool view_unit_is_bound(const struct view_unit *unit, const struct digest *service) {
+    const struct new_view *const body = &unit->new_view;
+    bool bound = body->view_change_count == unit->set.count;
+    for (uint32_t i = 0; bound && i < unit->set.count; i++) {
+        const struct signed_body *const statement = &unit->set.view_changes[i];
+        struct digest const digest =
+            hash_statement(LABEL_VIEW_CHANGE, service, statement->body, &statement->signature);
+        bound = digest_equal(&digest, &body->view_change_digests[i]);
+    }
+    return bound;
+}
+
 uint32_t view_claims_choose(const struct view_claim *claims, uint32_t count) {
     uint32_t chosen = 0;
     for (uint32_t i = 1; i < count; i++) {

@@ -77,5 +77,10 @@ struct view_unit {
 /* Decode the payloads of the two entries, which must outlive the unit. */
 MUST_USE enum codec_result view_unit_decode(struct view_unit *out, struct arena *arena,
                                             struct span set_payload, struct span entry_payload);
+/*
+ * Does the signed statement name just these view-changes? Whoever passes a new view on may put
+ * others beside it, for which its primary cannot answer.
+ */
+bool view_unit_is_bound(const struct view_unit *unit, const struct digest *service);
 
 #endif

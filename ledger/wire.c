@@ -24,6 +24,10 @@
 #define PRE_PREPARE_SIZE_MAX                                                                       \
     (STATEMENT_SIZE_MAX + EVIDENCE_SIZE_MAX + WIRE_DIGESTS_MAX * DIGEST_SIZE + SMALL_SIZE_MAX)
 #define NEW_VIEW_SIZE_MAX (VIEW_CHANGE_SET_SIZE_MAX + STATEMENT_SIZE_MAX + SMALL_SIZE_MAX)
+#define OFFER_SIZE_MAX                                                                             \
+    (COMMIT_CERTIFICATE_SIZE_MAX + SNAPSHOT_OFFERED_SIZE_MAX +                                     \
+     (MERKLE_DEPTH_MAX + 1u) * DIGEST_SIZE + SMALL_SIZE_MAX)
+#define DIGESTS_SIZE_MAX (WIRE_DIGESTS_MAX * DIGEST_SIZE + SMALL_SIZE_MAX)
 #define FETCH_REQUESTS_SIZE_MAX (WIRE_REQUESTS_MAX * DIGEST_SIZE + SMALL_SIZE_MAX)
 #define STATUS_REPLY_SIZE_MAX (STATUS_ERROR_SIZE_MAX + SMALL_SIZE_MAX)
 
@@ -32,6 +36,11 @@ static_assert(NEW_VIEW_SIZE_MAX <= PAYLOAD_SIZE_MAX, "the largest new view fits 
 static_assert(PAYLOAD_SIZE_MAX >= ENTRY_SIZE_MAX + COMMIT_CERTIFICATE_SIZE_MAX +
                                       MERKLE_RANGE_PROOF_MAX * DIGEST_SIZE + SMALL_SIZE_MAX,
               "the results of the largest request fit a frame with their proof");
+static_assert(PAYLOAD_SIZE_MAX >= RANGE_SIZE_SOFT_MAX +
+                                      STATE_GROUP_ITEMS * (KEY_SIZE_MAX + VALUE_SIZE_MAX + 16u) +
+                                      SMALL_SIZE_MAX,
+              "a group of the largest items fits a frame behind the soft limit");
+static_assert(WIRE_ITEMS_MAX % STATE_GROUP_ITEMS == 0, "only whole groups travel");
 static_assert(WIRE_REQUESTS_MAX <= WIRE_DIGESTS_MAX, "what is asked for was named before");
 
 size_t message_size_max(uint8_t kind) {
@@ -46,8 +55,13 @@ size_t message_size_max(uint8_t kind) {
         return NEW_VIEW_SIZE_MAX;
     case MESSAGE_FETCH_REQUESTS:
         return FETCH_REQUESTS_SIZE_MAX;
+    case MESSAGE_CHECKPOINT_OFFER:
+        return OFFER_SIZE_MAX;
+    case MESSAGE_CHECKPOINT_DIGESTS:
+        return DIGESTS_SIZE_MAX;
     case MESSAGE_REQUESTS:
     case MESSAGE_RANGE:
+    case MESSAGE_CHECKPOINT_ITEMS:
     case MESSAGE_RESULT:
     case MESSAGE_RECEIPT_REPLY:
         return PAYLOAD_SIZE_MAX;
@@ -58,6 +72,7 @@ size_t message_size_max(uint8_t kind) {
     case MESSAGE_COMMIT:
     case MESSAGE_STATUS:
     case MESSAGE_FETCH_RANGE:
+    case MESSAGE_FETCH_CHECKPOINT:
     case MESSAGE_STATUS_QUERY:
     case MESSAGE_RECEIPT_QUERY:
     case MESSAGE_REPLY:

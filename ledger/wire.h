@@ -16,6 +16,7 @@
 #define WIRE_ENTRIES_MAX (BATCH_CALLS_MAX + 2u) /* a whole batch always fits */
 #define WIRE_RESULTS_MAX BATCH_CALLS_MAX
 #define STATUS_ERROR_SIZE_MAX 256u
+#define WIRE_ITEMS_MAX 16384u /* of the state, in one message */
 
 enum message_kind {
     /* between replicas */
@@ -29,6 +30,10 @@ enum message_kind {
     MESSAGE_RANGE = 8,
     MESSAGE_VIEW_CHANGE = 9, /* payload: a Signed */
     MESSAGE_NEW_VIEW = 10,
+    MESSAGE_FETCH_CHECKPOINT = 11,
+    MESSAGE_CHECKPOINT_OFFER = 12,
+    MESSAGE_CHECKPOINT_DIGESTS = 13,
+    MESSAGE_CHECKPOINT_ITEMS = 14,
     /* client to replica */
     MESSAGE_REQUEST = 32, /* payload: an encoded request */
     MESSAGE_STATUS_QUERY = 33,
@@ -95,6 +100,38 @@ struct range_message {
     uint64_t first_entry;
     uint32_t count; /* 0..WIRE_ENTRIES_MAX; 0: nothing there yet */
     const struct entry *entries;
+};
+
+enum checkpoint_part { CHECKPOINT_OFFER = 1, CHECKPOINT_DIGESTS = 2, CHECKPOINT_ITEMS = 3 };
+
+struct fetch_checkpoint_message {
+    enum checkpoint_part part;
+    uint64_t seq;         /* of the checkpoint; 0 for an offer, and only then */
+    uint64_t first_group; /* 0 for an offer */
+};
+
+/* The checkpoint that can be had. seq 0: there is none, and everything else is empty. */
+struct checkpoint_offer_message {
+    uint64_t seq;
+    struct span certificate; /* encoded: of a batch that carries the checkpoint's digest */
+    struct span snapshot;    /* an encoded checker_snapshot without window and anchors */
+    uint64_t first_entry;    /* the joiner's ledger begins here, between two batches */
+    uint64_t first_leaves;   /* of M before that entry */
+    struct span peaks;       /* M's frontier there: digests, concatenated */
+};
+
+struct checkpoint_digests_message {
+    uint64_t seq;
+    uint64_t first_group;
+    uint32_t count; /* 0..WIRE_DIGESTS_MAX; 0: that checkpoint is no longer there */
+    const struct digest *digests;
+};
+
+struct checkpoint_items_message {
+    uint64_t seq;
+    uint64_t first_group;
+    uint32_t count;                 /* 0..WIRE_ITEMS_MAX; 0: that checkpoint is no longer there */
+    const struct state_item *items; /* key order is not checked here */
 };
 
 struct reply_message {
@@ -186,6 +223,26 @@ MUST_USE bool fetch_range_message_encode(struct buffer *out, uint64_t first_entr
 MUST_USE enum codec_result range_message_decode(struct range_message *out, struct arena *arena,
                                                 struct span payload);
 MUST_USE bool range_message_encode(struct buffer *out, const struct range_message *in);
+MUST_USE enum codec_result fetch_checkpoint_message_decode(struct fetch_checkpoint_message *out,
+                                                           struct arena *arena,
+                                                           struct span payload);
+MUST_USE bool fetch_checkpoint_message_encode(struct buffer *out,
+                                              const struct fetch_checkpoint_message *in);
+MUST_USE enum codec_result checkpoint_offer_message_decode(struct checkpoint_offer_message *out,
+                                                           struct arena *arena,
+                                                           struct span payload);
+MUST_USE bool checkpoint_offer_message_encode(struct buffer *out,
+                                              const struct checkpoint_offer_message *in);
+MUST_USE enum codec_result checkpoint_digests_message_decode(struct checkpoint_digests_message *out,
+                                                             struct arena *arena,
+                                                             struct span payload);
+MUST_USE bool checkpoint_digests_message_encode(struct buffer *out,
+                                                const struct checkpoint_digests_message *in);
+MUST_USE enum codec_result checkpoint_items_message_decode(struct checkpoint_items_message *out,
+                                                           struct arena *arena,
+                                                           struct span payload);
+MUST_USE bool checkpoint_items_message_encode(struct buffer *out,
+                                              const struct checkpoint_items_message *in);
 
 MUST_USE enum codec_result reply_message_decode(struct reply_message *out, struct arena *arena,
                                                 struct span payload);

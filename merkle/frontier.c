@@ -60,6 +60,20 @@ void frontier_append(struct frontier *frontier, const struct digest *leaf) {
     frontier->leaf_count++;
 }
 
+void frontier_append_perfect(struct frontier *frontier, unsigned level, const struct digest *root) {
+    uint64_t const size = (uint64_t)1 << level;
+    CHECK(level < MERKLE_DEPTH_MAX && (frontier->leaf_count & (size - 1)) == 0);
+    CHECK(frontier->leaf_count < ((uint64_t)1 << MERKLE_DEPTH_MAX) - size);
+    unsigned top = frontier_peak_count(frontier->leaf_count);
+    struct digest node = *root;
+    for (uint64_t carry = frontier->leaf_count >> level; (carry & 1) != 0; carry >>= 1) {
+        top--;
+        node = merkle_node_hash(&frontier->peaks[top], &node);
+    }
+    frontier->peaks[top] = node;
+    frontier->leaf_count += size;
+}
+
 struct digest frontier_root(const struct frontier *frontier) {
     unsigned rest = frontier_peak_count(frontier->leaf_count);
     if (rest == 0) {

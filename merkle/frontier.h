@@ -29,6 +29,11 @@ struct digest merkle_empty_root(void);
 void frontier_init(struct frontier *frontier);
 /* Append one leaf hash. */
 void frontier_append(struct frontier *frontier, const struct digest *leaf);
+/*
+ * Append the root of a perfect tree of 2^level leaves at once. leaf_count must be a multiple of
+ * 2^level, and what comes out must stay below 2^63.
+ */
+void frontier_append_perfect(struct frontier *frontier, unsigned level, const struct digest *root);
 struct digest frontier_root(const struct frontier *frontier);
 
 /* How many peaks a frontier of this many leaves has. */

@@ -5,6 +5,7 @@
 #include "node/background.h"
 
 #include <stdlib.h>
+#include <sys/resource.h>
 
 #include "base/check.h"
 
@@ -19,6 +20,15 @@ struct background {
     struct job_list waiting;
     struct job_list finished;
 };
+
+/* Low enough to yield to everything else, high enough to get on where others keep all cores busy.
+ */
+#define NICENESS 10
+
+void background_lower_priority(void) {
+    /* On Linux a thread has one of its own. Without it the work is the same, only less polite. */
+    (void)setpriority(PRIO_PROCESS, 0, NICENESS);
+}
 
 static void thread_main(void *argument) {
     struct background *const background = argument;

@@ -20,6 +20,9 @@ struct background_job {
 
 struct background;
 
+/* On such a thread: from now on let the others go first. */
+void background_lower_priority(void);
+
 MUST_USE struct background *background_start(uv_loop_t *loop, struct problem *problem);
 void background_add(struct background *background, struct background_job *job);
 /*

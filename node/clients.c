@@ -11,7 +11,9 @@
 #include <stdlib.h>
 
 #include "base/check.h"
+#include "node/joiner.h"
 #include "node/node.h"
+#include "node/older.h"
 
 /* Links that are going down keep their place for a moment. */
 #define SLOT_BITS 10u
@@ -194,7 +196,8 @@ static void on_request(struct client *client, struct span payload) {
         finish(client, "sent a request that does not decode");
         return;
     }
-    enum reject_reason const refusal = replica_request_refusal(node->replica, request);
+    enum reject_reason const refusal =
+        node->resting ? REJECT_BUSY : replica_request_refusal(node->replica, request);
     if (refusal != 0) {
         refuse(client, request, refusal);
         return;
@@ -238,8 +241,15 @@ static const char *last_error(const struct node *node, const struct replica_stat
     if (disk_thread_is_full(node->disk)) {
         return "the disk is full: free some space";
     }
-    if (node->checkpoint_error[0] != '\0' || status->asked_view <= status->view) {
+    if (node->checkpoint_error[0] != '\0') {
         return node->checkpoint_error;
+    }
+    const char *const obstacle = older_obstacle(node);
+    if (obstacle != NULL) {
+        return obstacle;
+    }
+    if (node->resting || status->asked_view <= status->view) {
+        return joiner_text(node, room);
     }
     uint32_t const primary = configuration_primary(configuration, status->asked_view);
     (void)snprintf(room, STATUS_ERROR_SIZE_MAX, "waits for view %llu of replica %u (%s)",
@@ -274,7 +284,7 @@ static void answer_status(struct client *client) {
         .next_index = status.next_index,
         .committed_index = status.committed_index,
         .ledger_size = disk_thread_ledger_size(node->disk),
-        .voting = status.guard == GUARD_NONE && !disk_thread_is_full(node->disk),
+        .voting = status.guard == GUARD_NONE && !disk_thread_is_full(node->disk) && !node->resting,
         .last_error = span_of(error, size),
     };
     buffer_clear(&node->scratch);
@@ -293,6 +303,10 @@ static void on_receipt_query(struct client *client, struct span payload) {
     arena_free(&arena);
     if (result != CODEC_OK) {
         finish(client, "sent a receipt query that does not decode");
+        return;
+    }
+    if (client->node->resting) {
+        clients_reject(client->node, client->origin, &event.receipt_query.request_id, REJECT_BUSY);
         return;
     }
     node_step(client->node, &event);

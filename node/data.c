@@ -68,8 +68,8 @@ static int check_finished(const char *directory, struct problem *problem) {
         return 0;
     }
     return problem_set(problem, EXIT_ERROR,
-                       "%s: an --init did not finish here; remove what is in it, and run --init "
-                       "again",
+                       "%s: an --init or --lost did not finish here; remove what is in it, and "
+                       "run it again",
                        directory);
 }
 
@@ -134,7 +134,8 @@ static int create_ledger(const struct node *node, const char *directory, struct 
     return result;
 }
 
-static int create_all(const struct node *node, const struct disk *disk, struct problem *problem) {
+static int create_all(const struct node *node, const struct disk *disk, enum guard guard,
+                      struct problem *problem) {
     struct journal_owner const owner = {.service = node->identity.founding.configuration.service,
                                         .replica = node->config.replica};
     const char *const directory = node->config.data_directory;
@@ -142,6 +143,7 @@ static int create_all(const struct node *node, const struct disk *disk, struct p
     struct span const text = span_text("onusd --init is at work\n");
     if (data_path(marker, directory, UNFINISHED_NAME, problem) != 0 ||
         file_write(marker, text, 0600, FILE_KEEP, problem) != 0 ||
+        (guard != GUARD_NONE && guard_store(node, guard, problem) != 0) ||
         journal_create(disk, &owner, problem) != 0 ||
         create_ledger(node, directory, problem) != 0) {
         return -1;
@@ -153,7 +155,7 @@ static int create_all(const struct node *node, const struct disk *disk, struct p
                                      strerror(-result));
 }
 
-int data_create(const struct node *node, struct problem *problem) {
+int data_create(const struct node *node, enum guard guard, struct problem *problem) {
     const char *const path = node->config.data_directory;
     struct host_disk disk;
     int const empty = directory_is_empty(path, problem);
@@ -162,14 +164,14 @@ int data_create(const struct node *node, struct problem *problem) {
     }
     if (empty == 0) {
         return problem_set(problem, EXIT_ERROR,
-                           "%s: is there already and not empty; --init never replaces anything: "
+                           "%s: is there already and not empty; nothing is ever replaced: "
                            "start without it, or choose another `data_directory`",
                            path);
     }
     if (host_disk_open(&disk, path, HOST_DISK_WRITE, problem) != 0) {
         return -1;
     }
-    int const result = create_all(node, &disk.disk, problem);
+    int const result = create_all(node, &disk.disk, guard, problem);
     host_disk_close(&disk);
     return result;
 }

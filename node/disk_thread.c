@@ -56,6 +56,8 @@ struct disk_thread {
     uint64_t reported;  /* the loop's */
     _Atomic uint64_t durable;
     _Atomic uint64_t ledger_size;
+    uint64_t
+        grown; /* the loop's: bytes put in front of the ledger, which the writer knows not of */
     _Atomic uint64_t ledger_version;
     _Atomic size_t backlog;
     _Atomic bool full;
@@ -154,7 +156,11 @@ bool disk_thread_is_full(const struct disk_thread *thread) {
 }
 
 uint64_t disk_thread_ledger_size(const struct disk_thread *thread) {
-    return atomic_load(&thread->ledger_size);
+    return atomic_load(&thread->ledger_size) + thread->grown;
+}
+
+void disk_thread_grew(struct disk_thread *thread, uint64_t size) {
+    thread->grown += size;
 }
 
 uint64_t disk_thread_ledger_version(const struct disk_thread *thread) {

@@ -64,6 +64,8 @@ size_t disk_thread_backlog(const struct disk_thread *thread);
 bool disk_thread_is_full(const struct disk_thread *thread);
 /* Bytes of the ledger's files. */
 uint64_t disk_thread_ledger_size(const struct disk_thread *thread);
+/* Older entries of so many bytes were put in front of the ledger. */
+void disk_thread_grew(struct disk_thread *thread, uint64_t size);
 
 /*
  * For who reads the ledger's files on another thread: twice the number of replacements of its tail

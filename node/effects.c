@@ -133,7 +133,7 @@ void node_checked(void *context, const struct verify_item *item) {
 
 /* ---- notes ----------------------------------------------------------------------------------- */
 
-static void note_guard(struct node *node) {
+void node_note_guard(struct node *node) {
     struct replica_status status;
     struct problem problem = {0};
     replica_status(node->replica, &status);
@@ -197,11 +197,12 @@ static void note(struct node *node, const struct effect *effect) {
                   "refused a range of a peer's ledger", fields);
         break;
     case NOTE_CAUGHT_UP:
+        node->caught_up_ms = uv_now(&node->loop);
         log_event(LOG_INFO, "took batches from a peer's ledger",
                   (struct log_field[]){fields[0], fields[1], log_end()});
         break;
     case NOTE_GUARD:
-        note_guard(node);
+        node_note_guard(node);
         break;
     case NOTE_NONCE_REFUSED:
         log_limited(&node->log_limiter, LOG_WARN, "a peer's nonce does not match its commitment",
@@ -293,8 +294,28 @@ static void carry_out(struct node *node, const struct effect *effect) {
     }
 }
 
+/* While it joins the replica is only told what becomes of what it asked for before. */
+static bool rests(const struct node *node, enum event_kind kind) {
+    bool outside = false;
+    switch (kind) {
+    case EVENT_TICK:
+    case EVENT_PEER_UP:
+    case EVENT_MESSAGE:
+    case EVENT_REQUEST:
+    case EVENT_RECEIPT_QUERY:
+        outside = true;
+        break;
+    case EVENT_DURABLE:
+    case EVENT_VERIFIED:
+    case EVENT_CHECKPOINT:
+    case EVENT_STOP:
+        break;
+    }
+    return node->resting && outside;
+}
+
 void node_step(struct node *node, struct event *event) {
-    if (node->stopping) {
+    if (node->stopping || rests(node, event->kind)) {
         return;
     }
     event->now_ms = uv_now(&node->loop);

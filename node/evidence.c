@@ -58,7 +58,7 @@ static int make_path(struct evidence_job *job) {
 
 void evidence_keep(struct node *node, uint32_t replica, const struct signed_body *first,
                    const struct signed_body *second) {
-    struct proof const proof = {
+    struct proof proof = {
         .kind = PROOF_EQUIVOCATION,
         .genesis = node->identity.founding.genesis.bytes,
         .statement_count = 2,
@@ -68,6 +68,7 @@ void evidence_keep(struct node *node, uint32_t replica, const struct signed_body
     if (job == NULL) {
         return;
     }
+    proof_order(&proof);
     job->job = (struct background_job){.run = run, .done = done};
     job->node = node;
     job->replica = replica;

@@ -1,5 +1,5 @@
 /*
- * onusd: one replica. `onusd --config replica.yaml [--check | --init]`
+ * onusd: one replica. `onusd --config replica.yaml [--check | --init | --lost]`
  *
  * Everything that the configuration names is checked, ports included, before any state is written.
  */
@@ -14,7 +14,7 @@
 
 #define VERSION_TEXT "onusd " ONUS_VERSION
 
-enum action { ACTION_RUN, ACTION_CHECK, ACTION_INIT };
+enum action { ACTION_RUN, ACTION_CHECK, ACTION_INIT, ACTION_LOST };
 
 struct arguments {
     const char *config;
@@ -22,13 +22,15 @@ struct arguments {
 };
 
 static const char usage[] =
-    "usage: onusd --config FILE [--check | --init]\n"
+    "usage: onusd --config FILE [--check | --init | --lost]\n"
     "\n"
     "Run one replica of an onus service.\n"
     "\n"
     "  --config FILE  the replica's configuration (docs/replica.example.yaml explains it)\n"
     "  --check        check configuration, keys, genesis and ports, change nothing, exit\n"
     "  --init         make the data directory of a replica that never ran, exit\n"
+    "  --lost         the same of one whose data was lost: it will follow and serve, but not vote\n"
+    "                 with its key again, since nobody knows what that has signed\n"
     "  --help         print this\n"
     "  --version      print the version\n"
     "\n"
@@ -45,12 +47,22 @@ static int say_usage(const char *what) {
     return EXIT_USAGE;
 }
 
+static enum action action_of(int option) {
+    if (option == 'k') {
+        return ACTION_CHECK;
+    }
+    return option == 'i' ? ACTION_INIT : ACTION_LOST;
+}
+
 /* Returns: -1 to go on, or the exit code. */
 static int parse(struct arguments *arguments, int argc, char **argv) {
-    static const struct option options[] = {
-        {"config", required_argument, NULL, 'c'}, {"check", no_argument, NULL, 'k'},
-        {"init", no_argument, NULL, 'i'},         {"help", no_argument, NULL, 'h'},
-        {"version", no_argument, NULL, 'V'},      {NULL, 0, NULL, 0}};
+    static const struct option options[] = {{"config", required_argument, NULL, 'c'},
+                                            {"check", no_argument, NULL, 'k'},
+                                            {"init", no_argument, NULL, 'i'},
+                                            {"lost", no_argument, NULL, 'l'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {"version", no_argument, NULL, 'V'},
+                                            {NULL, 0, NULL, 0}};
     int option;
     while ((option = getopt_long(argc, argv, "c:h", options, NULL)) != -1) {
         switch (option) {
@@ -59,10 +71,11 @@ static int parse(struct arguments *arguments, int argc, char **argv) {
             break;
         case 'k':
         case 'i':
+        case 'l':
             if (arguments->action != ACTION_RUN) {
-                return say_usage("give --check or --init, once");
+                return say_usage("give --check, --init or --lost, once");
             }
-            arguments->action = option == 'k' ? ACTION_CHECK : ACTION_INIT;
+            arguments->action = action_of(option);
             break;
         case 'h':
             return fputs(usage, stdout) < 0 ? EXIT_ERROR : EXIT_OK;
@@ -102,12 +115,13 @@ static int load(struct node *node, const struct arguments *arguments, enum data_
     if (arguments->action == ACTION_RUN && *state == DATA_ABSENT) {
         return problem_set(problem, EXIT_ERROR,
                            "%s: there is no data; run onusd --config %s --init first, once, if "
-                           "this replica's key has never signed; otherwise restore its data",
+                           "this replica's key has never signed; if its data was lost, --lost",
                            node->config.data_directory, arguments->config);
     }
     return 0;
 }
 
+/* Returns: the exit code, or NODE_AGAIN. */
 static int act(struct node *node, const struct arguments *arguments) {
     struct problem problem = {0};
     int code = EXIT_OK;
@@ -115,7 +129,9 @@ static int act(struct node *node, const struct arguments *arguments) {
     case ACTION_CHECK:
         break;
     case ACTION_INIT:
-        if (data_create(node, &problem) != 0) {
+    case ACTION_LOST:
+        if (data_create(node, arguments->action == ACTION_INIT ? GUARD_NONE : GUARD_JOURNAL_MISSING,
+                        &problem) != 0) {
             code = say_problem(&problem);
         }
         break;
@@ -123,6 +139,22 @@ static int act(struct node *node, const struct arguments *arguments) {
         code = node_recover(node, &problem) != 0 ? say_problem(&problem) : node_run(node);
         break;
     }
+    return code;
+}
+
+/*
+ * Bind the ports and do what was asked for. A replica that has joined from a checkpoint runs again,
+ * from what then lies on its disk: all that it was is put away first, only configuration and keys
+ * stay.
+ */
+static int open_and_act(struct node *node, const struct arguments *arguments) {
+    struct problem problem = {0};
+    int code;
+    do {
+        node_init(node);
+        code = node_open(node, &problem) != 0 ? say_problem(&problem) : act(node, arguments);
+        node_close(node);
+    } while (code == NODE_AGAIN);
     return code;
 }
 
@@ -141,14 +173,10 @@ int main(int argc, char **argv) {
         free(node);
         return EXIT_ERROR;
     }
-    node->data_disk.directory = -1;
-    node->ledger_disk.directory = -1;
-    node->ledger.file = -1;
     if (load(node, &arguments, &state, &problem) != 0) {
         code = say_problem(&problem);
     } else {
-        code = node_open(node, &problem) != 0 ? say_problem(&problem) : act(node, &arguments);
-        node_close(node);
+        code = open_and_act(node, &arguments);
     }
     identity_free(&node->identity);
     free(node);

@@ -8,6 +8,9 @@
 #include <stdlib.h>
 
 #include "base/check.h"
+#include "node/join_service.h"
+#include "node/joiner.h"
+#include "node/older.h"
 
 static const int end_signals[2] = {SIGTERM, SIGINT};
 
@@ -33,8 +36,8 @@ static void on_tick(uv_timer_t *timer) {
 static void set_tick(struct node *node) {
     uint64_t const at_ms = replica_deadline(node->replica);
     uint64_t const now_ms = uv_now(&node->loop);
-    if (at_ms == node->tick_at_ms) {
-        return;
+    if (at_ms == node->tick_at_ms || node->resting) {
+        return; /* one that rests is woken by whoever laid it down */
     }
     node->tick_at_ms = at_ms;
     CHECK(uv_timer_start(&node->tick, on_tick, at_ms > now_ms ? at_ms - now_ms : 0, 0) == 0);
@@ -63,6 +66,14 @@ static unsigned pool_threads(void) {
     const char *const set = getenv("UV_THREADPOOL_SIZE");
     unsigned long const threads = set == NULL ? 0 : strtoul(set, NULL, 10);
     return threads == 0 || threads > 1024 ? 4 : (unsigned)threads;
+}
+
+void node_init(struct node *node) {
+    size_t const kept = offsetof(struct node, loop);
+    memset((uint8_t *)node + kept, 0, sizeof *node - kept);
+    node->data_disk.directory = -1;
+    node->ledger_disk.directory = -1;
+    node->ledger.file = -1;
 }
 
 int node_open(struct node *node, struct problem *problem) {
@@ -94,20 +105,12 @@ static void on_stop_timeout(uv_timer_t *timer) {
 }
 
 /*
- * The replica puts down that all it signed is in its ledger; with that durable the process ends.
- * Frames that waited for the disk may still go, and whoever asks a second time does not wait.
+ * The replica puts down that all it signed is in its ledger; with that durable the loop ends.
+ * Frames that waited for the disk may still go.
  */
-static void on_signal(uv_signal_t *signal, int number) {
-    struct node *const node = signal->data;
-    struct event stop = {.kind = EVENT_STOP};
-    if (node->stopping) {
-        uv_stop(&node->loop);
-        return;
-    }
-    log_event(LOG_INFO, "ending",
-              (struct log_field[]){log_text("signal", number == SIGINT ? "SIGINT" : "SIGTERM"),
-                                   log_end()});
-    node_step(node, &stop);
+static void stop(struct node *node) {
+    struct event event = {.kind = EVENT_STOP};
+    node_step(node, &event);
     node->stopping = true;
     node->stop_position = node->disk_position;
     disk_thread_flush(node->disk);
@@ -115,6 +118,28 @@ static void on_signal(uv_signal_t *signal, int number) {
         uv_stop(&node->loop);
     } else {
         CHECK(uv_timer_start(&node->tick, on_stop_timeout, STOP_TIMEOUT_MS, 0) == 0);
+    }
+}
+
+/* Whoever asks a second time does not wait. */
+static void on_signal(uv_signal_t *signal, int number) {
+    struct node *const node = signal->data;
+    node->again = false;
+    if (node->stopping) {
+        uv_stop(&node->loop);
+        return;
+    }
+    log_event(LOG_INFO, "ending",
+              (struct log_field[]){log_text("signal", number == SIGINT ? "SIGINT" : "SIGTERM"),
+                                   log_end()});
+    stop(node);
+}
+
+void node_restart(struct node *node) {
+    if (!node->stopping) {
+        node->again = true;
+        node->resting = false;
+        stop(node);
     }
 }
 
@@ -143,7 +168,10 @@ static int start_threads(struct node *node, struct problem *problem) {
         return -1;
     }
     node->reader = background_start(&node->loop, problem);
-    return node->reader == NULL ? -1 : checkpointer_open(node, problem);
+    return node->reader == NULL || checkpointer_open(node, problem) != 0 ||
+                   join_service_start(node, problem) != 0 || joiner_open(node, problem) != 0
+               ? -1
+               : older_start(node, problem);
 }
 
 static void start_handles(struct node *node) {
@@ -201,6 +229,7 @@ int node_run(struct node *node) {
     uv_update_time(&node->loop); /* recovery may have taken long */
     peers_start(node);
     node_step(node, &first);
+    joiner_start(node);
     if (!node->stopping) {
         (void)uv_run(&node->loop, UV_RUN_DEFAULT);
     }
@@ -210,10 +239,16 @@ int node_run(struct node *node) {
     disk_thread_stop(node->disk);
     background_stop(node->reader);
     checkpointer_close(node);
-    if (!node->failed) {
+    join_service_stop(node);
+    older_stop(node);
+    joiner_stop(node); /* what it holds, the threads above no longer read */
+    if (node->failed) {
+        return EXIT_ERROR;
+    }
+    if (!node->again) {
         log_event(LOG_INFO, "ended", (struct log_field[]){log_end()});
     }
-    return node->failed ? EXIT_ERROR : EXIT_OK;
+    return node->again ? NODE_AGAIN : EXIT_OK;
 }
 
 void node_close(struct node *node) {
@@ -227,6 +262,9 @@ void node_close(struct node *node) {
     clients_free(node);
     checkpointer_free(node);
     receipts_free(node);
+    join_service_free(node);
+    joiner_free(node);
+    older_free(node);
     replica_free(node->replica);
     if (node->engine != NULL) {
         engine_free(node->engine);

@@ -10,6 +10,9 @@
  *   peers.c        links to and from the other replicas
  *   clients.c      links from clients
  *   range_service.c, receipt_service.c, evidence.c, checkpointer.c     work for other threads
+ *   joiner.c, joining.c, join_files.c     joining from a checkpoint
+ *   join_service.c                        a checkpoint for a peer that joins
+ *   older.c, older_ledger.c               the ledger before the one that it joined with
  *
  * The replica itself (consensus/replica.h) is a pure state machine: events go in through node_step
  * and nowhere else, effects come out there.
@@ -32,6 +35,9 @@
 #include "node/workers.h"
 
 struct clients;
+struct join_service;
+struct joiner;
+struct older;
 struct peers;
 struct checkpointer;
 struct receipt_search;
@@ -48,6 +54,15 @@ struct identity {
     struct tls_context *tls_client; /* a client calls us */
 };
 
+/* A ledger that begins with a checkpoint's, until the older one is in front of it (§7). */
+struct beginning {
+    bool present;
+    uint64_t seq; /* of the checkpoint */
+    struct digest digest;
+    uint64_t first_entry; /* of the ledger; 0: genesis */
+    uint64_t end_entry;   /* at the checkpoint: what this replica verified itself begins here */
+};
+
 /* A part of its own ledger that the replica wants to read: it waits for the disk. */
 struct own_range {
     bool wanted;
@@ -59,8 +74,11 @@ struct own_range {
 struct node {
     struct node_config config;
     struct identity identity;
+
+    /* all that follows is of one run, see node_init */
     uv_loop_t loop;
     bool failed;            /* ends with EXIT_ERROR */
+    bool again;             /* ends to run again, from what then lies on the disk */
     bool stopping;          /* the replica is given no more events */
     uint64_t stop_position; /* what an orderly end waits for; 0: nothing */
 
@@ -83,6 +101,9 @@ struct node {
     struct effects effects;
     struct buffer scratch; /* for one encoding at a time */
     bool guard_stored;
+    struct beginning beginning;
+    bool resting;          /* it joins: the replica is given nothing */
+    uint64_t caught_up_ms; /* when it last took a range from a peer */
 
     /* the world */
     struct peers *peers;
@@ -91,6 +112,9 @@ struct node {
     struct outbox outbox;
     struct background *reader; /* reads the ledger for others, keeps evidence */
     struct checkpointer *checkpointer;
+    struct joiner *joiner;
+    struct join_service *join_service;
+    struct older *older; /* NULL: its ledger has all there is */
     bool range_under_way[REPLICAS_MAX];
     struct own_range own_range;
     struct receipt_search *receipts; /* the reader's thread's */
@@ -119,8 +143,11 @@ enum data_state { DATA_ABSENT, /* or empty */ DATA_PRESENT };
 
 /* Does the data directory exist, and does what is in it belong to this replica and service? */
 MUST_USE int data_inspect(enum data_state *state, const struct node *node, struct problem *problem);
-/* onusd --init: make the data directory, which must be absent or empty. */
-MUST_USE int data_create(const struct node *node, struct problem *problem);
+/*
+ * onusd --init: make the data directory, which must be absent or empty. guard: GUARD_NONE, or, of a
+ * key that may have signed before (onusd --lost), why it must not vote.
+ */
+MUST_USE int data_create(const struct node *node, enum guard guard, struct problem *problem);
 /* The path of a name in a directory. */
 MUST_USE int data_path(char out[static PATH_SIZE_MAX], const char *directory, const char *name,
                        struct problem *problem);
@@ -140,10 +167,17 @@ MUST_USE int node_recover(struct node *node, struct problem *problem);
 
 /* ---- node.c ---- */
 
+/* What node_run answers when the replica is to run again. No exit code is negative. */
+#define NODE_AGAIN (-2)
+
+/* Make ready for node_open; configuration and identity stay as they are. */
+void node_init(struct node *node);
 /* Set up loop and links; the ports are bound from here on, but nobody is answered. */
 MUST_USE int node_open(struct node *node, struct problem *problem);
-/* Run until a signal or a failure. Returns: the exit code. */
+/* Run until a signal or a failure. Returns: the exit code, or NODE_AGAIN. */
 int node_run(struct node *node);
+/* End this run in good order, and have the process begin another one. */
+void node_restart(struct node *node);
 void node_close(struct node *node);
 /* End the process in good order, with EXIT_ERROR: something failed that no retry mends. */
 void node_fail(struct node *node, const char *what, const char *why);
@@ -158,6 +192,8 @@ void node_step(struct node *node, struct event *event);
 void node_durable(void *context, uint64_t position);
 /* A signature check came back. */
 void node_checked(void *context, const struct verify_item *item);
+/* The replica's guard was engaged: tell, and write it down. */
+void node_note_guard(struct node *node);
 
 /* ---- peers.c ---- */
 

@@ -10,6 +10,8 @@
 
 #include "base/check.h"
 #include "host/backoff.h"
+#include "node/join_service.h"
+#include "node/joiner.h"
 #include "node/node.h"
 
 struct peer_out {
@@ -125,7 +127,15 @@ static bool disk_is_behind(const struct node *node, enum message_kind kind) {
 /* Takes the message over. */
 static void take_message(struct peer_in *in, struct peer_message *message, size_t size) {
     struct node *const node = in->node;
-    if (message->kind == MESSAGE_REQUESTS) {
+    enum joiner_answer const answer = joiner_take(node, message);
+    if (answer == JOINER_KEEPS) {
+        return;
+    }
+    if (message->kind == MESSAGE_FETCH_CHECKPOINT) {
+        join_service_take(node, in->id, &message->fetch_checkpoint);
+    } else if (answer == JOINER_DROPS) {
+        /* What was not asked for, or comes while the replica rests, is lost on the way. */
+    } else if (message->kind == MESSAGE_REQUESTS) {
         take_requests(in, &message->requests);
     } else if (!message->signed_statement) {
         struct event event = {.kind = EVENT_MESSAGE, .message = message};
@@ -193,7 +203,8 @@ static void on_frame(struct link *link, void *user, uint8_t kind, struct span pa
 
 /* What replicas send each other, and nothing else. */
 static size_t frame_size_max(uint8_t kind) {
-    return kind >= MESSAGE_PRE_PREPARE && kind <= MESSAGE_NEW_VIEW ? message_size_max(kind) : 0;
+    return kind >= MESSAGE_PRE_PREPARE && kind <= MESSAGE_CHECKPOINT_ITEMS ? message_size_max(kind)
+                                                                           : 0;
 }
 
 static void call_now(struct peer_out *out);
@@ -259,6 +270,7 @@ static void out_on_up(struct link *link, void *user) {
               (struct log_field[]){log_number("peer", out->id),
                                    log_text("address", link_address(link)), log_end()});
     node_step(out->node, &event);
+    joiner_peer_up(out->node, out->id);
 }
 
 static void out_on_down(struct link *link, void *user, const char *reason) {

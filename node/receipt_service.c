@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "base/check.h"
+#include "node/ledger_read.h"
 #include "node/node.h"
 #include "receipts/from_ledger.h"
 
@@ -20,6 +21,7 @@ struct receipt_job {
     uint64_t origin;
     struct digest request_id;
     struct window_place place;
+    uint64_t first_entry;  /* of the ledger */
     uint64_t version;      /* of the ledger that the place is in */
     struct buffer message; /* the encoded answer; empty: there is none */
     struct problem problem;
@@ -81,59 +83,18 @@ void receipts_free(struct node *node) {
 
 /* ---- reading a batch ------------------------------------------------------------------------- */
 
-/*
- * Feed entries until a batch is whole; new views are passed over. Returns: false at the end, or
- * when they are no batch.
- */
-static bool read_batch(struct receipt_search *search, struct batch *batch,
-                       struct problem *problem) {
-    enum rule rule = RULE_NONE;
-    batch_clear(batch);
-    for (;;) {
-        struct segment_record record;
-        if (segment_reader_next(&search->reader, &record, problem) != 1) {
-            return false;
-        }
-        struct entry const entry = {.kind = record.kind, .payload = record.payload};
-        switch (batch_add(batch, record.index, &entry, &rule)) {
-        case BATCH_MORE:
-            break;
-        case BATCH_WHOLE:
-            return true;
-        case BATCH_VIEW:
-            batch_clear(batch);
-            break;
-        case BATCH_BROKEN:
-            return false;
-        }
-    }
-}
-
 /* The batch whose pre-prepare is entry `entry`: its evidence, if it has any, is the one before. */
-static bool read_batch_at(struct receipt_search *search, uint64_t entry, struct problem *problem) {
-    struct segment_record record;
-    if (segment_reader_seek(&search->reader, entry - 1, problem) != 1 ||
-        segment_reader_next(&search->reader, &record, problem) != 1) {
+static bool read_batch_at(struct receipt_search *search, uint64_t entry, uint64_t first_entry,
+                          struct problem *problem) {
+    struct segment_record record = {.kind = ENTRY_PRE_PREPARE};
+    /* Where the ledger begins, a batch does. */
+    if (entry > first_entry && (segment_reader_seek(&search->reader, entry - 1, problem) != 1 ||
+                                segment_reader_next(&search->reader, &record, problem) != 1)) {
         return false;
     }
     uint64_t const first = record.kind == ENTRY_EVIDENCE ? entry - 1 : entry;
     return segment_reader_seek(&search->reader, first, problem) == 1 &&
-           read_batch(search, &search->batch, problem);
-}
-
-/* The certificate of the batch, encoded: from the first later batch that evidences it. */
-static bool find_certificate(struct receipt_search *search, struct problem *problem) {
-    uint64_t const seq = search->batch.pre_prepare.seq;
-    struct certificate certificate;
-    do {
-        if (!read_batch(search, &search->later, problem)) {
-            return false;
-        }
-    } while (search->later.pre_prepare.evidence_upto < seq);
-    buffer_clear(&search->certificate);
-    return certificate_from_ledger(&certificate, &search->batch.seal.statement, seq,
-                                   &search->later) &&
-           certificate_encode(&search->certificate, &certificate);
+           ledger_read_batch(&search->batch, &search->reader, problem);
 }
 
 static bool place_requests(struct receipt_search *search) {
@@ -159,13 +120,17 @@ static bool place_requests(struct receipt_search *search) {
 }
 
 /* Have the batch at hand, with its tree and certificate. */
-static bool take_batch(struct receipt_search *search, uint64_t entry, struct problem *problem) {
+static bool take_batch(struct receipt_search *search, struct receipt_job *job) {
+    const struct batch *const batch = &search->batch;
+    uint64_t const entry = job->place.entry;
     if (search->entry == entry) {
         return true;
     }
     search->entry = 0;
     arena_reset(&search->arena);
-    if (!read_batch_at(search, entry, problem) || !find_certificate(search, problem) ||
+    if (!read_batch_at(search, entry, job->first_entry, &job->problem) ||
+        !ledger_read_certificate(&search->certificate, &search->later, &search->reader,
+                                 &batch->seal.statement, batch->pre_prepare.seq, &job->problem) ||
         !batch_tree_from_ledger(&search->tree, &search->arena,
                                 &search->node->identity.founding.configuration.service,
                                 &search->batch) ||
@@ -193,8 +158,7 @@ static void make_answer(struct receipt_search *search, struct receipt_job *job) 
     struct digest flanks[MERKLE_RANGE_PROOF_MAX];
     struct placed_request placed;
     struct request_entry entry;
-    if (!take_batch(search, job->place.entry, &job->problem) ||
-        !find_request(search, &placed, &job->request_id)) {
+    if (!take_batch(search, job) || !find_request(search, &placed, &job->request_id)) {
         return;
     }
     arena_reset(&search->arena);
@@ -280,6 +244,7 @@ void receipt_serve(struct node *node, uint64_t origin, const struct digest *requ
                                 .origin = origin,
                                 .request_id = *request_id,
                                 .place = *place,
+                                .first_entry = node->beginning.first_entry,
                                 .version = node->ledger_version};
     buffer_init(&job->message, FRAME_SIZE_MAX);
     node->receipt_jobs++;

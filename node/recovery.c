@@ -1,8 +1,9 @@
 /*
  * recovery: from what is on the disk to a replica that stands where it stood.
  *
- *   1. the journal's records are read, and the ledger's end is found; a torn tail is cut off, and
- *      a replacement of the tail that was decided on is carried out
+ *   1. what had been decided on when the process ended is carried out: a ledger that the replica
+ *      joined with takes its place, older entries are put in front; the journal's records are read,
+ *      and the ledger's end is found; a torn tail is cut off or replaced
  *   2. the checker starts from the snapshot of the last checkpoint, or from genesis; the requests
  *      of its window are read back from the ledger
  *   3. the batches before the checkpoint that a view-change may have to show are read back; then
@@ -16,8 +17,12 @@
 #include <stdlib.h>
 
 #include "base/check.h"
+#include "consensus/join.h"
+#include "node/join_files.h"
 #include "node/node.h"
+#include "node/older_ledger.h"
 
+#define OFFER_ARENA_BUDGET ((size_t)1 << 20)
 #define ARENA_BUDGET (4 * (size_t)ENTRY_SIZE_MAX)
 
 struct recovery {
@@ -94,7 +99,8 @@ static int open_ledger(struct recovery *recovery) {
     struct node *const node = recovery->node;
     struct segment_torn_tail torn = {.size = 0};
     struct segment_writer_options const options = {.service = configuration_of(recovery)->service,
-                                                   .torn_tail_cut = true};
+                                                   .torn_tail_cut = true,
+                                                   .first_index = node->beginning.first_entry};
     if (segment_writer_open(&node->ledger, &torn, &node->ledger_disk.disk, &options,
                             recovery->problem) != SEGMENT_OK) {
         return -1;
@@ -129,13 +135,71 @@ static int open_ledger(struct recovery *recovery) {
     return data_write_genesis(&node->ledger, node, recovery->problem);
 }
 
+/* What the ledger began with, if it was not genesis, and the older part is not in front of it. */
+static int take_offer(struct recovery *recovery, struct span bytes) {
+    struct node *const node = recovery->node;
+    struct checkpoint_offer_message message;
+    struct offer offer;
+    struct arena arena;
+    arena_init(&arena, OFFER_ARENA_BUDGET);
+    bool const holds = checkpoint_offer_message_decode(&message, &arena, bytes) == CODEC_OK &&
+                       offer_verify(&offer, &arena, configuration_of(recovery), &message);
+    if (holds) {
+        node->beginning = (struct beginning){.present = true,
+                                             .seq = offer.seq,
+                                             .digest = offer.digest,
+                                             .first_entry = offer.first_entry,
+                                             .end_entry = offer.header.entries};
+    }
+    arena_free(&arena);
+    return holds ? 0
+                 : problem_set(recovery->problem, EXIT_CORRUPT,
+                               "%s/%s/offer: damaged: it does not prove the checkpoint that the "
+                               "ledger begins with; restore it from a backup, or remove " OLDER_NAME
+                               ", ledger and state to have the replica join anew",
+                               node->config.data_directory, OLDER_NAME);
+}
+
+static int load_beginning(struct recovery *recovery) {
+    struct node *const node = recovery->node;
+    struct buffer offer;
+    uint64_t first = 0;
+    buffer_init(&offer, message_size_max(MESSAGE_CHECKPOINT_OFFER));
+    int result = join_files_load_offer(&offer, node, recovery->problem);
+    if (result == 1) {
+        result = take_offer(recovery, buffer_span(&offer));
+    }
+    buffer_free(&offer);
+    if (result != 0 || !node->beginning.present) {
+        return result;
+    }
+    int const found = segment_first_index(&first, &node->ledger_disk.disk, recovery->problem);
+    if (found == 1 && first == node->beginning.first_entry) {
+        return 0;
+    }
+    if (found < 0 || first > node->beginning.first_entry) {
+        return found < 0 ? -1
+                         : problem_set(recovery->problem, EXIT_CORRUPT,
+                                       "%s: begins at entry %llu, but should at %llu; restore what "
+                                       "is missing from a backup",
+                                       node->ledger_disk.path, (unsigned long long)first,
+                                       (unsigned long long)node->beginning.first_entry);
+    }
+    node->beginning = (struct beginning){.present = false};
+    /* Without a ledger there is nothing to put anything in front of. */
+    return found == 1 ? older_ledger_carry_on(node, recovery->problem)
+                      : join_files_remove(node, OLDER_NAME, recovery->problem);
+}
+
 static int open_files(struct recovery *recovery) {
     struct node *const node = recovery->node;
     char path[PATH_SIZE_MAX];
     if (data_path(path, node->config.data_directory, "ledger", recovery->problem) != 0 ||
         host_disk_open(&node->data_disk, node->config.data_directory, HOST_DISK_WRITE,
                        recovery->problem) != 0 ||
+        join_files_carry_on(node, recovery->problem) != 0 ||
         host_disk_open(&node->ledger_disk, path, HOST_DISK_WRITE, recovery->problem) != 0 ||
+        load_beginning(recovery) != 0 ||
         guard_load(&recovery->guard, node, recovery->problem) != 0 || open_journal(recovery) != 0 ||
         open_ledger(recovery) != 0) {
         return -1;
@@ -188,6 +252,9 @@ static int seek(struct recovery *recovery, uint64_t entry) {
 
 static int check_genesis(struct recovery *recovery) {
     struct segment_record record;
+    if (recovery->node->beginning.present) {
+        return 0; /* it is not here; each file names the service */
+    }
     if (segment_reader_next(&recovery->reader, &record, recovery->problem) != 1) {
         return problem_set(recovery->problem, EXIT_CORRUPT, "%s: entry 0 cannot be read",
                            recovery->node->ledger_disk.path);
@@ -322,6 +389,14 @@ static int open_state(struct recovery *recovery) {
     }
     if (checkpoint->present) {
         return load_snapshot(recovery, checkpoint->snapshot);
+    }
+    if (node->beginning.present) {
+        return problem_set(recovery->problem, EXIT_CORRUPT,
+                           "%s/state: is lost, and the ledger, which begins at entry %llu, cannot "
+                           "rebuild it; restore it, or remove " OLDER_NAME
+                           " and ledger: the replica then joins anew, and votes no more",
+                           node->config.data_directory,
+                           (unsigned long long)node->beginning.first_entry);
     }
     checker_start(node->checker, node->identity.founding.genesis.bytes);
     recovery->first_tail_entry = 1;

@@ -5,6 +5,7 @@ One sandbox makes the true history: replica 3 is cut off before alice's payment.
 (with replica 3 as an honest helper), three, and four rewrite the payment away, in several ways.
 """
 
+import html.parser
 import os
 import shutil
 
@@ -158,6 +159,46 @@ def nobody(suite, court):
     suite.check(helper.code != OK, "an honest replica does not sign twice", helper)
 
 
+class Page(html.parser.HTMLParser):
+    """What a page is made of."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.attributes, self.open, self.balanced = set(), [], [], True
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        self.attributes += attrs
+        if tag not in ("meta", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        self.balanced = self.balanced and bool(self.open) and self.open.pop() == tag
+
+
+def page(suite, court, proof):
+    """The report for people: one page that needs nothing else, whatever the file is called."""
+    odd = os.path.join(suite.dir, "<script>alert('&quot;')<.evidence")
+    shutil.copy(proof, odd)
+    for path in (proof, odd):
+        report = run(program("onus-audit"), "report", path, "-f", "html")
+        suite.code(report, OK, "a report as a page")
+        read = Page(report.out)
+        suite.check(not read.tags & {"script", "img", "link", "iframe", "object", "form", "a"},
+                    "the page has neither scripts nor anything from elsewhere", read.tags)
+        suite.check(not any(name.startswith("on") or name in ("src", "href", "style", "action")
+                            for name, _ in read.attributes), "nor attributes that do something",
+                    read.attributes)
+        suite.check(read.balanced and not read.open, "every element ends", read.open)
+        suite.check("url(" not in report.out and "@import" not in report.out, "no style from afar")
+        for word in ("bank-a", "bank-b", court.service, "onus-audit verify --service",
+                     "prefers-color-scheme: dark", "@media print"):
+            suite.check(word in report.out, f"the page says {word}")
+        suite.check(not any(MEMBERS[r] in report.out.split("What was signed")[0] for r in (2, 3)),
+                    "who is not blamed is not named among those who are")
+
+
 def evidence(suite, court, proof):
     """A proof stands by itself, and only as it is."""
 
@@ -171,6 +212,7 @@ def evidence(suite, court, proof):
     suite.check(report.code == OK and "bank-b" in str(report.json()), "a report as JSON", report)
     report = run(program("onus-audit"), "report", proof, "-f", "text")
     suite.check(report.code == OK and "bank-b" in report.out, "a report as text", report)
+    page(suite, court, proof)
     spoil_everywhere(suite, proof, verify, "evidence")
 
 

@@ -121,10 +121,11 @@ def free_ports(count):
 class Sandbox:
     """A consortium made by `onus sandbox up`; its replicas are stopped and started one by one."""
 
-    def __init__(self, suite, name="sandbox", replicas=4):
+    def __init__(self, suite, name="sandbox", replicas=4, options=()):
         self.suite = suite
         self.dir = os.path.join(suite.dir, name)
         self.count = replicas
+        self.options = options  # of `onus sandbox up`
         self.base_port = free_ports(PORT_STEP * replicas)
         self.replicas = {}  # id: Popen of those started here
         self.environment = {}  # id: variables that its process gets in addition
@@ -134,7 +135,7 @@ class Sandbox:
         """Found it, and take its replicas over."""
         suite = self.suite
         result = run(program("onus"), "sandbox", "up", "-n", self.count, "--dir", self.dir,
-                     "--base-port", self.base_port, "--detach")
+                     "--base-port", self.base_port, "--detach", *self.options)
         suite.check(result.code == OK, "onus sandbox up", result)
         suite.pids.update(pid for pid in self.pids().values() if pid)
         return self

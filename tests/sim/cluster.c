@@ -271,7 +271,18 @@ static void dispatch(struct cluster *cluster, const struct sim_event *event) {
     case SIM_RETRY:
         client_retry(cluster, event->node);
         return;
+    case SIM_JOIN_STORED:
+        join_stored(cluster, event->node);
+        return;
+    case SIM_JOIN_TAKEN:
+        join_taken(cluster, event->node, event->number, event->good);
+        return;
     }
+}
+
+static uint64_t tick_due(const struct node *node) {
+    uint64_t const due = node->tick_us < node->join_due_us ? node->tick_us : node->join_due_us;
+    return due > node->paused_until_us ? due : node->paused_until_us;
 }
 
 /* The node whose tick comes first, or node_count. */
@@ -279,8 +290,7 @@ static uint32_t next_tick(const struct cluster *cluster, uint64_t before_us) {
     uint32_t chosen = cluster->node_count;
     for (uint32_t i = 0; i < cluster->node_count; i++) {
         const struct node *const node = &cluster->nodes[i];
-        uint64_t const due =
-            node->tick_us > node->paused_until_us ? node->tick_us : node->paused_until_us;
+        uint64_t const due = tick_due(node);
         if (node->up && !node->puppet && due < before_us) {
             chosen = i;
             before_us = due;
@@ -303,15 +313,12 @@ bool cluster_run_one(struct cluster *cluster, uint64_t end_us) {
     uint64_t const first_us = session_us < event_us ? session_us : event_us;
     uint32_t const ticking = next_tick(cluster, first_us);
     if (ticking < cluster->node_count) {
-        struct node *const node = &cluster->nodes[ticking];
-        uint64_t const due =
-            node->tick_us > node->paused_until_us ? node->tick_us : node->paused_until_us;
+        uint64_t const due = tick_due(&cluster->nodes[ticking]);
         if (due > end_us) {
             return false;
         }
-        struct event tick = {.kind = EVENT_TICK};
         advance(cluster, due);
-        node_step(cluster, ticking, &tick);
+        node_tick(cluster, ticking);
         return true;
     }
     if (first_us > end_us) {
@@ -335,10 +342,17 @@ void cluster_run_ms(struct cluster *cluster, uint64_t ms) {
     cluster->now_us = end_us;
 }
 
+/* Its window has passed: if it was not executed by now, it never will be. */
+static bool is_too_old(const struct cluster *cluster, const struct client_request *request) {
+    return request->request.min_index + cluster->configuration->parameters.window <=
+           cluster->highest_index + request->request.call_count;
+}
+
 bool cluster_all_done(const struct cluster *cluster) {
     for (uint32_t i = 0; i < cluster->request_count; i++) {
         const struct client_request *const request = &cluster->requests[i];
-        if (request->sent_us != 0 && !request->done && !request->abandoned) {
+        if (request->sent_us != 0 && !request->done && !request->abandoned &&
+            !is_too_old(cluster, request)) {
             return false;
         }
     }
@@ -380,6 +394,25 @@ void cluster_run_until_level(struct cluster *cluster, uint64_t ms) {
     while (!all_level(cluster)) {
         if (!cluster_run_one(cluster, end_us)) {
             cluster_fail(cluster, "the nodes are not level after %llu ms", (unsigned long long)ms);
+        }
+    }
+}
+
+static bool all_whole(const struct cluster *cluster) {
+    for (uint32_t i = 0; i < cluster->node_count; i++) {
+        if (takes_part(&cluster->nodes[i]) && !join_is_whole(&cluster->nodes[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void cluster_run_until_whole(struct cluster *cluster, uint64_t ms) {
+    uint64_t const end_us = cluster->now_us + ms * 1000;
+    while (!all_whole(cluster)) {
+        if (!cluster_run_one(cluster, end_us)) {
+            cluster_fail(cluster, "a ledger does not begin with genesis after %llu ms",
+                         (unsigned long long)ms);
         }
     }
 }

@@ -20,15 +20,18 @@
 
 #include "base/prng.h"
 #include "client/session.h"
+#include "consensus/join.h"
 #include "consensus/replica.h"
+#include "execution/history.h"
 #include "receipts/receipt.h"
 #include "tests/forge/consortium.h"
 #include "tests/sim/table.h"
 
 #define CLUSTER_NODES_MAX 16u
 #define CLUSTER_CLIENTS CONSORTIUM_USERS
-#define CLUSTER_KINDS (MESSAGE_NEW_VIEW + 1) /* of messages between replicas */
+#define CLUSTER_KINDS (MESSAGE_CHECKPOINT_ITEMS + 1) /* of messages between replicas */
 #define CLUSTER_NOTES (NOTE_NEW_VIEW_REFUSED + 1)
+#define CLUSTER_JOIN_NOTES (JOIN_NOTE_SLOW + 1)
 #define TRACE_LINES 60u
 #define TRACE_LINE_SIZE 160u
 #define VERIFIED_MAX 8192u
@@ -58,9 +61,11 @@ struct entry_mark {
     bool ends_unit; /* with this entry a batch or a new view is complete */
 };
 
+/* Entries are where their numbers say: a ledger that begins later has empty ones in front. */
 struct entry_list {
     struct entry *items;
     struct entry_mark *marks; /* of the same items */
+    uint64_t first;           /* the entries before it are not there */
     uint64_t count;
     uint64_t capacity;
     uint64_t mark_capacity;
@@ -107,6 +112,19 @@ struct sim_store {
     uint64_t row_count;
 };
 
+/* A directory beside the ledger's (cluster_join.c): joining/, joined/ or older/. */
+struct sim_place {
+    bool present;
+    bool has_ledger;
+    bool has_state;
+    struct entry_list ledger;
+    struct sim_store store;
+    struct digest digest; /* of the checkpoint, as the offer kept there proves */
+    uint64_t seq;
+    uint64_t first_entry; /* F, and the end of the ledger at the checkpoint, from the same offer */
+    uint64_t end_entry;
+};
+
 /* A copy of a whole disk, or of a part of it, to be restored later. */
 struct disk_copy {
     bool present;
@@ -130,6 +148,11 @@ struct sim_disk {
     uint64_t extra_us;      /* what a sync takes here beyond what it takes elsewhere */
     uint64_t full_until_us; /* no space: nothing becomes durable before */
     bool fails_next;        /* the next sync ends the process */
+    struct sim_place joining;
+    struct sim_place joined;
+    struct sim_place older;
+    bool ledger_is_away; /* between two renames */
+    bool state_is_away;
     struct disk_copy copy;
 };
 
@@ -159,12 +182,15 @@ struct waiting_send {
 
 /* What a key has said so far that binds it (watch_votes.c). */
 struct voice {
-    uint64_t asked_view; /* of its view-changes */
-    struct rank stated;  /* by the last of them */
-    struct rank rank;    /* the highest of its nonces */
-    struct rank vote;    /* and of its pre-prepares and prepares */
-    bool guarded;        /* its guard was engaged when it started */
-    uint8_t last_kind;   /* the last message, which is often sent to many */
+    uint64_t asked_view;   /* of its view-changes */
+    struct rank stated;    /* by the last of them */
+    struct rank rank;      /* the highest of its nonces */
+    struct rank vote;      /* and of its pre-prepares and prepares */
+    bool guarded;          /* its guard was engaged when it started */
+    uint64_t barred_view;  /* what it signed up to there it may have forgotten when it started */
+    uint64_t barred_seq;   /* 0: it knows all */
+    uint64_t doubted_view; /* 1 + the view that it has given up, suspecting or asking for another */
+    uint8_t last_kind;     /* the last message, which is often sent to many */
     struct buffer last;
 };
 
@@ -203,6 +229,16 @@ struct node {
     uint64_t cut_extra_us; /* what a checkpoint takes here beyond what it takes elsewhere */
     struct checkpoint_cut cut;
 
+    struct join *join; /* NULL: nothing is fetched */
+    bool rests;        /* the replica, while a checkpoint is fetched */
+    uint64_t join_due_us;
+    struct join_effects *join_effects;
+    struct history *history;   /* while there is an older ledger to be read */
+    struct sim_store previous; /* the checkpoint before the last, in memory: what is offered */
+    uint64_t previous_carrier; /* the batch that carries it, 0: there is none */
+    uint64_t pinned_us;        /* since when it must not change; 0: it may */
+    uint64_t offer_used_us;
+
     uint64_t judged_seq;     /* committed batches up to here were held against the others' */
     uint64_t judged_entries; /* settled entries that were: never cut again */
 
@@ -211,6 +247,9 @@ struct node {
     enum rule last_rule;     /* that a note was about */
     uint64_t evidence_count; /* EFFECT_EVIDENCE */
     uint64_t sent[CLUSTER_KINDS];
+    uint64_t joins; /* checkpoints installed */
+    uint64_t merges;
+    uint64_t join_notes[CLUSTER_JOIN_NOTES];
 };
 
 /* ---- clients (cluster_client.c, cluster_session.c) ---- */
@@ -272,7 +311,9 @@ enum sim_kind {
     SIM_SYNCED,
     SIM_VERIFIED,
     SIM_CHECKPOINT,
-    SIM_RETRY
+    SIM_RETRY,
+    SIM_JOIN_STORED,
+    SIM_JOIN_TAKEN
 };
 
 struct sim_event {
@@ -334,6 +375,7 @@ struct cluster_options {
     uint32_t byzantine;           /* bitmap of replicas whose keys are not judged */
     uint32_t twins;               /* bitmap of replicas that run twice; Byzantine, too */
     bool no_retries;              /* clients send once */
+    bool no_joins;                /* who begins at genesis catches up by ranges */
     bool sessions;                /* clients are client/session.h, not our own */
     bool cheap_signatures;        /* tests/sim/signing.h */
     uint64_t events_max;          /* then the run fails; 0: any number */
@@ -356,6 +398,9 @@ enum fault {
     FAULT_FLIPPED_BIT,
     FAULT_MISDIRECTED_WRITE,
     FAULT_LIE,
+    FAULT_LOST_DISK,
+    FAULT_LATE_START,
+    FAULT_JOIN, /* no fault, but what comes of one: a checkpoint installed */
     FAULT_COUNT
 };
 
@@ -380,6 +425,7 @@ struct cluster {
     uint64_t sync_us_min;
     uint64_t sync_us_max;
     uint64_t checkpoint_us;
+    uint32_t crash_in_install_permille; /* of renames, when a checkpoint is installed or merged */
     int64_t wall_ms; /* the wall clock when the cluster began; scenarios may shift it */
     frame_filter filter;
     void *filter_context;
@@ -445,6 +491,8 @@ void cluster_run_ms(struct cluster *cluster, uint64_t ms);
 void cluster_run_until_done(struct cluster *cluster, uint64_t ms);
 /* Run until all nodes that are up and vote have committed all that any has executed. */
 void cluster_run_until_level(struct cluster *cluster, uint64_t ms);
+/* Run until every node that is up has its ledger from genesis on. Fails after ms. */
+void cluster_run_until_whole(struct cluster *cluster, uint64_t ms);
 /* Let the next thing happen, unless it comes after end_us. Returns: whether it did. */
 bool cluster_run_one(struct cluster *cluster, uint64_t end_us);
 bool cluster_all_done(const struct cluster *cluster);
@@ -470,6 +518,8 @@ void cluster_crash(struct cluster *cluster, uint32_t number);
 void cluster_start(struct cluster *cluster, uint32_t number);
 /* An orderly end: it ends once it has put down that it does, if nothing comes between. */
 void cluster_stop(struct cluster *cluster, uint32_t number);
+/* The process starts from its disk again, which nothing was lost of. */
+void cluster_restart(struct cluster *cluster, uint32_t number);
 /* Nothing happens there for so long; what arrives waits. */
 void cluster_pause(struct cluster *cluster, uint32_t number, uint64_t us);
 /* Cut all that goes from one node to another; or heal it. */
@@ -477,6 +527,9 @@ void cluster_cut(struct cluster *cluster, uint32_t from, uint32_t to, bool cut);
 /* Cut a node off from all the others, both ways; or heal it. */
 void cluster_isolate(struct cluster *cluster, uint32_t node, bool cut);
 void cluster_heal(struct cluster *cluster);
+
+/* All that lies on a disk is gone, journal and all; the node must be down. */
+void cluster_lose_disk(struct cluster *cluster, uint32_t number);
 
 /* ---- speaking for a puppet ---- */
 
@@ -514,6 +567,8 @@ bool check_holds(struct cluster *cluster, const struct sign_check *check);
 
 /* One event for a node's core, and its effects carried out (cluster_effects.c). */
 void node_step(struct cluster *cluster, uint32_t number, struct event *event);
+/* What is due of its core and its join. */
+void node_tick(struct cluster *cluster, uint32_t number);
 /* A sync has come to its end. */
 void node_synced(struct cluster *cluster, uint32_t number);
 void node_checkpointed(struct cluster *cluster, uint32_t number);
@@ -555,11 +610,16 @@ void disk_kick(struct cluster *cluster, uint32_t node);
 /* Returns: false when the process must end: the sync failed, or waits for space. */
 bool disk_synced(struct cluster *cluster, uint32_t node);
 void disk_crash(struct cluster *cluster, struct sim_disk *disk);
+/* All that was written becomes durable at once: an orderly end of the process that wrote it. */
+void disk_drain(struct sim_disk *disk);
+/* Nothing is left but genesis, which a new process writes; and the journal is missing. */
+void disk_lose(struct cluster *cluster, struct sim_disk *disk);
 void disk_copy_take(struct sim_disk *disk);
 /* Put back ledger, journal or both as they were when the copy was taken; the node must be down. */
-void disk_copy_restore(struct sim_disk *disk, bool ledger, bool journal);
+void disk_copy_restore(struct cluster *cluster, struct sim_disk *disk, bool ledger, bool journal);
 void disk_free(struct sim_disk *disk);
 void store_forget(struct sim_store *store);
+void store_copy(struct sim_store *to, const struct sim_store *from);
 void store_write(struct cluster *cluster, struct sim_store *store, const struct engine *engine,
                  struct checkpoint_cut *cut);
 struct state_base store_base(struct sim_store *store);
@@ -592,6 +652,35 @@ uint64_t sessions_deadline_us(const struct cluster *cluster);
 void sessions_tick(struct cluster *cluster);
 uint64_t client_now_ms(const struct cluster *cluster);
 
+/* ---- a node that joins, or has joined (cluster_join.c), and whoever serves it ---- */
+
+/* Carry on with what a crash interrupted, before anything else is read. */
+void join_recover(struct cluster *cluster, uint32_t number);
+/* Begin to ask for a checkpoint, or for what lies before the ledger. */
+void join_open(struct cluster *cluster, uint32_t number);
+void join_close(struct node *node);
+void join_tick(struct cluster *cluster, uint32_t number);
+void join_peer_up(struct cluster *cluster, uint32_t number, uint32_t peer);
+/* Returns: whether the message is not the replica's. */
+bool join_take(struct cluster *cluster, uint32_t number, const struct peer_message *message);
+void join_stored(struct cluster *cluster, uint32_t number);
+void join_taken(struct cluster *cluster, uint32_t number, uint64_t next_entry, bool good);
+/* The first entry that this node may serve: what it verified itself. */
+uint64_t join_first_served(const struct node *node);
+bool join_is_whole(const struct node *node);
+/* What a crash leaves of the older ledger, which is not synced with every range. */
+void join_crash(struct cluster *cluster, struct sim_disk *disk);
+void place_free(struct sim_place *place);
+void place_clear(struct sim_place *place);
+
+/* The checkpoint that was the last one until now may be offered from here on (cluster_offer.c). */
+void offer_keep(struct cluster *cluster, uint32_t number);
+void offer_forget(struct node *node);
+void offer_serve(struct cluster *cluster, uint32_t number, uint32_t peer,
+                 const struct fetch_checkpoint_message *message);
+
+/* It starts from what its disk holds. */
+void watch_started(struct cluster *cluster, uint32_t number);
 void watch_sent(struct cluster *cluster, uint32_t node, enum message_kind kind,
                 struct span payload);
 /* A pre-prepare, or a set of view-changes, that leaves inside of a range. */
@@ -607,5 +696,11 @@ void watch_truncate(struct cluster *cluster, uint32_t node, uint64_t entries);
 void watch_end(struct cluster *cluster);
 /* Does a ledger, replayed from genesis, lead where its checkpoint leads (watch_replay.c)? */
 void watch_replay(struct cluster *cluster, uint32_t node);
+/* Is what was just installed what the others have? */
+void watch_joined(struct cluster *cluster, uint32_t node);
+/* The same of its whole ledger, from genesis on. */
+void watch_whole(struct cluster *cluster, uint32_t node);
+/* A range that leaves begins with this entry. */
+void watch_range(struct cluster *cluster, uint32_t node, uint64_t first_entry);
 
 #endif

@@ -185,6 +185,7 @@ uint64_t entry_last_view(const struct entry_list *list) {
 
 void entry_list_copy(struct entry_list *to, const struct entry_list *from, uint64_t count) {
     to->count = 0;
+    to->first = from->first;
     for (uint64_t i = 0; i < count && i < from->count; i++) {
         entry_push_marked(to, &from->items[i], &from->marks[i]);
     }
@@ -370,6 +371,32 @@ void disk_crash(struct cluster *cluster, struct sim_disk *disk) {
     entry_list_copy(&disk->live, &disk->durable, disk->durable.count);
 }
 
+void disk_drain(struct sim_disk *disk) {
+    for (uint32_t i = 0; i < disk->op_count; i++) {
+        op_apply(disk, &disk->ops[i]);
+    }
+    disk->op_count = 0;
+    disk->syncing = 0;
+    disk->sync_runs = false;
+}
+
+void disk_lose(struct cluster *cluster, struct sim_disk *disk) {
+    struct entry const genesis = {.kind = ENTRY_GENESIS,
+                                  .payload = buffer_span(&cluster->consortium.genesis_bytes)};
+    CHECK(disk->op_count == 0);
+    entry_list_free(&disk->durable);
+    entry_push(cluster, &disk->durable, &genesis);
+    entry_list_copy(&disk->live, &disk->durable, 1);
+    disk->journal.count = 0;
+    disk->journal_missing = true;
+    store_forget(&disk->store);
+    place_clear(&disk->joining);
+    place_clear(&disk->joined);
+    place_clear(&disk->older);
+    disk->ledger_is_away = false;
+    disk->state_is_away = false;
+}
+
 /* ---- old copies ---- */
 
 void disk_copy_take(struct sim_disk *disk) {
@@ -382,8 +409,14 @@ void disk_copy_take(struct sim_disk *disk) {
     }
 }
 
-void disk_copy_restore(struct sim_disk *disk, bool ledger, bool journal) {
+void disk_copy_restore(struct cluster *cluster, struct sim_disk *disk, bool ledger, bool journal) {
     CHECK(disk->copy.present && disk->op_count == 0);
+    if (ledger && (disk->copy.ledger.first != 0 || disk->older.present || disk->joined.present)) {
+        /* A ledger without the state and the offer that it began with is of no use. */
+        disk_lose(cluster, disk);
+        disk->copy.present = false;
+        return;
+    }
     if (ledger) {
         entry_list_copy(&disk->durable, &disk->copy.ledger, disk->copy.ledger.count);
         entry_list_copy(&disk->live, &disk->durable, disk->durable.count);
@@ -405,6 +438,9 @@ void disk_free(struct sim_disk *disk) {
     free(disk->journal.items);
     free(disk->ops);
     free(disk->store.rows);
+    place_free(&disk->joining);
+    place_free(&disk->joined);
+    place_free(&disk->older);
 }
 
 /* ---- the state of the last checkpoint ---- */
@@ -412,6 +448,14 @@ void disk_free(struct sim_disk *disk) {
 void store_forget(struct sim_store *store) {
     store->present = false;
     store->row_count = 0;
+}
+
+void store_copy(struct sim_store *to, const struct sim_store *from) {
+    *to = *from;
+    to->rows = cluster_zeroed(from->row_count + 1, sizeof *to->rows);
+    if (from->row_count != 0) {
+        memcpy(to->rows, from->rows, from->row_count * sizeof *to->rows);
+    }
 }
 
 struct row_list {

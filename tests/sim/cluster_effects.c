@@ -236,8 +236,29 @@ static void tick_set(struct cluster *cluster, struct node *node) {
     node->tick_us = due > cluster->now_us ? due : cluster->now_us + 500;
 }
 
+/* While a checkpoint is fetched the replica gets only the answers to its own effects. */
+static bool waits_for_join(const struct node *node, enum event_kind kind) {
+    return node->rests && (kind == EVENT_TICK || kind == EVENT_PEER_UP || kind == EVENT_MESSAGE ||
+                           kind == EVENT_REQUEST || kind == EVENT_RECEIPT_QUERY);
+}
+
+void node_tick(struct cluster *cluster, uint32_t number) {
+    struct node *const node = &cluster->nodes[number];
+    struct event tick = {.kind = EVENT_TICK};
+    if (node->tick_us <= cluster->now_us) {
+        node_step(cluster, number, &tick);
+    }
+    if (node->up) {
+        join_tick(cluster, number);
+    }
+}
+
 void node_step(struct cluster *cluster, uint32_t number, struct event *event) {
     struct node *const node = &cluster->nodes[number];
+    if (waits_for_join(node, event->kind)) {
+        node->tick_us = UINT64_MAX;
+        return;
+    }
     time_of(cluster, node, event);
     if (replica_step(node->replica, event, &node->effects) != VERDICT_OK) {
         cluster_fail(cluster, "node %u cannot go on after event %u", number, event->kind);
@@ -269,6 +290,7 @@ void node_synced(struct cluster *cluster, uint32_t number) {
 void node_checkpointed(struct cluster *cluster, uint32_t number) {
     struct node *const node = &cluster->nodes[number];
     node->cut_runs = false;
+    offer_keep(cluster, number);
     store_write(cluster, &node->disk.store, node->engine, &node->cut);
     watch_checkpoint(cluster, number, node->cut.header.seq, &node->cut.header.state_root);
     struct event event = {.kind = EVENT_CHECKPOINT,

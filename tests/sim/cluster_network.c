@@ -165,6 +165,7 @@ void cluster_cut(struct cluster *cluster, uint32_t from, uint32_t to, bool cut) 
     if (healed && node->up && !node->puppet && node->paused_until_us <= cluster->now_us &&
         event.peer != node->id) {
         node_step(cluster, from, &event);
+        join_peer_up(cluster, from, event.peer);
     }
 }
 

@@ -214,10 +214,13 @@ void node_recover(struct cluster *cluster, uint32_t number) {
     arena_init(&recovery.arena, (size_t)SNAPSHOT_SIZE_MAX * 4);
     batch_init(&recovery.batch);
     effects_init(&node->effects);
+    join_recover(cluster, number);
     node->checker = checker_new(cluster->configuration);
     CHECK(node->checker != NULL);
     if (state_is_usable(&recovery)) {
         load_state(&recovery);
+    } else if (node->disk.durable.first != 0) {
+        recovery_fail(&recovery, "a ledger that does not begin with genesis, and no state");
     } else {
         store_forget(&node->disk.store);
         checker_start(node->checker, buffer_span(&cluster->consortium.genesis_bytes));
@@ -235,6 +238,9 @@ void node_recover(struct cluster *cluster, uint32_t number) {
 }
 
 void node_release(struct node *node) {
+    join_close(node);
+    offer_forget(node);
+    node->rests = false;
     if (node->replica != NULL) {
         replica_free(node->replica);
         checker_free(node->checker);
@@ -254,6 +260,18 @@ static bool replica_is_up(const struct cluster *cluster, uint32_t id) {
     return up;
 }
 
+static void go_down(struct cluster *cluster, uint32_t number) {
+    struct node *const node = &cluster->nodes[number];
+    node->up = false;
+    node->incarnation++;
+    outbox_clear(node);
+    node->paused_until_us = 0;
+    node_release(node);
+    if (!replica_is_up(cluster, node->id)) {
+        sessions_link(cluster, node->id, false);
+    }
+}
+
 void cluster_crash(struct cluster *cluster, uint32_t number) {
     struct node *const node = &cluster->nodes[number];
     if (!node->up) {
@@ -261,15 +279,22 @@ void cluster_crash(struct cluster *cluster, uint32_t number) {
     }
     cluster_trace(cluster, "%u %s", number, node->stopping ? "ends" : "crashes");
     cluster->faults[FAULT_CRASH]++;
-    node->up = false;
-    node->incarnation++;
-    outbox_clear(node);
-    node->paused_until_us = 0;
-    node_release(node);
+    go_down(cluster, number);
     disk_crash(cluster, &node->disk);
-    if (!replica_is_up(cluster, node->id)) {
-        sessions_link(cluster, node->id, false);
-    }
+    join_crash(cluster, &node->disk);
+}
+
+void cluster_restart(struct cluster *cluster, uint32_t number) {
+    go_down(cluster, number);
+    cluster_start(cluster, number);
+}
+
+void cluster_lose_disk(struct cluster *cluster, uint32_t number) {
+    struct sim_disk *const disk = &cluster->nodes[number].disk;
+    CHECK(!cluster->nodes[number].up);
+    cluster_trace(cluster, "%u has lost its disk", number);
+    cluster->faults[FAULT_LOST_DISK]++;
+    disk_lose(cluster, disk);
 }
 
 static void tell_peers(struct cluster *cluster, uint32_t number) {
@@ -279,6 +304,7 @@ static void tell_peers(struct cluster *cluster, uint32_t number) {
         if (other->id != event.peer && other->up && !other->puppet &&
             other->paused_until_us <= cluster->now_us) {
             node_step(cluster, i, &event);
+            join_peer_up(cluster, i, event.peer);
         }
     }
 }
@@ -303,9 +329,11 @@ void cluster_start(struct cluster *cluster, uint32_t number) {
     node_recover(cluster, number);
     struct replica_status const status = cluster_status(cluster, number);
     node->voice.guarded = status.guard != GUARD_NONE;
+    watch_started(cluster, number);
     node->judged_seq = status.committed_seq;
     node->judged_entries = 1; /* a crash may have brought back what it had replaced */
     node->tick_us = cluster->now_us;
+    join_open(cluster, number);
     cluster->recoveries += node->incarnation != 0;
     cluster_trace(cluster, "%u starts: view %llu, executed %llu, committed %llu, %s", number,
                   (unsigned long long)status.view, (unsigned long long)status.executed_seq,
@@ -347,6 +375,14 @@ const char *message_name(uint8_t kind) {
         return "view-change";
     case MESSAGE_NEW_VIEW:
         return "new-view";
+    case MESSAGE_FETCH_CHECKPOINT:
+        return "fetch-checkpoint";
+    case MESSAGE_CHECKPOINT_OFFER:
+        return "checkpoint-offer";
+    case MESSAGE_CHECKPOINT_DIGESTS:
+        return "checkpoint-digests";
+    case MESSAGE_CHECKPOINT_ITEMS:
+        return "checkpoint-items";
     case MESSAGE_REQUEST:
         return "request";
     case MESSAGE_STATUS_QUERY:
@@ -407,6 +443,11 @@ void node_take_frame(struct cluster *cluster, uint32_t number, uint32_t from, ui
         cluster_trace(cluster, "%u -> %u  %s  %zu bytes", from, number, message_name(kind),
                       payload.size);
         struct event event = {.kind = EVENT_MESSAGE, .message = &message};
+        if (join_take(cluster, number, &message) || !cluster->nodes[number].up ||
+            cluster->nodes[number].rests) {
+            peer_message_free(&message);
+            return;
+        }
         if (message.kind == MESSAGE_REQUESTS) {
             take_requests(cluster, number, &message.requests);
         } else {
@@ -458,6 +499,9 @@ void node_take_client_frame(struct cluster *cluster, uint32_t number, uint32_t c
     struct arena arena;
     struct event event = {.kind = EVENT_RECEIPT_QUERY, .receipt_query = {.origin = client + 1}};
     cluster_trace(cluster, "client %u -> %u  %s", client, number, message_name(kind));
+    if (cluster->nodes[number].rests) {
+        return;
+    }
     arena_init(&arena, 2 * (size_t)ENTRY_SIZE_MAX);
     if (kind == MESSAGE_REQUEST) {
         take_client_request(cluster, number, client, &arena, payload);

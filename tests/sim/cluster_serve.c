@@ -59,7 +59,9 @@ void serve_range(struct cluster *cluster, uint32_t node, uint32_t peer, uint64_t
     const struct entry_list *const ledger = &cluster->nodes[node].disk.live;
     struct range_message range = {.first_entry = first_entry};
     uint64_t const end = end_entry < ledger->count ? end_entry : ledger->count;
-    if (first_entry != 0 && first_entry < end) {
+    bool const is_own = peer == cluster->nodes[node].id;
+    uint64_t const first_served = is_own ? 0 : join_first_served(&cluster->nodes[node]);
+    if (first_entry != 0 && first_entry >= first_served && first_entry < end) {
         range.count = (uint32_t)(range_end(ledger, first_entry, end) - first_entry);
         range.entries = &ledger->items[first_entry];
     }
@@ -68,7 +70,7 @@ void serve_range(struct cluster *cluster, uint32_t node, uint32_t peer, uint64_t
     if (!range_message_encode(&encoded, &range)) {
         cluster_fail(cluster, "node %u: a range cannot be encoded", node);
     }
-    if (peer == cluster->nodes[node].id) {
+    if (is_own) {
         cluster_schedule(
             cluster,
             &(struct sim_event){.at_us = cluster->now_us + prng_between(&cluster->prng, 20, 300),
@@ -79,6 +81,9 @@ void serve_range(struct cluster *cluster, uint32_t node, uint32_t peer, uint64_t
                                 .message = MESSAGE_RANGE,
                                 .parcel = parcel_new(buffer_span(&encoded))});
     } else {
+        if (range.count != 0) {
+            watch_range(cluster, node, first_entry);
+        }
         for (uint32_t i = 0; i < range.count; i++) {
             watch_entry_sent(cluster, node, &range.entries[i]);
         }

@@ -282,6 +282,33 @@ static int fake_remove(void *context, const char *text) {
     return last ? -EIO : 0;
 }
 
+/* Both names stand for one file; since nobody writes to it any more, a copy stands for it too. */
+static int fake_link_from(void *context, const struct disk *from, const char *text) {
+    struct fake_disk *const fake = context;
+    int const error = call_enter(fake, FAKE_LINK);
+    if (error != 0) {
+        return error;
+    }
+    if (from->link_from != fake_link_from) {
+        return -EXDEV;
+    }
+    struct fake_disk *const other = from->context;
+    const struct fake_name *const name = name_find(other, text);
+    if (name == NULL) {
+        return -ENOENT;
+    }
+    if (name_find(fake, text) != NULL) {
+        return -EEXIST;
+    }
+    bool const last = change_is_last(fake);
+    unsigned const file = file_new(fake);
+    content_set(&fake->files[file].live, buffer_span(&other->files[name->file].live));
+    content_set(&fake->files[file].durable, buffer_span(&other->files[name->file].durable));
+    names_fork(fake);
+    name_set(fake, text, file);
+    return last ? -EIO : 0;
+}
+
 /* ---- for tests ---- */
 
 static void faults_clear(struct fake_disk *fake) {
@@ -313,6 +340,7 @@ struct fake_disk *fake_disk_new(void) {
         .sync_directory = fake_sync_directory,
         .rename = fake_rename,
         .remove = fake_remove,
+        .link_from = fake_link_from,
     };
     faults_clear(fake);
     return fake;

@@ -23,6 +23,7 @@ enum fake_call {
     FAKE_SYNC_DIRECTORY,
     FAKE_RENAME,
     FAKE_REMOVE,
+    FAKE_LINK,
     FAKE_CALLS
 };
 

@@ -386,6 +386,31 @@ static bool declare_set(struct lie *lie, const struct view_change_set *set, stru
     return digests != NULL;
 }
 
+/* Let it state the ledger before it as it is with this set. */
+static bool declare_ledger(struct lie *lie, const struct view_change_set *set,
+                           struct new_view *body) {
+    const struct node *const node = &lie->cluster->nodes[lie->frame->from_node];
+    const struct ledger_position *const now =
+        node->checker == NULL ? NULL : checker_position(node->checker);
+    const struct ledger_position *const before =
+        now == NULL || now->view == 0 || now->view != body->view
+            ? NULL
+            : checker_position_in(node->checker, now->view_seq, now->view - 1);
+    struct buffer encoded;
+    if (before == NULL) {
+        return false;
+    }
+    buffer_init(&encoded, VIEW_CHANGE_SET_SIZE_MAX);
+    bool const made = view_change_set_encode(&encoded, set);
+    struct frontier frontier = before->frontier;
+    struct digest const leaf = ledger_leaf(ENTRY_VIEW_CHANGE_SET, buffer_span(&encoded));
+    frontier_append(&frontier, &leaf);
+    body->ledger_root = frontier_root(&frontier);
+    body->ledger_leaves = frontier.leaf_count;
+    buffer_free(&encoded);
+    return made;
+}
+
 /* A new view of its own, declared otherwise: it chose lower, higher, on another ledger. */
 static bool lie_new_view(struct lie *lie) {
     struct new_view_message message;
@@ -414,6 +439,9 @@ static bool lie_new_view(struct lie *lie) {
     case 4: /* one view-change fewer, named as they are */
         set.count -= set.count > 1;
         body.view_change_count -= body.view_change_count > 1;
+        if (!declare_ledger(lie, &set, &body)) {
+            return false;
+        }
         break;
     case 5: /* it took none of the certificates into account */
         body.chosen_view = 0;
@@ -422,7 +450,8 @@ static bool lie_new_view(struct lie *lie) {
     case 6:
         return flip(lie);
     default: /* two new views that may both be valid */
-        if (!swap_change(lie, &set, body.view) || !declare_set(lie, &set, &body)) {
+        if (!swap_change(lie, &set, body.view) || !declare_set(lie, &set, &body) ||
+            !declare_ledger(lie, &set, &body)) {
             return false;
         }
         break;
@@ -461,6 +490,32 @@ static bool absurd_status(struct lie *lie) {
     return status_message_encode(lie->out, &status);
 }
 
+/* The last pre-prepare is what nothing binds but its signature: let that be another. */
+static bool forge_last(struct lie *lie, struct range_message *range) {
+    struct entry *const entries = arena_alloc(&lie->arena, (range->count + 1u) * sizeof *entries);
+    uint32_t last = range->count;
+    while (last > 0 && range->entries[last - 1].kind != ENTRY_PRE_PREPARE) {
+        last--;
+    }
+    if (last == 0 || entries == NULL) {
+        return false;
+    }
+    struct signed_body statement;
+    struct buffer encoded;
+    memcpy(entries, range->entries, range->count * sizeof *entries);
+    if (signed_decode(&statement, &lie->arena, entries[last - 1].payload, STATEMENT_SIZE_MAX) !=
+        CODEC_OK) {
+        return false;
+    }
+    flip_one(lie, statement.signature.bytes, SIGNATURE_SIZE);
+    buffer_init(&encoded, STATEMENT_SIZE_MAX + 256u);
+    bool const made = signed_encode(&encoded, &statement);
+    entries[last - 1].payload = arena_copy(&lie->arena, buffer_span(&encoded));
+    range->entries = entries;
+    buffer_free(&encoded);
+    return made;
+}
+
 static bool lie_range(struct lie *lie) {
     struct range_message range;
     struct span const old = lie->simulation->liars[lie->frame->from_node].old_range;
@@ -471,7 +526,9 @@ static bool lie_range(struct lie *lie) {
         range_message_decode(&range, &lie->arena, lie->frame->payload) != CODEC_OK) {
         return flip(lie);
     }
-    if (pick(lie, 3) == 0) {
+    if (pick(lie, 3) == 0 && forge_last(lie, &range)) {
+        /* the rest is as it was */
+    } else if (pick(lie, 3) == 0) {
         nudge(lie, &range.first_entry);
     } else if (range.count > 0 && pick(lie, 2) == 0) {
         range.count--;
@@ -480,6 +537,94 @@ static bool lie_range(struct lie *lie) {
         range.count--;
     }
     return range_message_encode(lie->out, &range);
+}
+
+/* ---- checkpoints ---- */
+
+static struct span changed(struct lie *lie, struct span bytes) {
+    uint8_t *const copy = arena_alloc(&lie->arena, bytes.size + 1);
+    CHECK(copy != NULL);
+    memcpy(copy, bytes.data, bytes.size);
+    flip_one(lie, copy, bytes.size);
+    return span_of(copy, bytes.size);
+}
+
+static bool lie_offer(struct lie *lie) {
+    struct checkpoint_offer_message offer;
+    if (checkpoint_offer_message_decode(&offer, &lie->arena, lie->frame->payload) != CODEC_OK ||
+        offer.seq == 0) {
+        return false;
+    }
+    switch (pick(lie, 8)) {
+    case 0:
+        nudge(lie, &offer.seq);
+        break;
+    case 1:
+        nudge(lie, &offer.first_entry);
+        break;
+    case 2:
+        nudge(lie, &offer.first_leaves);
+        break;
+    case 3:
+        offer.peaks = changed(lie, offer.peaks);
+        break;
+    case 4:
+        offer.snapshot = changed(lie, offer.snapshot);
+        break;
+    case 5:
+        offer.certificate = changed(lie, offer.certificate);
+        break;
+    case 6:
+        offer = (struct checkpoint_offer_message){.seq = 0};
+        break;
+    default:
+        return flip(lie);
+    }
+    return checkpoint_offer_message_encode(lie->out, &offer);
+}
+
+static bool lie_digests(struct lie *lie) {
+    struct checkpoint_digests_message message;
+    if (pick(lie, 4) == 0 ||
+        checkpoint_digests_message_decode(&message, &lie->arena, lie->frame->payload) != CODEC_OK) {
+        return flip(lie);
+    }
+    if (pick(lie, 4) == 0) {
+        nudge(lie, &message.first_group);
+    } else if (message.count > 0) {
+        message.count--;
+    }
+    return checkpoint_digests_message_encode(lie->out, &message);
+}
+
+static bool lie_items(struct lie *lie) {
+    struct checkpoint_items_message message;
+    if (checkpoint_items_message_decode(&message, &lie->arena, lie->frame->payload) != CODEC_OK ||
+        message.count == 0) {
+        return flip(lie);
+    }
+    struct state_item *const items = arena_alloc(&lie->arena, message.count * sizeof *items);
+    CHECK(items != NULL);
+    memcpy(items, message.items, message.count * sizeof *items);
+    message.items = items;
+    struct state_item *const one = &items[pick(lie, message.count)];
+    switch (pick(lie, 5)) {
+    case 0:
+        one->key = changed(lie, one->key);
+        break;
+    case 1:
+        one->value = span_text("another");
+        break;
+    case 2:
+        message.count--;
+        break;
+    case 3:
+        nudge(lie, &message.first_group);
+        break;
+    default:
+        return flip(lie);
+    }
+    return checkpoint_items_message_encode(lie->out, &message);
 }
 
 /* ---- all kinds ---- */
@@ -500,9 +645,16 @@ static bool lie_by_kind(struct lie *lie) {
         return lie_new_view(lie);
     case MESSAGE_RANGE:
         return lie_range(lie);
+    case MESSAGE_CHECKPOINT_OFFER:
+        return lie_offer(lie);
+    case MESSAGE_CHECKPOINT_DIGESTS:
+        return lie_digests(lie);
+    case MESSAGE_CHECKPOINT_ITEMS:
+        return lie_items(lie);
     case MESSAGE_FETCH_REQUESTS:
     case MESSAGE_REQUESTS:
     case MESSAGE_FETCH_RANGE:
+    case MESSAGE_FETCH_CHECKPOINT:
     case MESSAGE_REPLY:
     case MESSAGE_RESULT:
     case MESSAGE_REJECT:
@@ -528,6 +680,18 @@ bool lie_about(struct simulation *simulation, struct prng *prng, const struct fr
     bool const lied = lie_by_kind(&lie);
     arena_free(&lie.arena);
     return lied && !out->failed;
+}
+
+bool lie_ask(struct simulation *simulation, struct frame *frame, struct buffer *out) {
+    struct lie lie = {.simulation = simulation,
+                      .prng = &simulation->prng,
+                      .cluster = simulation->cluster,
+                      .frame = frame,
+                      .out = out};
+    struct view_change const body = {
+        .config = 1, .view = simulation->cluster->highest_view + 1, .replica = frame->from};
+    frame->kind = MESSAGE_VIEW_CHANGE;
+    return put_view_change(&lie, &body);
 }
 
 bool lie_invent(struct simulation *simulation, struct frame *frame, struct buffer *out) {

@@ -11,6 +11,8 @@
  */
 bool lie_about(struct simulation *simulation, struct prng *prng, const struct frame *frame,
                struct buffer *out);
+/* Ask for a view that nobody needs, with a view-change that is valid in itself. */
+bool lie_ask(struct simulation *simulation, struct frame *frame, struct buffer *out);
 /* Make up a message from the frame's sender to its receiver; sets its kind. */
 bool lie_invent(struct simulation *simulation, struct frame *frame, struct buffer *out);
 /* Have it travel in the frame's place. */

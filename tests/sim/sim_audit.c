@@ -77,7 +77,7 @@ static void add_ledgers(struct auditor *auditor) {
     for (uint32_t i = 0; i < cluster->node_count; i++) {
         const struct node *const node = &cluster->nodes[i];
         struct problem problem = {.code = EXIT_OK};
-        if (!node_is_correct(node)) {
+        if (!node_is_correct(node) || node->disk.durable.first != 0) {
             continue;
         }
         uint32_t const nth = auditor->disk_count++;
@@ -207,7 +207,7 @@ static void damage_one(struct simulation *simulation, const struct auditor *audi
     uint32_t correct = 0;
     for (uint32_t i = 0; i < cluster->node_count; i++) {
         const struct node *const node = &cluster->nodes[i];
-        if (node_is_correct(node) && correct++ == nth) {
+        if (node_is_correct(node) && node->disk.durable.first == 0 && correct++ == nth) {
             const struct entry_list *const list = &node->disk.durable;
             damage->last_record =
                 file->size - RECORD_HEADER_SIZE - list->items[list->count - 1].payload.size;

@@ -5,6 +5,7 @@
  * like. Whatever they do, they sign with no key but their own.
  */
 #include "base/check.h"
+#include "tests/sim/insist.h"
 #include "tests/sim/lies.h"
 #include "tests/sim/simulation.h"
 
@@ -50,7 +51,12 @@ void liars_draw(struct simulation *simulation) {
         liar->withhold_kinds = draw_kinds(simulation);
         liar->equivocate_permille = draw(simulation, 300, 500, "equivocates");
         liar->alike = prng_chance(&simulation->prng, 500);
+        liar->insists = liar->alike && prng_chance(&simulation->prng, 700);
+        if (liar->insists && liar->equivocate_permille == 0) {
+            liar->equivocate_permille = (uint32_t)prng_between(&simulation->prng, 20, 300);
+        }
         liar->flood_permille = draw(simulation, 150, 30, "floods");
+        liar->agitate_permille = draw(simulation, 250, 200, "agitates");
         liar->forget_permille = draw(simulation, 250, 150, "forgets");
         liar->silent_permille = draw(simulation, 200, 300, "falls silent");
         liar->censors = prng_chance(&simulation->prng, 200);
@@ -72,8 +78,9 @@ static void forget(struct simulation *simulation, uint32_t number) {
     }
     cluster_crash(simulation->cluster, number);
     simulation->cluster->faults[FAULT_LIE]++;
-    disk_copy_restore(&node->disk, true, true);
+    disk_copy_restore(simulation->cluster, &node->disk, true, true);
     node->disk.guard = GUARD_NONE;
+    node->disk.journal_missing = false;
     cluster_start(simulation->cluster, number);
 }
 
@@ -160,17 +167,40 @@ static void flood(struct simulation *simulation, const struct frame *frame) {
     }
 }
 
+static void agitate(struct simulation *simulation, const struct frame *frame) {
+    struct buffer out;
+    struct frame asking = *frame;
+    buffer_init(&out, FRAME_SIZE_MAX);
+    if (lie_ask(simulation, &asking, &out)) {
+        lie_send(simulation, &asking, buffer_span(&out));
+    }
+    buffer_free(&out);
+}
+
 /* The numbers that a lie is made of: for one proposal always the same, if all shall hear it. */
 static struct prng numbers_for(struct simulation *simulation, const struct liar *liar,
                                const struct frame *frame) {
     struct prng prng;
-    if (liar->alike && frame->kind == MESSAGE_PRE_PREPARE) {
+    if (liar->alike && (frame->kind == MESSAGE_PRE_PREPARE || frame->kind == MESSAGE_NEW_VIEW)) {
         struct digest const digest = hash_bytes(frame->payload);
         prng_init(&prng, load_u64_be(digest.bytes));
     } else {
         prng_init(&prng, prng_next(&simulation->prng));
     }
     return prng;
+}
+
+/* What a liar proposes on top of its own lie. Returns: whether it said something else instead. */
+static bool propose_otherwise(struct simulation *simulation, const struct frame *frame) {
+    struct buffer out;
+    buffer_init(&out, FRAME_SIZE_MAX);
+    bool const made = insist_again(simulation, frame, &out);
+    if (made) {
+        lie_send(simulation, frame, buffer_span(&out));
+        insist_on(simulation, frame, buffer_span(&out));
+    }
+    buffer_free(&out);
+    return made;
 }
 
 /* Returns: whether the frame travels, too. */
@@ -188,6 +218,9 @@ static bool change(struct simulation *simulation, const struct frame *frame) {
     bool const lied = lie_about(simulation, &prng, frame, &out);
     if (lied) {
         lie_send(simulation, frame, buffer_span(&out));
+        if (liar->insists) {
+            insist_on(simulation, frame, buffer_span(&out));
+        }
     }
     buffer_free(&out);
     /* Sometimes both travel, the lie first. */
@@ -212,5 +245,8 @@ bool liar_filter(struct simulation *simulation, const struct frame *frame) {
     if (prng_chance(prng, liar->flood_permille)) {
         flood(simulation, frame);
     }
-    return change(simulation, frame);
+    if (frame->kind == MESSAGE_STATUS && prng_chance(prng, liar->agitate_permille)) {
+        agitate(simulation, frame);
+    }
+    return !propose_otherwise(simulation, frame) && change(simulation, frame);
 }

@@ -35,7 +35,7 @@ static void draw_network(struct simulation *simulation) {
     plan->flap_permille = draw(simulation, 200, 500, "flap");
     plan->heal_permille = (uint32_t)prng_between(prng, 50, 500);
     plan->lose_kind_permille = draw(simulation, 250, 900, "lose kinds");
-    for (uint32_t kind = 1; kind < CLUSTER_KINDS; kind++) {
+    for (uint32_t kind = 1; kind <= MESSAGE_NEW_VIEW; kind++) {
         if (plan->lose_kind_permille != 0 && prng_chance(prng, 250)) {
             plan->lose_kinds |= UINT64_C(1) << kind;
         }
@@ -129,8 +129,20 @@ void faults_see(struct simulation *simulation, const struct frame *frame) {
     }
 }
 
+/* A copy that was made with care: of a replica that does not run. */
+static void copy_ended(struct simulation *simulation) {
+    struct node *const node = &simulation->cluster->nodes[simulation->restored];
+    if (!node->up && !node->restored) {
+        simulation->copies_at_end = false;
+        disk_copy_take(&node->disk);
+    }
+}
+
 void faults_between(struct simulation *simulation) {
     struct cluster *const cluster = simulation->cluster;
+    if (simulation->copies_at_end) {
+        copy_ended(simulation);
+    }
     for (uint32_t i = 0; i < cluster->node_count; i++) {
         struct node *const node = &cluster->nodes[i];
         if (node->up && node->tail_seen_us == 0 && replaces_tail(&node->disk)) {
@@ -150,7 +162,7 @@ void faults_between(struct simulation *simulation) {
 
 static void start_some(struct simulation *simulation) {
     for (uint32_t i = 0; i < simulation->cluster->node_count; i++) {
-        if (!simulation->cluster->nodes[i].up &&
+        if (!simulation->cluster->nodes[i].up && joins_may_start(simulation, i) &&
             prng_chance(&simulation->prng, simulation->plan.start_permille)) {
             cluster_start(simulation->cluster, i);
         }
@@ -285,10 +297,14 @@ static void restore_step(struct simulation *simulation) {
         return;
     }
     if (simulation->restored == NOBODY) {
-        uint32_t const node = (uint32_t)prng_below(&simulation->prng, cluster->replica_count);
+        uint32_t const node = any_node(simulation);
         if (node_is_correct(&cluster->nodes[node]) && cluster->nodes[node].disk.journal.count > 0) {
             simulation->restored = node;
             disk_copy_take(&cluster->nodes[node].disk);
+            simulation->copies_at_end = prng_chance(&simulation->prng, 500);
+            if (simulation->copies_at_end) {
+                cluster_stop(cluster, node);
+            }
         }
         return;
     }
@@ -302,7 +318,7 @@ static void restore_step(struct simulation *simulation) {
     cluster->faults[FAULT_RESTORE]++;
     cluster_trace(cluster, "%u has its disk restored: ledger %d, journal %d", simulation->restored,
                   plan->restores_ledger, plan->restores_journal);
-    disk_copy_restore(&node->disk, plan->restores_ledger, plan->restores_journal);
+    disk_copy_restore(cluster, &node->disk, plan->restores_ledger, plan->restores_journal);
     if (plan->restores_journal && !plan->restores_ledger && prng_chance(&simulation->prng, 500)) {
         node->disk.journal.count = 0;
         node->disk.journal_missing = true;

@@ -32,6 +32,9 @@ const char *fault_name(enum fault fault) {
         [FAULT_FLIPPED_BIT] = "flipped bits",
         [FAULT_MISDIRECTED_WRITE] = "misdirected writes",
         [FAULT_LIE] = "lies",
+        [FAULT_LOST_DISK] = "lost disks",
+        [FAULT_LATE_START] = "late starts",
+        [FAULT_JOIN] = "joins",
     };
     return names[fault];
 }
@@ -104,6 +107,9 @@ static void open_cluster(struct simulation *simulation, const struct sim_options
         .sessions = prng_chance(prng, 800),
         .events_max = SIM_EVENTS_MAX,
     };
+    if (joins_are_likely(options->seed)) {
+        drawn.checkpoint_interval = checkpoint_interval_min(pipeline);
+    }
     drawn.twins = draw_twins(prng, drawn.byzantine, replicas);
     drawn.cheap_signatures =
         options->seed % REAL_SIGNATURES_EVERY != 0 && !options->real_signatures;
@@ -158,19 +164,24 @@ static void submit_one(struct simulation *simulation) {
     char texts[3][64];
     const char *calls[3];
     uint32_t const count = prng_chance(prng, 200) ? 3 : 1;
+    bool const is_early = prng_chance(prng, 50); /* its time may never come */
+    uint64_t const next = cluster->highest_index + 1;
     for (uint32_t i = 0; i < count; i++) {
         make_call(simulation, texts[i], sizeof texts[i]);
         calls[i] = texts[i];
     }
     struct order const order = {
         .mode = prng_chance(prng, 500) ? REQUEST_ATOMIC : REQUEST_INDEPENDENT,
-        .min_index = prng_chance(prng, 300) ? cluster->highest_index + 1 : 0,
+        .min_index = is_early ? next + prng_below(prng, 40)
+                     : prng_chance(prng, 300) || simulation->joins.passes_window ? next
+                                                                                 : 0,
         .call_count = count,
         .calls = calls,
     };
     uint32_t const client = (uint32_t)prng_below(prng, CLUSTER_CLIENTS);
     if (!prng_chance(prng, simulation->careless_permille)) {
-        cluster_submit_order(cluster, client, &order);
+        uint32_t const made = cluster_submit_order(cluster, client, &order);
+        cluster->requests[made].abandoned = is_early;
         return;
     }
     /* A client that tells only some replicas, and is gone. */
@@ -218,6 +229,9 @@ bool simulation_filter(void *context, struct cluster *cluster, const struct fram
     const struct fault_plan *const plan = &simulation->plan;
     liars_see(simulation, frame);
     faults_see(simulation, frame);
+    if (!joins_see(simulation, frame)) {
+        return false;
+    }
     if (frame->kind < 64 && (plan->lose_kinds >> frame->kind & 1) != 0 &&
         prng_chance(&simulation->prng, plan->lose_kind_permille)) {
         cluster->faults[FAULT_DROP]++;
@@ -233,7 +247,7 @@ bool simulation_filter(void *context, struct cluster *cluster, const struct fram
 
 /* ---- phases ---- */
 
-static void run_us(struct simulation *simulation, uint64_t us) {
+void simulation_run_us(struct simulation *simulation, uint64_t us) {
     struct cluster *const cluster = simulation->cluster;
     uint64_t const end_us = cluster->now_us + us;
     while (cluster_run_one(cluster, end_us)) {
@@ -249,8 +263,10 @@ static void run_unsafe(struct simulation *simulation) {
             be_rude(simulation);
         }
         faults_step(simulation);
+        joins_step(simulation, step);
         liars_step(simulation);
-        run_us(simulation, prng_between(&simulation->prng, 100, simulation->step_us_max));
+        simulation_run_us(simulation,
+                          prng_between(&simulation->prng, 100, simulation->step_us_max));
     }
 }
 
@@ -284,10 +300,8 @@ static void expect_calm(struct simulation *simulation) {
             return;
         }
     }
-    if (simulation->faulty_count == 0 || simulation->liars_rest) {
-        cluster_fail(cluster, "the view goes on from %llu to %llu although all is well",
-                     (unsigned long long)view, (unsigned long long)cluster->highest_view);
-    }
+    cluster_fail(cluster, "the view goes on from %llu to %llu although enough is well",
+                 (unsigned long long)view, (unsigned long long)cluster->highest_view);
 }
 
 /* What is pending gets its receipt; and views do not change for ever. */
@@ -298,6 +312,7 @@ static void run_lively(struct simulation *simulation) {
     if (simulation->liars_rest) {
         liars_pause(simulation);
     }
+    joins_heal(simulation);
     faults_heal(simulation, all);
     cluster_trace(cluster, "%u correct ones heal%s", count_correct(cluster),
                   simulation->liars_rest ? ", liars rest" : "");
@@ -305,8 +320,10 @@ static void run_lively(struct simulation *simulation) {
     submit_some(simulation, 3);
     cluster_run_until_done(cluster, LIVENESS_MS);
     cluster_run_until_level(cluster, LIVENESS_MS);
+    cluster_run_until_whole(cluster, LIVENESS_MS);
     expect_calm(simulation);
     cluster_run_until_level(cluster, LIVENESS_MS);
+    joins_judge(simulation);
 }
 
 /* Clients that ask for their receipts out of the ledgers get what they have. */
@@ -345,6 +362,7 @@ void simulation_run(struct sim_result *result, const struct sim_options *options
     draw_load(&simulation);
     faults_draw(&simulation);
     liars_draw(&simulation);
+    joins_draw(&simulation);
     simulation.cluster->filter = simulation_filter;
     simulation.cluster->filter_context = &simulation;
     run_unsafe(&simulation);

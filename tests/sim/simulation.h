@@ -73,6 +73,32 @@ struct fault_plan {
     bool restores_ledger;
 };
 
+#define DECLARED_PROPOSALS 16u
+
+/* A new view that a liar declared otherwise than its core did, and what it proposed in it. */
+struct declared_view {
+    uint64_t view;                             /* 0: none */
+    uint64_t next_seq;                         /* the batch to propose next */
+    struct frontier frontier;                  /* M as it would be */
+    struct span proposals[DECLARED_PROPOSALS]; /* by sequence number */
+};
+
+/* Who begins with a checkpoint, and what goes wrong meanwhile (sim_joins.c). */
+struct join_plan {
+    struct prng prng;
+    uint32_t late; /* it is not there before at_step; or CLUSTER_NODES_MAX */
+    uint32_t lost; /* it loses its disk then */
+    uint32_t at_step;
+    bool fills;         /* one of the two is on: the state gets many items */
+    bool passes_window; /* there are so many transactions that the ledger begins late */
+    uint32_t many;      /* requests for that so far, and the last of them */
+    uint32_t last_many;
+    bool has_begun;
+    bool is_over;            /* all is well again */
+    uint32_t crash_permille; /* of messages about a checkpoint: sender or receiver crashes */
+    uint32_t lose_permille;  /* of the same */
+};
+
 /* What a Byzantine replica does (sim_byzantine.c). */
 struct liar {
     bool is_twin;
@@ -80,10 +106,13 @@ struct liar {
     uint32_t withhold_permille;
     uint64_t withhold_kinds;
     uint32_t equivocate_permille; /* of pre-prepares: another one to some */
-    bool alike;                   /* one pre-prepare is changed for all of them alike */
+    bool alike;                   /* one pre-prepare or new view is changed for all of them alike */
+    bool insists;                 /* and it goes on as if that were the truth (insist.h) */
+    struct declared_view declared;
     uint32_t flood_permille;
-    uint32_t forget_permille; /* per step: its disk goes back, or is copied */
-    uint32_t silent_permille; /* per step: it falls silent, or speaks again */
+    uint32_t forget_permille;  /* per step: its disk goes back, or is copied */
+    uint32_t agitate_permille; /* of its statuses: it asks for the next view, too */
+    uint32_t silent_permille;  /* per step: it falls silent, or speaks again */
     bool is_silent;
     uint64_t audience;      /* of a twin: whom it talks to, by replica */
     struct span old_change; /* the body of a view-change that showed a certificate */
@@ -97,6 +126,7 @@ struct simulation {
     struct prng prng; /* of the scenario; the cluster has its own */
     struct sim_result *result;
     struct fault_plan plan;
+    struct join_plan joins;
     struct liar liars[CLUSTER_NODES_MAX];
     struct span seen_changes[CLUSTER_NODES_MAX]; /* the last view-change of each replica */
     uint64_t doomed;                             /* nodes that crash before the next event */
@@ -104,6 +134,7 @@ struct simulation {
     uint32_t faulty_max;   /* f */
     uint32_t faulty_count; /* Byzantine or restored so far */
     uint32_t restored;     /* a node, or CLUSTER_NODES_MAX */
+    bool copies_at_end;    /* its disk is copied when it has ended in order */
     uint32_t careless_permille;
     uint32_t rude_permille; /* clients that send rubbish */
     uint32_t submit_max;
@@ -125,6 +156,21 @@ void faults_between(struct simulation *simulation);
 void faults_step(struct simulation *simulation);
 /* Everything works again, for a quorum at least; the rest may stay as it is. */
 void faults_heal(struct simulation *simulation, bool all);
+
+/* Let that much time pass, with what may happen between two events. */
+void simulation_run_us(struct simulation *simulation, uint64_t us);
+/* Will somebody join in this run, if liars leave room for it? Then checkpoints follow closely. */
+bool joins_are_likely(uint64_t seed);
+/* Draw who joins, and say it. */
+void joins_draw(struct simulation *simulation);
+void joins_step(struct simulation *simulation, uint32_t step);
+/* May this node be started, or is it still to come? */
+bool joins_may_start(const struct simulation *simulation, uint32_t node);
+/* As faults_see. Returns: whether the frame travels. */
+bool joins_see(struct simulation *simulation, const struct frame *frame);
+void joins_heal(struct simulation *simulation);
+/* What joined has the whole ledger, and the state that it leads to. */
+void joins_judge(struct simulation *simulation);
 
 /* Choose what the Byzantine replicas do, and say it. */
 void liars_draw(struct simulation *simulation);

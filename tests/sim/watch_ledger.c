@@ -82,6 +82,7 @@ void watch_append(struct cluster *cluster, uint32_t node, const struct entry_mar
 static void judge_entry(struct cluster *cluster, uint32_t number, uint64_t index) {
     const struct entry_list *const ledger = &cluster->nodes[number].disk.live;
     const struct entry *const entry = &ledger->items[index];
+    CHECK(index >= ledger->first && ledger->first <= cluster->canonical.count);
     while (cluster->canonical.count <= index) {
         uint64_t const next = cluster->canonical.count;
         entry_push_marked(&cluster->canonical, &ledger->items[next], &ledger->marks[next]);
@@ -97,6 +98,9 @@ static void judge_entry(struct cluster *cluster, uint32_t number, uint64_t index
 static void judge_settled(struct cluster *cluster, uint32_t number, uint64_t evidenced_seq) {
     struct node *const node = &cluster->nodes[number];
     uint64_t const end = evidenced_seq == 0 ? 1 : entry_batch_end(&node->disk.live, evidenced_seq);
+    if (node->judged_entries < node->disk.live.first) {
+        node->judged_entries = node->disk.live.first;
+    }
     if (end == 0) {
         cluster_fail(cluster, "node %u has settled batch %llu, which its ledger does not hold",
                      number, (unsigned long long)evidenced_seq);
@@ -187,6 +191,52 @@ void watch_checkpoint(struct cluster *cluster, uint32_t node, uint64_t seq,
     *seen = *root;
 }
 
+/* ---- a node that joins ---- */
+
+/* The first entries that all have, whoever judges them. */
+static void judge_entries(struct cluster *cluster, uint32_t number, uint64_t first, uint64_t end) {
+    for (uint64_t i = first; i < end && i < cluster->canonical.count; i++) {
+        cluster->judgements++;
+        judge_entry(cluster, number, i);
+    }
+}
+
+void watch_joined(struct cluster *cluster, uint32_t node) {
+    struct sim_disk *const disk = &cluster->nodes[node].disk;
+    struct table_key const key = {.a = disk->store.seq};
+    struct state_hasher hasher;
+    entry_list_copy(&disk->live, &disk->durable, disk->durable.count);
+    if (disk->older.end_entry > cluster->canonical.count) {
+        cluster_fail(cluster, "node %u joined with a checkpoint that nobody has settled", node);
+    }
+    judge_entries(cluster, node, disk->older.first_entry, disk->older.end_entry);
+    state_hasher_init(&hasher);
+    for (uint64_t i = 0; i < disk->store.row_count; i++) {
+        state_hasher_add(&hasher, disk->store.rows[i].key, disk->store.rows[i].value);
+    }
+    struct digest const root = state_hasher_final(&hasher);
+    const struct digest *const seen = table_find(&cluster->checkpoints, &key);
+    cluster->judgements++;
+    if (seen == NULL || !digest_equal(seen, &root)) {
+        cluster_fail(cluster, "node %u joined with another state after batch %llu", node,
+                     (unsigned long long)disk->store.seq);
+    }
+}
+
+void watch_whole(struct cluster *cluster, uint32_t node) {
+    judge_entries(cluster, node, 0, cluster->nodes[node].disk.durable.count);
+}
+
+/* What lies before the checkpoint of one that joined it has not verified itself. */
+void watch_range(struct cluster *cluster, uint32_t node, uint64_t first_entry) {
+    const struct sim_disk *const disk = &cluster->nodes[node].disk;
+    cluster->judgements++;
+    if (disk->older.present && first_entry < disk->older.end_entry) {
+        cluster_fail(cluster, "node %u serves entry %llu, which it has not verified", node,
+                     (unsigned long long)first_entry);
+    }
+}
+
 /* ---- the whole ledger, at the end ---- */
 
 /* The correct node whose ledger ranks highest: all that was ever committed is in it. */
@@ -196,7 +246,7 @@ static uint32_t best_node(const struct cluster *cluster) {
     for (uint32_t i = 0; i < cluster->node_count; i++) {
         const struct entry_list *const ledger = &cluster->nodes[i].disk.durable;
         struct rank const rank = {.view = entry_last_view(ledger), .seq = entry_last_whole(ledger)};
-        if (node_is_correct(&cluster->nodes[i]) &&
+        if (node_is_correct(&cluster->nodes[i]) && ledger->first == 0 &&
             (best == cluster->node_count || rank_compare(rank, highest) > 0)) {
             best = i;
             highest = rank;
@@ -226,6 +276,11 @@ static void judge_requests(struct cluster *cluster, const struct entry_list *led
         table_number_set(table_at(&found, &key, &is_new), i);
         if (!is_new) {
             cluster_fail(cluster, "a request was executed twice");
+        }
+        if (body.first_index < request.min_index ||
+            body.first_index + request.call_count - 1 - request.min_index >=
+                cluster->configuration->parameters.window) {
+            cluster_fail(cluster, "a request was executed before or after its window");
         }
         if (client_find(cluster, &request.id, &number) && cluster->requests[number].done &&
             cluster->requests[number].first_index != body.first_index) {

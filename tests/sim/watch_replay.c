@@ -39,14 +39,6 @@ static void take_state(struct cluster *cluster, struct node *node, struct recove
     out->state_root = state_hasher_final(&hasher);
 }
 
-static void store_copy(struct sim_store *to, const struct sim_store *from) {
-    *to = *from;
-    to->rows = cluster_zeroed(from->row_count + 1, sizeof *to->rows);
-    if (from->row_count != 0) {
-        memcpy(to->rows, from->rows, from->row_count * sizeof *to->rows);
-    }
-}
-
 /* Recover the ledger of node `from` on the node `spare`, which stands for nobody. */
 static struct recovered recover_on(struct cluster *cluster, uint32_t spare, uint32_t from,
                                    bool with_state) {
@@ -71,7 +63,8 @@ static struct recovered recover_on(struct cluster *cluster, uint32_t spare, uint
 
 void watch_replay(struct cluster *cluster, uint32_t node) {
     uint32_t const spare = cluster->node_count;
-    if (spare == CLUSTER_NODES_MAX || !cluster->nodes[node].disk.store.present) {
+    if (spare == CLUSTER_NODES_MAX || cluster->nodes[node].disk.durable.first != 0 ||
+        !cluster->nodes[node].disk.store.present) {
         return;
     }
     struct recovered const a = recover_on(cluster, spare, node, true);

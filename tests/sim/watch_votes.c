@@ -5,11 +5,13 @@
  *   - one pre-prepare, one prepare and one nonce for one batch of one view; one new-view of a view;
  *     no nonce twice
  *   - nothing of a view before a record of it, and one of this start, is durable in the journal
+ *   - no vote, until a later view, for one of the P batches after what a crash left of the ledger
  *   - no vote for a batch more than P beyond what a recovery from the disk as it is would come to
  *   - no nonce before that recovery would find the very batch, and its certificate in the journal;
- *     or a ledger of a later view, whose rank is higher than what the nonce claims
- *   - no view-change below a rank that a nonce claims; and after one for view v nothing below v,
- *     but for nonces whose rank it has stated
+ *     or a ledger of a later view, whose rank is higher than what the nonce claims; nor, among the
+ *     batches that its view took over, before the certificate for the last of these
+ *   - no view-change below a rank that a nonce claims, nor with one that the disk cannot show; and
+ *     after one for view v nothing below v, but for nonces whose rank it has stated
  *   - nothing new once the guard is engaged; after an orderly end all votes are in the ledger
  *
  * What was judged once and is said again is not judged again. A node whose disk went back in time
@@ -210,6 +212,32 @@ void watch_stopped(struct cluster *cluster, uint32_t number) {
     }
 }
 
+void watch_started(struct cluster *cluster, uint32_t number) {
+    struct node *const node = &cluster->nodes[number];
+    const struct journal_list *const journal = &node->disk.journal;
+    struct voice *const voice = &node->voice;
+    voice->barred_view = entry_last_view(&node->disk.durable);
+    voice->barred_seq = 0;
+    if (journal->count == 0 || journal->items[journal->count - 1].kind == JOURNAL_STOPPED) {
+        return;
+    }
+    for (uint64_t i = 0; i < journal->count; i++) {
+        const struct journal_item *const item = &journal->items[i];
+        voice->barred_view = item->view > voice->barred_view ? item->view : voice->barred_view;
+    }
+    voice->barred_seq =
+        entry_last_whole(&node->disk.durable) + cluster->configuration->parameters.pipeline;
+}
+
+/* What the journal knows of it may say again; anything else may contradict what it forgot. */
+static void judge_memory(const struct cluster *cluster, uint32_t number, const struct said *said) {
+    const struct node *const node = &cluster->nodes[number];
+    if (!node->restored && !said->from_ledger && said->view <= node->voice.barred_view &&
+        said->seq <= node->voice.barred_seq) {
+        fail(cluster, number, said, "is for a place where it may have forgotten another");
+    }
+}
+
 static void judge_reach(struct cluster *cluster, uint32_t number, const struct said *said) {
     const struct node *const node = &cluster->nodes[number];
     uint64_t const end = entry_last_whole(&node->disk.durable);
@@ -234,6 +262,7 @@ static void judge_pre_prepare(struct cluster *cluster, uint32_t number, struct a
         configuration_primary(cluster->configuration, body.view) == cluster->nodes[number].id;
     if (is_own && !is_repeated(cluster, number, &said)) {
         judge_new(cluster, number, &said);
+        judge_memory(cluster, number, &said);
         judge_reach(cluster, number, &said);
         note_vote(cluster, number, &said);
     }
@@ -256,6 +285,7 @@ static void watch_prepare(struct cluster *cluster, uint32_t number, struct arena
                               .digest = statement_digest(&statement)};
     if (!is_repeated(cluster, number, &said)) {
         judge_new(cluster, number, &said);
+        judge_memory(cluster, number, &said);
         judge_reach(cluster, number, &said);
         note_vote(cluster, number, &said);
     }
@@ -285,6 +315,27 @@ static void judge_secret(struct cluster *cluster, uint32_t number, const struct 
     *value = place;
 }
 
+/*
+ * A nonce claims all that its view took over: the certificate for the end of that must be kept,
+ * by the journal or as evidence in the ledger.
+ */
+static void judge_anchor(struct cluster *cluster, uint32_t number, const struct said *said,
+                         uint64_t view_start) {
+    const struct node *const node = &cluster->nodes[number];
+    const struct journal_list *const journal = &node->disk.journal;
+    const struct batch_facts *const last =
+        durable_batch(node, entry_last_whole(&node->disk.durable));
+    bool is_kept = said->seq >= view_start || (last != NULL && last->evidence_upto >= view_start);
+    for (uint64_t i = journal->count; i > 0 && !is_kept; i--) {
+        const struct journal_item *const item = &journal->items[i - 1];
+        is_kept = (item->kind == JOURNAL_NONCE || item->kind == JOURNAL_PREPARED) &&
+                  item->view == said->view && item->seq >= view_start;
+    }
+    if (!is_kept) {
+        fail(cluster, number, said, "leaves before the certificate for what its view took over");
+    }
+}
+
 static void judge_nonce(struct cluster *cluster, uint32_t number, const struct said *said) {
     struct node *const node = &cluster->nodes[number];
     struct digest pre_prepare;
@@ -303,6 +354,7 @@ static void judge_nonce(struct cluster *cluster, uint32_t number, const struct s
     const struct batch_facts *const facts = durable_batch(node, said->seq);
     if (facts != NULL && digest_equal(&facts->digest, &pre_prepare)) {
         rank.seq = facts->view_start > said->seq ? facts->view_start : said->seq;
+        judge_anchor(cluster, number, said, facts->view_start);
     } else if (entry_last_view(&node->disk.durable) <= said->view) {
         fail(cluster, number, said, "leaves before its batch is durable");
     }
@@ -390,6 +442,22 @@ static struct rank rank_stated(struct cluster *cluster, uint32_t number, struct 
     return (struct rank){.view = last.view, .seq = last.seq};
 }
 
+/* Could it give the batches of the chain that it shows, if all power failed now? */
+static void judge_backing(struct cluster *cluster, uint32_t number, const struct said *said,
+                          const struct view_change *change, struct rank stated) {
+    const struct node *const node = &cluster->nodes[number];
+    const struct batch_facts *const facts = durable_batch(node, stated.seq);
+    if (change->chain_count == 0 || entry_last_view(&node->disk.durable) > stated.view) {
+        return;
+    }
+    const struct signed_body *const last = &change->chain[change->chain_count - 1].pre_prepare;
+    struct digest const digest = hash_statement(LABEL_PRE_PREPARE, &cluster->configuration->service,
+                                                last->body, &last->signature);
+    if (facts == NULL || !digest_equal(&facts->digest, &digest)) {
+        fail(cluster, number, said, "shows a certificate for what its disk does not hold");
+    }
+}
+
 static void judge_view_change(struct cluster *cluster, uint32_t number, struct arena *arena,
                               const struct signed_body *statement, bool from_ledger) {
     struct node *const node = &cluster->nodes[number];
@@ -416,6 +484,7 @@ static void judge_view_change(struct cluster *cluster, uint32_t number, struct a
                       (unsigned long long)node->voice.rank.seq);
         fail(cluster, number, &said, "states less than its nonces claim");
     }
+    judge_backing(cluster, number, &said, &change, stated);
     if (change.view >= node->voice.asked_view) {
         node->voice.asked_view = change.view;
         node->voice.stated = stated;

@@ -409,15 +409,33 @@ Test(codec, fragments_are_ordered_and_of_known_kinds) {
     struct state_item const twice[] = {sample.fragment.state[0], sample.fragment.state[0]};
     struct entry const unknown[] = {{.kind = (enum entry_kind)7, .payload = span_text("x")}};
     struct entry const empty[] = {{.kind = ENTRY_REQUEST, .payload = {0}}};
+    uint64_t const backwards[] = {5, 5};
     struct fragment const bad[] = {
         {.state_count = 2, .state = unordered, .entry_count = 2, .entries = proof.fragment.entries},
         {.state_count = 2, .state = twice, .entry_count = 2, .entries = proof.fragment.entries},
         {.entry_count = 1, .entries = unknown},
         {.entry_count = 1, .entries = empty},
         {.entry_count = 0},
+        {.state_count = 2,
+         .state = sample.fragment.state,
+         .entry_count = 2,
+         .entries = sample.fragment.entries,
+         .place_count = 1,
+         .places = sample.fragment.places},
+        {.state_count = 2,
+         .state = sample.fragment.state,
+         .entry_count = 2,
+         .entries = sample.fragment.entries,
+         .place_count = 2,
+         .places = backwards},
+        {.entry_count = 2,
+         .entries = sample.fragment.entries,
+         .place_count = 2,
+         .places = sample.fragment.places},
     };
-    enum codec_result const expected[] = {CODEC_MISMATCH, CODEC_MISMATCH, CODEC_RANGE, CODEC_LENGTH,
-                                          CODEC_RANGE};
+    enum codec_result const expected[] = {CODEC_MISMATCH, CODEC_MISMATCH, CODEC_RANGE,
+                                          CODEC_LENGTH,   CODEC_RANGE,    CODEC_MISMATCH,
+                                          CODEC_MISMATCH, CODEC_MISMATCH};
     for (size_t i = 0; i < COUNT(bad); i++) {
         proof.fragment = bad[i];
         buffer_clear(&bytes);

@@ -348,6 +348,7 @@ static void encode_receipt(struct buffer *out) {
 }
 
 static void encode_proof(struct buffer *out) {
+    static const uint64_t places[] = {0, 300};
     struct digest const path[] = {digest_of(1), digest_of(2)};
     struct state_item const state[] = {{.key = span_text("a"), .value = {0}},
                                        {.key = span_text("ab"), .value = span_text("1")}};
@@ -367,7 +368,11 @@ static void encode_proof(struct buffer *out) {
                      .state_count = 2,
                      .state = state,
                      .entry_count = 2,
-                     .entries = entries},
+                     .entries = entries,
+                     .place_count = 2,
+                     .places = places,
+                     .path_count = 2,
+                     .path = path},
         .path_count = 2,
         .path = path,
     };

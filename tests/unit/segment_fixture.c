@@ -11,7 +11,7 @@ const struct digest service = {{0x5e, 0x41}};
 const struct digest other_service = {{0x5e, 0x42}};
 
 struct entry entry_of(uint64_t i, unsigned variant) {
-    static uint8_t payloads[4][ENTRIES_MAX][PAYLOAD_SIZE_MAX];
+    static _Thread_local uint8_t payloads[4][ENTRIES_MAX][PAYLOAD_SIZE_MAX];
     cr_assert_lt(i, ENTRIES_MAX);
     cr_assert_lt(variant, 4u);
     uint8_t *const bytes = payloads[variant][i];

@@ -271,7 +271,7 @@ Test(segment_tail, opening_says_that_it_needs_space) {
 /* ---- what fails, what is damaged ---- */
 
 Test(segment_tail, every_failing_call_is_reported, .timeout = 170) {
-    for (unsigned call = 0; call < FAKE_CALLS; call++) {
+    for (unsigned call = 0; call < FAKE_LINK; call++) { /* which no writer makes */
         for (unsigned nth = 1;; nth++) {
             static struct segment_writer writer;
             struct problem problem = {0};

@@ -5,130 +5,21 @@
 #include "host/state_store.h"
 
 #include <criterion/criterion.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <sys/resource.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "tests/unit/calls.h"
-
-#define FILE_SIZE_MAX (1u << 22)
-
-/* ---- directories and files ---- */
-
-struct place {
-    char directory[256];
-};
-
-static struct place place_new(void) {
-    struct place place;
-    const char *const parent = getenv("TMPDIR");
-    (void)snprintf(place.directory, sizeof place.directory, "%s/onus-store-XXXXXX",
-                   parent == NULL ? "/tmp" : parent);
-    cr_assert(mkdtemp(place.directory) != NULL);
-    return place;
-}
-
-static void place_path(const struct place *place, char path[static 320], const char *name) {
-    (void)snprintf(path, 320, "%s/state%s", place->directory, name);
-}
-
-static void place_remove(const struct place *place) {
-    char path[320];
-    static const char *const names[] = {"/data.mdb", "/lock.mdb"};
-    for (unsigned i = 0; i < 2; i++) {
-        place_path(place, path, names[i]);
-        (void)unlink(path);
-    }
-    place_path(place, path, "");
-    (void)rmdir(path);
-    cr_assert(rmdir(place->directory) == 0);
-}
-
-static size_t read_data(const struct place *place, uint8_t *bytes) {
-    char path[320];
-    place_path(place, path, "/data.mdb");
-    FILE *const file = fopen(path, "rb");
-    cr_assert(file != NULL);
-    size_t const size = fread(bytes, 1, FILE_SIZE_MAX, file);
-    cr_assert(size < FILE_SIZE_MAX && fclose(file) == 0);
-    return size;
-}
-
-static void write_data(const struct place *place, const uint8_t *bytes, size_t size) {
-    char path[320];
-    place_path(place, path, "");
-    (void)mkdir(path, 0700);
-    place_path(place, path, "/data.mdb");
-    FILE *const file = fopen(path, "wb");
-    cr_assert(file != NULL);
-    cr_assert(fwrite(bytes, 1, size, file) == size && fclose(file) == 0);
-}
-
-/* ---- a store under an engine ---- */
-
-static struct state_store *open_store(const struct place *place) {
-    struct problem problem = {.code = EXIT_OK};
-    struct state_store *const store = state_store_open(place->directory, &calls_service, &problem);
-    cr_assert(store != NULL, "%s", problem.text);
-    return store;
-}
+#include "tests/unit/store_fixture.h"
 
 static void expect_problem(const struct place *place, const struct digest *service,
                            enum exit_code code) {
     struct problem problem = {.code = EXIT_OK};
     struct state_store *const store = state_store_open(place->directory, service, &problem);
     cr_assert(store == NULL && problem.code == code, "%d %s", (int)problem.code, problem.text);
-}
-
-static bool build_root(void *context, struct buffer *out, const struct digest *root,
-                       uint64_t count) {
-    (void)context;
-    uint8_t text[8];
-    store_u64_be(text, count);
-    return buffer_append(out, span_text("snapshot of ")) &&
-           buffer_append(out, span_of(root->bytes, DIGEST_SIZE)) &&
-           buffer_append(out, span_of(text, sizeof text));
-}
-
-static bool hash_visitor(void *context, struct span key, struct span value, bool deleted) {
-    cr_assert(!deleted);
-    state_hasher_add(context, key, value);
-    return true;
-}
-
-static struct digest engine_root(struct bench *bench, uint64_t seq) {
-    struct state_hasher hasher;
-    state_hasher_init(&hasher);
-    cr_assert(engine_visit_state(bench->engine, seq, hash_visitor, &hasher));
-    return state_hasher_final(&hasher);
-}
-
-static void cut_and_settle(struct bench *bench, uint64_t seq) {
-    engine_cut(bench->engine, seq);
-    engine_settle(bench->engine, engine_mark(bench->engine));
-}
-
-/* A whole checkpoint, as loop and checkpoint thread make it. */
-static void checkpoint(struct state_store *store, struct bench *bench, uint64_t seq) {
-    struct problem problem = {.code = EXIT_OK};
-    cut_and_settle(bench, seq);
-    struct digest const root = engine_root(bench, seq);
-    cr_assert(state_store_write(store, bench->engine, seq, build_root, NULL, &problem) == 0);
-    cr_assert(state_store_refresh(store, &problem) == 0);
-    engine_absorb(bench->engine, seq);
-    const struct state_checkpoint *const now = state_store_checkpoint(store);
-    cr_assert(now->present && now->seq == seq && digest_equal(&now->root, &root));
-    cr_assert(now->snapshot.size == 12 + DIGEST_SIZE + 8);
-    cr_assert(memcmp(now->snapshot.data + 12, root.bytes, DIGEST_SIZE) == 0);
-}
-
-static void bench_over(struct bench *bench, struct state_store *store) {
-    struct state_base const base = state_store_base(store);
-    bench_init(bench, &base);
 }
 
 Test(store, fresh) {
@@ -250,6 +141,52 @@ Test(store, equals_memory) {
     place_remove(&place);
 }
 
+static void make_first(const struct place *place) {
+    struct state_store *const store = open_store(place);
+    struct bench b;
+    bench_over(&b, store);
+    expect_ok(&b, "kv.put a 1", "");
+    checkpoint(store, &b, 1);
+    bench_free(&b);
+    state_store_close(store);
+}
+
+/* ---- beside other threads ---- */
+
+static void *keep_allocating(void *argument) {
+    atomic_bool *const stop = argument;
+    while (!atomic_load(stop)) {
+        struct buffer buffer;
+        struct problem problem = {.code = EXIT_OK};
+        buffer_init(&buffer, 1u << 16);
+        for (unsigned i = 0; i < 64; i++) {
+            (void)buffer_append(&buffer, span_of(&buffer, sizeof buffer));
+        }
+        cr_assert(problem_set(&problem, EXIT_ERROR, "%zu bytes", buffer.size) == -1);
+        buffer_free(&buffer);
+    }
+    return NULL;
+}
+
+/* The child that tries the files out must not wait for a lock that a thread held. */
+Test(store, opens_while_threads_run) {
+    struct place const place = place_new();
+    pthread_t threads[4];
+    atomic_bool stop = false;
+    make_first(&place);
+    for (unsigned i = 0; i < 4; i++) {
+        cr_assert(pthread_create(&threads[i], NULL, keep_allocating, &stop) == 0);
+    }
+    for (unsigned i = 0; i < 20; i++) {
+        state_store_close(open_store(&place));
+    }
+    atomic_store(&stop, true);
+    for (unsigned i = 0; i < 4; i++) {
+        cr_assert(pthread_join(threads[i], NULL) == 0);
+    }
+    place_remove(&place);
+}
+
 /* ---- ends of a process ---- */
 
 static bool build_exit(void *context, struct buffer *out, const struct digest *root,
@@ -275,16 +212,6 @@ static void write_and_end(const struct place *place, state_snapshot_builder buil
     cr_assert(waitpid(child, &status, 0) == child);
     bool const ended = WIFEXITED(status) && WEXITSTATUS(status) == 42;
     cr_assert(ended);
-}
-
-static void make_first(const struct place *place) {
-    struct state_store *const store = open_store(place);
-    struct bench b;
-    bench_over(&b, store);
-    expect_ok(&b, "kv.put a 1", "");
-    checkpoint(store, &b, 1);
-    bench_free(&b);
-    state_store_close(store);
 }
 
 static void expect_state(const struct place *place, uint64_t seq, const char *value) {

@@ -27,6 +27,10 @@ REENCODER(status_message)
 REENCODER(fetch_requests_message)
 REENCODER(requests_message)
 REENCODER(range_message)
+REENCODER(fetch_checkpoint_message)
+REENCODER(checkpoint_offer_message)
+REENCODER(checkpoint_digests_message)
+REENCODER(checkpoint_items_message)
 REENCODER(reply_message)
 REENCODER(result_message)
 REENCODER(reject_message)
@@ -137,6 +141,38 @@ static void encode_range(struct buffer *out) {
     cr_assert(range_message_encode(out, &sample));
 }
 
+static void encode_fetch_checkpoint(struct buffer *out) {
+    struct fetch_checkpoint_message const sample = {
+        .part = CHECKPOINT_ITEMS, .seq = 90, .first_group = 70000};
+    cr_assert(fetch_checkpoint_message_encode(out, &sample));
+}
+
+static void encode_checkpoint_offer(struct buffer *out) {
+    struct digest const peaks[] = {digest_of(1), digest_of(2)};
+    struct checkpoint_offer_message const sample = {.seq = 90,
+                                                    .certificate = span_text("certificate"),
+                                                    .snapshot = span_text("snapshot"),
+                                                    .first_entry = 4,
+                                                    .first_leaves = 3,
+                                                    .peaks = span_of(peaks, sizeof peaks)};
+    cr_assert(checkpoint_offer_message_encode(out, &sample));
+}
+
+static void encode_checkpoint_digests(struct buffer *out) {
+    struct digest const digests[] = {digest_of(1), digest_of(2)};
+    struct checkpoint_digests_message const sample = {
+        .seq = 90, .first_group = 8192, .count = 2, .digests = digests};
+    cr_assert(checkpoint_digests_message_encode(out, &sample));
+}
+
+static void encode_checkpoint_items(struct buffer *out) {
+    struct state_item const items[] = {{.key = span_text("kv/a"), .value = span_text("one")},
+                                       {.key = span_text("kv/b"), .value = span_text("")}};
+    struct checkpoint_items_message const sample = {
+        .seq = 90, .first_group = 5, .count = 2, .items = items};
+    cr_assert(checkpoint_items_message_encode(out, &sample));
+}
+
 static void encode_reply(struct buffer *out) {
     struct reply_message const sample = {.view = 1,
                                          .seq = 2,
@@ -227,6 +263,14 @@ static const struct kind {
     {"range", MESSAGE_RANGE, encode_range, reencode_range_message},
     {"view-change", MESSAGE_VIEW_CHANGE, encode_view_change, reencode_signed},
     {"new view", MESSAGE_NEW_VIEW, encode_new_view, reencode_new_view_message},
+    {"fetch checkpoint", MESSAGE_FETCH_CHECKPOINT, encode_fetch_checkpoint,
+     reencode_fetch_checkpoint_message},
+    {"checkpoint offer", MESSAGE_CHECKPOINT_OFFER, encode_checkpoint_offer,
+     reencode_checkpoint_offer_message},
+    {"checkpoint digests", MESSAGE_CHECKPOINT_DIGESTS, encode_checkpoint_digests,
+     reencode_checkpoint_digests_message},
+    {"checkpoint items", MESSAGE_CHECKPOINT_ITEMS, encode_checkpoint_items,
+     reencode_checkpoint_items_message},
     {"reply", MESSAGE_REPLY, encode_reply, reencode_reply_message},
     {"result", MESSAGE_RESULT, encode_result, reencode_result_message},
     {"reject", MESSAGE_REJECT, encode_reject, reencode_reject_message},
@@ -255,9 +299,9 @@ Test(wire, only_known_kinds_have_a_size) {
         cr_assert_leq(size_max + FRAME_HEADER_SIZE, FRAME_SIZE_MAX);
         known += size_max != 0;
     }
-    cr_assert_eq(known, 18);
+    cr_assert_eq(known, 22);
     cr_assert_eq(message_size_max(0), 0);
-    cr_assert_eq(message_size_max(11), 0);
+    cr_assert_eq(message_size_max(15), 0);
     cr_assert_eq(message_size_max(255), 0);
     cr_assert_leq(message_size_max(MESSAGE_REQUEST), FRAME_FROM_CLIENT_SIZE_MAX);
     cr_assert_geq(message_size_max(MESSAGE_RANGE), ENTRY_SIZE_MAX + 64);
@@ -357,6 +401,96 @@ Test(wire, fixed_sizes_are_exact) {
     expect_length(MESSAGE_NEW_VIEW, 2, STATEMENT_SIZE_MAX + 1, CODEC_LENGTH);
 }
 
+Test(wire, parts_of_a_checkpoint_are_bounded) {
+    expect_length(MESSAGE_CHECKPOINT_OFFER, 2, COMMIT_CERTIFICATE_SIZE_MAX + 1, CODEC_LENGTH);
+    expect_length(MESSAGE_CHECKPOINT_OFFER, 3, SNAPSHOT_OFFERED_SIZE_MAX, CODEC_OK);
+    expect_length(MESSAGE_CHECKPOINT_OFFER, 3, SNAPSHOT_OFFERED_SIZE_MAX + 1, CODEC_LENGTH);
+    expect_length(MESSAGE_CHECKPOINT_OFFER, 6, 33, CODEC_LENGTH);
+    expect_length(MESSAGE_CHECKPOINT_OFFER, 6, (size_t)(MERKLE_DEPTH_MAX + 2) * 32, CODEC_RANGE);
+    expect_length(MESSAGE_CHECKPOINT_DIGESTS, 3, 0, CODEC_OK);
+    expect_length(MESSAGE_CHECKPOINT_DIGESTS, 3, 33, CODEC_LENGTH);
+    expect_length(MESSAGE_CHECKPOINT_DIGESTS, 3, WIRE_DIGESTS_MAX * 32, CODEC_OK);
+    expect_length(MESSAGE_CHECKPOINT_DIGESTS, 3, WIRE_DIGESTS_MAX * 32 + 32, CODEC_RANGE);
+}
+
+/* An offer is of nothing, or whole: a part of one is neither. */
+Test(wire, an_offer_says_all_or_nothing) {
+    struct digest const peak = digest_of(1);
+    struct checkpoint_offer_message const whole = {.seq = 9,
+                                                   .certificate = span_text("c"),
+                                                   .snapshot = span_text("s"),
+                                                   .first_entry = 1,
+                                                   .first_leaves = 1,
+                                                   .peaks = span_of(&peak, sizeof peak)};
+    struct span const none = {.data = NULL, .size = 0};
+    for (unsigned missing = 0; missing < 7; missing++) {
+        struct checkpoint_offer_message offer = whole;
+        offer.seq = missing == 1 ? 0 : offer.seq;
+        offer.certificate = missing == 2 ? none : offer.certificate;
+        offer.snapshot = missing == 3 ? none : offer.snapshot;
+        offer.first_entry = missing == 4 ? 0 : offer.first_entry;
+        offer.first_leaves = missing == 5 ? 0 : offer.first_leaves;
+        offer.peaks = missing == 6 ? none : offer.peaks;
+        struct buffer encoded = buffer_new();
+        cr_assert(checkpoint_offer_message_encode(&encoded, &offer));
+        expect_result("offer", reencode_checkpoint_offer_message, buffer_span(&encoded),
+                      missing == 0 ? CODEC_OK : CODEC_MISMATCH);
+        buffer_free(&encoded);
+    }
+    expect_result("offer of nothing", reencode_checkpoint_offer_message, none, CODEC_OK);
+}
+
+/* Only an offer is asked for without a number, and it has no parts. */
+Test(wire, what_is_fetched_of_a_checkpoint_is_named) {
+    static const struct {
+        struct fetch_checkpoint_message message;
+        enum codec_result expected;
+    } cases[] = {
+        {{.part = CHECKPOINT_OFFER}, CODEC_OK},
+        {{.part = CHECKPOINT_OFFER, .seq = 9}, CODEC_MISMATCH},
+        {{.part = CHECKPOINT_OFFER, .first_group = 1}, CODEC_MISMATCH},
+        {{.part = CHECKPOINT_DIGESTS, .seq = 9}, CODEC_OK},
+        {{.part = CHECKPOINT_DIGESTS}, CODEC_MISMATCH},
+        {{.part = CHECKPOINT_ITEMS, .seq = 9, .first_group = 1}, CODEC_OK},
+        {{.seq = 9}, CODEC_RANGE},
+        {{.part = (enum checkpoint_part)4, .seq = 9}, CODEC_RANGE},
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct buffer encoded = buffer_new();
+        cr_assert(fetch_checkpoint_message_encode(&encoded, &cases[i].message));
+        expect_result("fetch checkpoint", reencode_fetch_checkpoint_message, buffer_span(&encoded),
+                      cases[i].expected);
+        buffer_free(&encoded);
+    }
+}
+
+static void expect_items(const struct state_item *items, uint32_t count,
+                         enum codec_result expected) {
+    struct checkpoint_items_message const message = {.seq = 9, .count = count, .items = items};
+    struct buffer encoded = buffer_new();
+    cr_assert(checkpoint_items_message_encode(&encoded, &message));
+    expect_result("items", reencode_checkpoint_items_message, buffer_span(&encoded), expected);
+    buffer_free(&encoded);
+}
+
+Test(wire, items_of_a_state_are_bounded) {
+    struct state_item const largest = {.key = filler(1, KEY_SIZE_MAX),
+                                       .value = filler(2, VALUE_SIZE_MAX)};
+    struct state_item const long_key = {.key = filler(1, KEY_SIZE_MAX + 1)};
+    struct state_item const no_key = {.value = span_text("value")};
+    struct state_item const long_value = {.key = span_text("k"),
+                                          .value = filler(1, VALUE_SIZE_MAX + 1)};
+    expect_items(&largest, 1, CODEC_OK);
+    expect_items(&long_key, 1, CODEC_LENGTH);
+    expect_items(&no_key, 1, CODEC_LENGTH);
+    expect_items(&long_value, 1, CODEC_LENGTH);
+    expect_items(NULL, 0, CODEC_OK);
+    struct checkpoint_items_message const too_many = {.seq = 9, .count = WIRE_ITEMS_MAX + 1};
+    struct buffer encoded = buffer_new();
+    cr_assert_not(checkpoint_items_message_encode(&encoded, &too_many));
+    buffer_free(&encoded);
+}
+
 Test(wire, a_new_view_has_room_for_the_largest_set) {
     uint8_t *const bytes = calloc(1, VIEW_CHANGE_SET_SIZE_MAX + 1);
     cr_assert_not_null(bytes);
@@ -418,6 +552,15 @@ Test(wire, numbers_stay_in_range) {
         {MESSAGE_STATUS, 8, UINT64_MAX >> 1},
         {MESSAGE_FETCH_REQUESTS, 1, UINT64_MAX >> 1},
         {MESSAGE_FETCH_RANGE, 1, UINT64_MAX >> 1},
+        {MESSAGE_FETCH_CHECKPOINT, 2, UINT64_MAX >> 1},
+        {MESSAGE_FETCH_CHECKPOINT, 3, UINT64_MAX >> 1},
+        {MESSAGE_CHECKPOINT_OFFER, 1, UINT64_MAX >> 1},
+        {MESSAGE_CHECKPOINT_OFFER, 4, UINT64_MAX >> 1},
+        {MESSAGE_CHECKPOINT_OFFER, 5, UINT64_MAX >> 1},
+        {MESSAGE_CHECKPOINT_DIGESTS, 1, UINT64_MAX >> 1},
+        {MESSAGE_CHECKPOINT_DIGESTS, 2, UINT64_MAX >> 1},
+        {MESSAGE_CHECKPOINT_ITEMS, 1, UINT64_MAX >> 1},
+        {MESSAGE_CHECKPOINT_ITEMS, 2, UINT64_MAX >> 1},
         {MESSAGE_RANGE, 1, UINT64_MAX >> 1},
         {MESSAGE_REPLY, 1, UINT64_MAX >> 1},
         {MESSAGE_REPLY, 2, UINT64_MAX >> 1},

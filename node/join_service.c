@@ -1,0 +1,387 @@
+/*
+ * join_service: see join_service.h.
+ *
+ * Invariants: the snapshot is opened and closed on the loop, and closed only when no job is on its
+ * way; in between it, and whether it is indexed, is the thread's. The offer is the thread's while
+ * the job that makes it is on its way.
+ */
+#include "node/join_service.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "base/check.h"
+#include "consensus/join.h"
+#include "execution/state_parts.h"
+#include "host/state_transfer.h"
+#include "node/ledger_read.h"
+#include "node/node.h"
+
+struct join_service {
+    struct node *node;
+    struct background *thread;
+    uv_timer_t expiry;
+    _Atomic bool stopping;
+    struct state_snapshot *snapshot; /* NULL: none is open */
+    uint64_t seq;                    /* of its checkpoint */
+    uint64_t search_entry;           /* the batches that carry it, and their evidence, follow */
+    bool indexed;
+    bool unfit;          /* it cannot be indexed: nothing of it is served */
+    struct buffer offer; /* encoded; empty: not made yet */
+    uint64_t opened_ms;
+    uint64_t used_ms;
+    uint32_t jobs;
+    bool under_way[REPLICAS_MAX];
+};
+
+struct serve_job {
+    struct background_job job;
+    struct join_service *service;
+    uint32_t peer;
+    struct fetch_checkpoint_message wanted;
+    uint64_t version;      /* of the ledger: an offer reads it */
+    struct buffer message; /* the encoded answer */
+    struct problem problem;
+};
+
+/* ---- answers --------------------------------------------------------------------------------- */
+
+static enum message_kind answer_kind(enum checkpoint_part part) {
+    switch (part) {
+    case CHECKPOINT_OFFER:
+        return MESSAGE_CHECKPOINT_OFFER;
+    case CHECKPOINT_DIGESTS:
+        return MESSAGE_CHECKPOINT_DIGESTS;
+    case CHECKPOINT_ITEMS:
+        break;
+    }
+    return MESSAGE_CHECKPOINT_ITEMS;
+}
+
+/* There is none, or no longer. */
+static bool encode_nothing(struct buffer *out, const struct fetch_checkpoint_message *wanted) {
+    struct checkpoint_digests_message const digests = {.seq = wanted->seq,
+                                                       .first_group = wanted->first_group};
+    struct checkpoint_items_message const items = {.seq = wanted->seq,
+                                                   .first_group = wanted->first_group};
+    switch (wanted->part) {
+    case CHECKPOINT_OFFER:
+        return offer_encode_none(out);
+    case CHECKPOINT_DIGESTS:
+        return checkpoint_digests_message_encode(out, &digests);
+    case CHECKPOINT_ITEMS:
+        break;
+    }
+    return checkpoint_items_message_encode(out, &items);
+}
+
+static void send_nothing(struct node *node, uint32_t peer,
+                         const struct fetch_checkpoint_message *wanted) {
+    buffer_clear(&node->scratch);
+    if (encode_nothing(&node->scratch, wanted)) {
+        peers_send(node, peer, answer_kind(wanted->part), buffer_span(&node->scratch));
+    }
+}
+
+/* ---- on the thread: the offer ---------------------------------------------------------------- */
+
+/* What reading the certificate needs. */
+struct search {
+    struct segment_reader reader;
+    struct batch batch;
+    struct batch later;
+    struct buffer certificate;
+};
+
+/* The first batch that carries the checkpoint, and the evidence of it. */
+static bool find_certificate(struct search *search, const struct join_service *service,
+                             struct problem *problem) {
+    if (segment_reader_seek(&search->reader, service->search_entry, problem) != 1) {
+        return false;
+    }
+    do {
+        if (!ledger_read_batch(&search->batch, &search->reader, problem)) {
+            return false;
+        }
+    } while (search->batch.pre_prepare.checkpoint_seq < service->seq);
+    return search->batch.pre_prepare.checkpoint_seq == service->seq &&
+           ledger_read_certificate(&search->certificate, &search->later, &search->reader,
+                                   &search->batch.seal.statement, search->batch.pre_prepare.seq,
+                                   problem);
+}
+
+/* A ledger whose tail was replaced meanwhile makes no offer: the peer asks again. */
+static void make_offer(struct serve_job *job) {
+    struct join_service *const service = job->service;
+    const struct node *const node = service->node;
+    struct span const snapshot = state_snapshot_checkpoint(service->snapshot)->snapshot;
+    struct search search = {.certificate = {0}};
+    segment_reader_init(&search.reader, &node->ledger_disk.disk,
+                        &node->identity.founding.configuration.service, true);
+    batch_init(&search.batch);
+    batch_init(&search.later);
+    buffer_init(&search.certificate, COMMIT_CERTIFICATE_SIZE_MAX);
+    buffer_clear(&service->offer);
+    bool const made = disk_thread_ledger_version(node->disk) == job->version &&
+                      find_certificate(&search, service, &job->problem) &&
+                      offer_encode(&service->offer, snapshot, buffer_span(&search.certificate));
+    if (!made || disk_thread_ledger_version(node->disk) != job->version) {
+        buffer_clear(&service->offer);
+    }
+    buffer_free(&search.certificate);
+    batch_free(&search.later);
+    batch_free(&search.batch);
+    segment_reader_free(&search.reader);
+    if (service->offer.size != 0) {
+        (void)!buffer_append(&job->message, buffer_span(&service->offer)); /* failed: no answer */
+    }
+}
+
+/* ---- on the thread: the state ---------------------------------------------------------------- */
+
+static bool is_stopping(void *context) {
+    struct join_service *const service = context;
+    return atomic_load(&service->stopping);
+}
+
+static bool have_index(struct serve_job *job) {
+    struct join_service *const service = job->service;
+    if (!service->indexed && !service->unfit) {
+        service->indexed =
+            state_snapshot_index(service->snapshot, is_stopping, service, &job->problem) == 1;
+        service->unfit = !service->indexed;
+    }
+    return service->indexed;
+}
+
+static void read_digests(struct serve_job *job) {
+    uint64_t const first = job->wanted.first_group;
+    uint64_t count = 0;
+    const struct digest *const digests =
+        have_index(job) ? state_snapshot_digests(job->service->snapshot, &count) : NULL;
+    if (digests == NULL || first >= count) {
+        return;
+    }
+    uint64_t const left = count - first;
+    struct checkpoint_digests_message const message = {
+        .seq = job->wanted.seq,
+        .first_group = first,
+        .count = left < WIRE_DIGESTS_MAX ? (uint32_t)left : WIRE_DIGESTS_MAX,
+        .digests = digests + first,
+    };
+    if (!checkpoint_digests_message_encode(&job->message, &message)) {
+        buffer_clear(&job->message);
+    }
+}
+
+static bool collect_item(void *context, struct span key, struct span value, bool deleted) {
+    struct buffer *const items = context;
+    struct state_item const item = {.key = key, .value = value};
+    CHECK(!deleted);
+    return buffer_append(items, span_of(&item, sizeof item));
+}
+
+static void read_items(struct serve_job *job) {
+    struct state_part const part = {.first_group = job->wanted.first_group,
+                                    .groups_max = WIRE_ITEMS_MAX / STATE_GROUP_ITEMS,
+                                    .size_soft_max = RANGE_SIZE_SOFT_MAX};
+    struct buffer items;
+    buffer_init(&items, WIRE_ITEMS_MAX * sizeof(struct state_item));
+    if (have_index(job) && state_snapshot_read(job->service->snapshot, &part, collect_item, &items,
+                                               &job->problem) > 0) {
+        struct checkpoint_items_message const message = {
+            .seq = job->wanted.seq,
+            .first_group = job->wanted.first_group,
+            .count = (uint32_t)(items.size / sizeof(struct state_item)),
+            .items = (const void *)items.data, /* from realloc: aligned for any type */
+        };
+        if (!checkpoint_items_message_encode(&job->message, &message)) {
+            buffer_clear(&job->message);
+        }
+    }
+    buffer_free(&items);
+}
+
+static void run(struct background_job *background_job) {
+    struct serve_job *const job = (struct serve_job *)background_job;
+    background_lower_priority();
+    switch (job->wanted.part) {
+    case CHECKPOINT_OFFER:
+        make_offer(job);
+        break;
+    case CHECKPOINT_DIGESTS:
+        read_digests(job);
+        break;
+    case CHECKPOINT_ITEMS:
+        read_items(job);
+        break;
+    }
+}
+
+/* ---- on the loop ----------------------------------------------------------------------------- */
+
+static void close_snapshot(struct join_service *service) {
+    CHECK(service->jobs == 0);
+    state_snapshot_close(service->snapshot);
+    service->snapshot = NULL;
+    buffer_clear(&service->offer);
+    (void)uv_timer_stop(&service->expiry); /* cannot fail */
+}
+
+/* Has it been open for long enough? */
+static bool is_expired(const struct join_service *service) {
+    uint64_t const now_ms = uv_now(&service->node->loop);
+    return now_ms >= service->opened_ms + JOIN_PIN_MS_MAX ||
+           now_ms >= service->used_ms + JOIN_PIN_IDLE_MS;
+}
+
+static void on_expiry(uv_timer_t *timer) {
+    struct join_service *const service = timer->data;
+    if (service->snapshot != NULL && service->jobs == 0 && is_expired(service)) {
+        close_snapshot(service);
+    }
+}
+
+static void done(struct background_job *background_job) {
+    struct serve_job *const job = (struct serve_job *)background_job;
+    struct join_service *const service = job->service;
+    struct node *const node = service->node;
+    service->jobs--;
+    service->under_way[job->peer] = false;
+    if (job->problem.code != EXIT_OK) {
+        log_limited(&node->log_limiter, LOG_ERROR, "cannot read a checkpoint for a peer",
+                    (struct log_field[]){log_number("peer", job->peer),
+                                         log_text("problem", job->problem.text), log_end()});
+    }
+    if (!node->stopping && job->message.size != 0) {
+        peers_send(node, job->peer, answer_kind(job->wanted.part), buffer_span(&job->message));
+    } else if (!node->stopping) {
+        send_nothing(node, job->peer, &job->wanted);
+    }
+    if (service->jobs == 0 && service->offer.size == 0) {
+        close_snapshot(service); /* what cannot be proved is not kept open */
+    }
+    buffer_free(&job->message);
+    free(job);
+}
+
+/* The batches that carry the checkpoint begin with that of the one after it, the newest. */
+static bool find_search_entry(struct join_service *service) {
+    const struct state_checkpoint *const newest = state_store_checkpoint(service->node->store);
+    struct checker_snapshot snapshot;
+    struct checkpoint_header header;
+    struct arena arena;
+    arena_init(&arena, 2 * (size_t)SNAPSHOT_SIZE_MAX);
+    bool const found = newest->present &&
+                       checker_snapshot_decode(&snapshot, &arena, newest->snapshot) == CODEC_OK &&
+                       checkpoint_header_decode(&header, &arena, snapshot.header) == CODEC_OK;
+    if (found) {
+        bool const has_past = snapshot.past_entry != 0;
+        service->search_entry = has_past ? snapshot.past_entry : header.entries;
+    }
+    arena_free(&arena);
+    return found;
+}
+
+static bool open_snapshot(struct join_service *service) {
+    struct node *const node = service->node;
+    struct problem problem = {0};
+    service->snapshot = state_snapshot_open(node->store, &problem);
+    if (service->snapshot == NULL && problem.code != EXIT_OK) {
+        log_limited(&node->log_limiter, LOG_ERROR, "cannot read a checkpoint for a peer",
+                    (struct log_field[]){log_text("problem", problem.text), log_end()});
+    }
+    if (service->snapshot == NULL) {
+        return false;
+    }
+    service->seq = state_snapshot_checkpoint(service->snapshot)->seq;
+    service->indexed = false;
+    service->unfit = false;
+    service->opened_ms = uv_now(&node->loop);
+    buffer_clear(&service->offer);
+    if (!find_search_entry(service)) {
+        close_snapshot(service);
+        return false;
+    }
+    CHECK(uv_timer_start(&service->expiry, on_expiry, JOIN_PIN_IDLE_MS, JOIN_PIN_IDLE_MS) == 0);
+    return true;
+}
+
+static void start(struct join_service *service, uint32_t peer,
+                  const struct fetch_checkpoint_message *wanted) {
+    struct serve_job *const job = calloc(1, sizeof *job);
+    if (job == NULL) {
+        return; /* whoever asked asks again */
+    }
+    *job = (struct serve_job){.job = {.run = run, .done = done},
+                              .service = service,
+                              .peer = peer,
+                              .wanted = *wanted,
+                              .version = service->node->ledger_version};
+    buffer_init(&job->message, FRAME_SIZE_MAX);
+    service->under_way[peer] = true;
+    service->jobs++;
+    background_add(service->thread, &job->job);
+}
+
+/* Is there something of what is wanted? */
+static bool can_serve(struct join_service *service, const struct fetch_checkpoint_message *wanted) {
+    if (service->snapshot != NULL && is_expired(service) && service->jobs == 0) {
+        close_snapshot(service);
+    }
+    if (wanted->part == CHECKPOINT_OFFER) {
+        return service->snapshot != NULL ? !is_expired(service) : open_snapshot(service);
+    }
+    return service->snapshot != NULL && wanted->seq == service->seq && !is_expired(service);
+}
+
+void join_service_take(struct node *node, uint32_t peer,
+                       const struct fetch_checkpoint_message *message) {
+    struct join_service *const service = node->join_service;
+    if (service->under_way[peer] || node->stopping) {
+        return;
+    }
+    if (!can_serve(service, message)) {
+        send_nothing(node, peer, message);
+        return;
+    }
+    service->used_ms = uv_now(&node->loop);
+    if (message->part == CHECKPOINT_OFFER && service->jobs == 0 && service->offer.size != 0) {
+        peers_send(node, peer, MESSAGE_CHECKPOINT_OFFER, buffer_span(&service->offer));
+    } else {
+        start(service, peer, message);
+    }
+}
+
+/* ---- life ------------------------------------------------------------------------------------ */
+
+int join_service_start(struct node *node, struct problem *problem) {
+    struct join_service *const service = calloc(1, sizeof *service);
+    if (service == NULL) {
+        return problem_set(problem, EXIT_ERROR, "set up checkpoints for peers: out of memory");
+    }
+    node->join_service = service;
+    service->node = node;
+    buffer_init(&service->offer, FRAME_SIZE_MAX);
+    CHECK(uv_timer_init(&node->loop, &service->expiry) == 0); /* cannot fail */
+    service->expiry.data = service;
+    service->thread = background_start(&node->loop, problem);
+    return service->thread == NULL ? -1 : 0;
+}
+
+void join_service_stop(struct node *node) {
+    struct join_service *const service = node->join_service;
+    atomic_store(&service->stopping, true);
+    background_stop(service->thread);
+    uv_close((uv_handle_t *)&service->expiry, NULL);
+}
+
+void join_service_free(struct node *node) {
+    struct join_service *const service = node->join_service;
+    if (service != NULL) {
+        state_snapshot_close(service->snapshot);
+        buffer_free(&service->offer);
+        free(service);
+        node->join_service = NULL;
+    }
+}

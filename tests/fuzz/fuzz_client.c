@@ -1,0 +1,54 @@
+/*
+ * fuzz_client: frames of clients to a replica, and of replicas to a client: a byte for the kind,
+ * then the payload.
+ */
+#include <stdlib.h>
+
+#include "base/check.h"
+#include "ledger/wire.h"
+#include "tests/fuzz/target.h"
+
+static enum codec_result decode(uint8_t kind, struct arena *arena, struct span payload) {
+    static union {
+        struct request request;
+        struct reply_message reply;
+        struct result_message result;
+        struct reject_message reject;
+        struct status_reply_message status;
+        struct receipt_reply_message receipt;
+        struct digest id;
+    } out;
+    const struct digest *const service = &target_consortium()->configuration.service;
+    switch (kind) {
+    case MESSAGE_REQUEST:
+        return request_decode(&out.request, arena, service, payload);
+    case MESSAGE_STATUS_QUERY:
+        return status_query_decode(arena, payload);
+    case MESSAGE_RECEIPT_QUERY:
+        return receipt_query_decode(&out.id, arena, payload);
+    case MESSAGE_REPLY:
+        return reply_message_decode(&out.reply, arena, payload);
+    case MESSAGE_RESULT:
+        return result_message_decode(&out.result, arena, payload);
+    case MESSAGE_REJECT:
+        return reject_message_decode(&out.reject, arena, payload);
+    case MESSAGE_STATUS_REPLY:
+        return status_reply_message_decode(&out.status, arena, payload);
+    case MESSAGE_RECEIPT_REPLY:
+        return receipt_reply_message_decode(&out.receipt, arena, payload);
+    default:
+        return CODEC_RANGE;
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    struct arena arena;
+    if (size == 0 || size - 1 > message_size_max(data[0])) {
+        return 0; /* a link ends there */
+    }
+    arena_init(&arena, (size_t)64 << 20);
+    enum codec_result const result = decode(data[0], &arena, span_of(data + 1, size - 1));
+    CHECK(codec_result_text(result) != NULL);
+    arena_free(&arena);
+    return 0;
+}

@@ -1,0 +1,472 @@
+/*
+ * samples: see samples.h. Evidence comes out of the real auditor, fed with what liars wrote.
+ */
+#include "tests/fuzz/samples.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "audit-tool/audit.h"
+#include "base/check.h"
+#include "ledger/derive.h"
+#include "ledger/wire.h"
+#include "tests/forge/story.h"
+#include "tests/sim/fake_disk.h"
+
+#define SAMPLES_MAX 256u
+#define SEED 11u
+
+static struct sample *sample_add(struct samples *samples, const char *target, const char *name) {
+    CHECK(samples->count < SAMPLES_MAX);
+    struct sample *const sample = &samples->items[samples->count];
+    *sample = (struct sample){.target = target};
+    (void)snprintf(sample->name, sizeof sample->name, "%02u-%s", samples->count, name);
+    buffer_init(&sample->bytes, EVIDENCE_FILE_SIZE_MAX);
+    samples->count++;
+    return sample;
+}
+
+/* ---- evidence ---- */
+
+/* Two tellings with one beginning, and an audit of what they come to. */
+struct court {
+    struct samples *samples;
+    struct forge forges[2];
+    struct story stories[2];
+    struct audit *audit;
+    struct fake_disk *disk;
+};
+
+static void court_open(struct court *court, struct samples *samples, uint32_t common) {
+    *court = (struct court){.samples = samples};
+    for (unsigned i = 0; i < 2; i++) {
+        forge_init(&court->forges[i], &samples->consortium);
+        court->stories[i] = (struct story){.forge = &court->forges[i], .random = SEED};
+        story_append_honest(&court->stories[i], common);
+    }
+    court->stories[1].random ^= 12345;
+    court->audit = audit_new(
+        &(struct audit_options){.configuration = &samples->consortium.configuration,
+                                .genesis = buffer_span(&samples->consortium.genesis_bytes),
+                                .jobs = 1});
+    CHECK(court->audit != NULL);
+}
+
+static void court_receipts(struct court *court, const struct forge *from, uint64_t seq) {
+    struct problem problem = {.code = EXIT_OK};
+    struct buffer receipt;
+    buffer_init(&receipt, RECEIPT_SIZE_MAX);
+    forge_receipt(from, &(struct forge_place){.seq = seq}, &receipt);
+    CHECK(audit_add_receipt(court->audit, "receipt", buffer_span(&receipt), &problem) == 0);
+    buffer_free(&receipt);
+}
+
+/* Audit the first telling's ledger; all that is found becomes a sample. */
+static void court_close(struct court *court, const char *name) {
+    struct problem problem = {.code = EXIT_OK};
+    court->disk = fake_disk_new();
+    CHECK(court->disk != NULL &&
+          forge_write(&court->forges[0], &court->disk->disk, &problem) == 0 &&
+          audit_add_ledger(court->audit, name, &court->disk->disk, &problem) == 0 &&
+          audit_run(court->audit, &problem) == 0);
+    const struct audit_report *const report = audit_report(court->audit);
+    CHECK(report->finding_count != 0);
+    for (uint32_t i = 0; i < report->finding_count; i++) {
+        const struct audit_finding *const finding = &report->findings[i];
+        struct sample *const sample = sample_add(court->samples, SAMPLE_EVIDENCE, name);
+        CHECK(buffer_append(&sample->bytes, buffer_span(&finding->file)));
+        sample->kind = finding->verdict.kind;
+        sample->blamed = finding->verdict.blamed;
+    }
+    audit_free(court->audit);
+    fake_disk_free(court->disk);
+    forge_free(&court->forges[0]);
+    forge_free(&court->forges[1]);
+}
+
+/* Two ledgers part, and so many batches follow in each. */
+static void make_fork(struct samples *samples, const char *name, uint32_t batches) {
+    struct court court;
+    court_open(&court, samples, 4);
+    court.forges[0].signers = 0x7;
+    court.forges[1].signers = 0xb;
+    for (uint32_t i = 0; i < batches; i++) {
+        story_append(&court.stories[0], 1, 1, RULE_NONE);
+        story_append(&court.stories[1], 1, 1, RULE_NONE);
+    }
+    court_receipts(&court, &court.forges[1], 5);
+    court_close(&court, name);
+}
+
+static void make_broken(struct samples *samples, enum rule lie, uint32_t after) {
+    struct court court;
+    court_open(&court, samples, after);
+    court.forges[0].signers = 0xb;
+    story_append(&court.stories[0], 2, 1, lie);
+    story_append(&court.stories[0], 1, 1, RULE_NONE);
+    court_close(&court, rule_name(lie));
+}
+
+/* A request comes a second time, so many batches after the first. */
+static void make_duplicate(struct samples *samples, uint32_t between) {
+    static const char *const calls[] = {"kv.put a 1"};
+    struct order const order = {
+        .author = &samples->consortium.users[0], .min_index = 1, .call_count = 1, .calls = calls};
+    struct court court;
+    court_open(&court, samples, 8);
+    story_append_order(&court.stories[0], &order, RULE_NONE, 0);
+    story_append_honest(&court.stories[0], between);
+    court.forges[0].signers = 0x7;
+    story_append_order(&court.stories[0], &order, RULE_REQUEST_DUPLICATE, 0);
+    story_append(&court.stories[0], 1, 1, RULE_NONE);
+    court_close(&court, rule_name(RULE_REQUEST_DUPLICATE));
+}
+
+static void make_understated(struct samples *samples) {
+    struct court court;
+    struct forge_view_order order = {.view = 1, .authors = 0xe};
+    court_open(&court, samples, 8);
+    for (uint32_t i = 0; i < REPLICAS_MAX; i++) {
+        order.stated[i] = 8;
+    }
+    court.forges[0].signers = 0x7;
+    story_append(&court.stories[0], 2, 1, RULE_NONE);
+    story_append(&court.stories[0], 2, 1, RULE_NONE);
+    court_receipts(&court, &court.forges[0], 9);
+    forge_change_view(&court.forges[0], &order);
+    court_close(&court, "understated");
+}
+
+static void make_new_view(struct samples *samples, enum rule lie, uint32_t batches) {
+    struct court court;
+    court_open(&court, samples, 20);
+    story_append(&court.stories[0], 1, 1, RULE_NONE);
+    forge_change_view(&court.forges[0],
+                      &(struct forge_view_order){.view = 2, .only_enter = true, .lie = lie});
+    court.forges[0].signers = 0xd;
+    for (uint32_t i = 0; i < batches; i++) {
+        story_append(&court.stories[0], 1, 1, RULE_NONE);
+    }
+    court_close(&court, rule_name(lie));
+}
+
+/* What a new view chose is of another ledger than a receipt of the same view. */
+static void make_forked_view(struct samples *samples) {
+    struct court court;
+    court_open(&court, samples, 5);
+    court.forges[0].signers = 0x7;
+    court.forges[1].signers = 0xd;
+    story_append(&court.stories[1], 2, 1, RULE_NONE);
+    for (uint32_t lag = 1; lag <= 3; lag++) {
+        story_append(&court.stories[0], 1,
+                     forge_seq(&court.forges[0]) + 1 - court.forges[0].evidence_upto, RULE_NONE);
+    }
+    court_receipts(&court, &court.forges[1], 6);
+    forge_change_view(&court.forges[0], &(struct forge_view_order){.view = 1});
+    story_append_honest(&court.stories[0], 2);
+    court_close(&court, "forked-view");
+}
+
+/* Two certificates of one view, and only the tree shows that they are of two ledgers. */
+static void make_forked_ledgers(struct samples *samples) {
+    struct forge_view_order order = {.view = 1, .authors = 0xe, .only_enter = true};
+    struct court court;
+    court_open(&court, samples, 13);
+    for (unsigned i = 0; i < 2; i++) {
+        court.stories[i].random = SEED;
+        story_append(&court.stories[i], 1, 1, RULE_NONE);
+        for (uint32_t k = 0; k < 3; k++) {
+            struct forge *const forge = &court.forges[i];
+            story_append(&court.stories[i], 1, forge_seq(forge) + 1 - forge->evidence_upto,
+                         RULE_NONE);
+        }
+        story_append(&court.stories[i], 4, 1, RULE_NONE);
+    }
+    for (uint32_t i = 0; i < REPLICAS_MAX; i++) {
+        order.stated[i] = 17;
+    }
+    forge_change_view(&court.forges[1], &order);
+    court.stories[1].random ^= 99;
+    court.forges[1].signers = 0xe;
+    story_append(&court.stories[1], 2, 1, RULE_VIEW_START);
+    court_receipts(&court, &court.forges[1], forge_seq(&court.forges[1]));
+    court.forges[0].signers = 0x7;
+    forge_change_view(&court.forges[0], &(struct forge_view_order){.view = 1});
+    for (uint32_t i = 0; i < 3; i++) {
+        story_append(&court.stories[0], 1, 1, RULE_NONE);
+    }
+    court_close(&court, "forked-ledgers");
+}
+
+/* The nth signer's prepare, as it must have been. */
+static void prepare_of(const struct samples *samples, const struct forge *forge, uint64_t seq,
+                       struct signed_body *out, struct buffer *bytes) {
+    const struct forge_batch *const batch = forge_batch_at(forge, seq);
+    const struct configuration *const configuration = &samples->consortium.configuration;
+    struct prepared_batch const prepared = {.config = batch->body.config,
+                                            .view = batch->body.view,
+                                            .seq = seq,
+                                            .digest = batch->digest};
+    struct prepare prepare;
+    struct nonce nonce;
+    /* Of replica 1, the second signer: the first is the primary, which has no prepare. */
+    memcpy(&nonce, batch->nonces.data + sizeof nonce, sizeof nonce);
+    memcpy(&out->signature, batch->signatures.data, SIGNATURE_SIZE);
+    prepare_rebuild(&prepare, &configuration->service, &prepared, 1, &nonce);
+    CHECK(prepare_encode(bytes, &prepare));
+    out->body = buffer_span(bytes);
+}
+
+static void make_two_prepares(struct samples *samples) {
+    struct forge forges[2];
+    struct buffer bodies[2];
+    struct proof proof = {.kind = PROOF_EQUIVOCATION,
+                          .genesis = buffer_span(&samples->consortium.genesis_bytes),
+                          .statement_count = 2};
+    for (unsigned i = 0; i < 2; i++) {
+        forge_init(&forges[i], &samples->consortium);
+        struct story story = {.forge = &forges[i], .random = SEED + i};
+        forges[i].signers = 0x7;
+        story_append(&story, 1, 1, RULE_NONE);
+        buffer_init(&bodies[i], STATEMENT_SIZE_MAX);
+        prepare_of(samples, &forges[i], 1, &proof.statements[i], &bodies[i]);
+    }
+    proof_order(&proof);
+    struct sample *const sample = sample_add(samples, SAMPLE_EVIDENCE, "two-prepares");
+    CHECK(evidence_file_encode(&sample->bytes, &proof));
+    sample->kind = PROOF_EQUIVOCATION;
+    sample->blamed = 0x2;
+    for (unsigned i = 0; i < 2; i++) {
+        buffer_free(&bodies[i]);
+        forge_free(&forges[i]);
+    }
+}
+
+static void make_evidence(struct samples *samples) {
+    static const enum rule lies[] = {RULE_TIME, RULE_EVIDENCE_NONCE, RULE_OUTCOME};
+    make_two_prepares(samples);
+    make_fork(samples, "equivocation", 1);
+    make_fork(samples, "conflicting", 3);
+    for (size_t i = 0; i < sizeof lies / sizeof lies[0]; i++) {
+        make_broken(samples, lies[i], 3);  /* from genesis */
+        make_broken(samples, lies[i], 20); /* from a checkpoint */
+    }
+    make_broken(samples, RULE_CHECKPOINT_DIGEST, 20); /* another one than the batch before */
+    make_broken(samples, RULE_CHECKPOINT_DIGEST, 26); /* the first to carry it */
+    make_duplicate(samples, 10);                      /* the first one is in the window */
+    make_duplicate(samples, 4);                       /* … in a batch */
+    make_understated(samples);
+    make_new_view(samples, RULE_VIEW_CHOICE, 3);
+    make_new_view(samples, RULE_VIEW_CHANGES, 0);
+    make_forked_view(samples);
+    make_forked_ledgers(samples);
+}
+
+/* ---- all else ---- */
+
+/* A first byte that says how, or as what, the rest is to be taken. */
+static struct buffer *kinded(struct samples *samples, const char *target, const char *name,
+                             uint8_t kind) {
+    struct sample *const sample = sample_add(samples, target, name);
+    CHECK(buffer_append(&sample->bytes, span_of(&kind, 1)));
+    return &sample->bytes;
+}
+
+static void make_receipts(struct samples *samples, const struct forge *forge) {
+    for (uint64_t seq = 1; seq <= forge_seq(forge); seq++) {
+        if (forge_batch_at(forge, seq)->body.tx_count != 0) {
+            struct sample *const sample = sample_add(samples, SAMPLE_RECEIPT, "receipt");
+            forge_receipt(forge, &(struct forge_place){.seq = seq}, &sample->bytes);
+        }
+    }
+}
+
+static void make_segments(struct samples *samples, const struct forge *forge) {
+    struct problem problem = {.code = EXIT_OK};
+    struct fake_disk *const disk = fake_disk_new();
+    CHECK(disk != NULL && forge_write(forge, &disk->disk, &problem) == 0);
+    const struct fake_names *const names = &disk->history[disk->pending];
+    for (unsigned i = 0; i < names->count; i++) {
+        struct buffer *const content = fake_disk_content(disk, names->names[i].text);
+        for (uint8_t repaired = 0; repaired < 2; repaired++) {
+            CHECK(buffer_append(kinded(samples, SAMPLE_SEGMENT, "segment", repaired),
+                                buffer_span(content)));
+        }
+    }
+    fake_disk_free(disk);
+}
+
+static void make_snapshots(struct samples *samples) {
+    struct arena arena;
+    arena_init(&arena, (size_t)64 << 20);
+    uint32_t const count = samples->count;
+    for (uint32_t i = 0; i < count; i++) {
+        const struct sample *const from = &samples->items[i];
+        size_t const magic = sizeof EVIDENCE_FILE_MAGIC - 1;
+        struct proof *const proof = calloc(1, sizeof *proof);
+        CHECK(proof != NULL);
+        if (strcmp(from->target, SAMPLE_EVIDENCE) == 0 &&
+            proof_decode(proof, &arena,
+                         span_of(from->bytes.data + magic, from->bytes.size - magic)) == CODEC_OK &&
+            proof->fragment.snapshot.size != 0) {
+            struct sample *const sample = sample_add(samples, SAMPLE_SNAPSHOT, "snapshot");
+            CHECK(buffer_append(&sample->bytes, proof->fragment.snapshot));
+        }
+        free(proof);
+    }
+    arena_free(&arena);
+}
+
+/* Statements and messages of replicas, as they lie in a ledger. */
+static void make_peer_frames(struct samples *samples, const struct forge *forge) {
+    struct entry *const entries = calloc(forge_entry_count(forge), sizeof *entries);
+    CHECK(entries != NULL);
+    uint32_t const count = (uint32_t)forge_entry_count(forge);
+    for (uint32_t i = 0; i < count; i++) {
+        entries[i] = forge_entry_at(forge, i);
+    }
+    struct range_message const range = {
+        .first_entry = 1, .count = count - 1, .entries = &entries[1]};
+    CHECK(range_message_encode(kinded(samples, SAMPLE_PEER, "range", MESSAGE_RANGE), &range));
+    const struct forge_batch *const batch = forge_batch_at(forge, 1);
+    struct digest const digest = batch->digest;
+    struct pre_prepare_message const proposal = {
+        .statement = {.body = buffer_span(&batch->statement), .signature = batch->signature},
+        .request_count = 1,
+        .request_digests = &digest};
+    CHECK(pre_prepare_message_encode(
+        kinded(samples, SAMPLE_PEER, "pre-prepare", MESSAGE_PRE_PREPARE), &proposal));
+    struct signed_body prepare;
+    struct buffer body;
+    buffer_init(&body, STATEMENT_SIZE_MAX);
+    prepare_of(samples, forge, 1, &prepare, &body);
+    CHECK(signed_encode(kinded(samples, SAMPLE_PEER, "prepare", MESSAGE_PREPARE), &prepare));
+    buffer_free(&body);
+    struct commit_message const commit = {.config = 1, .view = 0, .seq = 1, .replica = 1};
+    CHECK(commit_message_encode(kinded(samples, SAMPLE_PEER, "commit", MESSAGE_COMMIT), &commit));
+    struct status_message const status = {.config = 1, .executed_seq = 7};
+    CHECK(status_message_encode(kinded(samples, SAMPLE_PEER, "status", MESSAGE_STATUS), &status));
+    free(entries);
+}
+
+static void make_view_frames(struct samples *samples) {
+    struct forge forge;
+    forge_init(&forge, &samples->consortium);
+    struct story story = {.forge = &forge, .random = SEED};
+    story_append_honest(&story, 5);
+    forge_change_view(&forge, &(struct forge_view_order){.view = 1});
+    struct forge_view view;
+    memcpy(&view, forge.views.data, sizeof view);
+    struct entry const set = forge_entry_at(&forge, view.first_entry);
+    struct entry const statement = forge_entry_at(&forge, view.first_entry + 1);
+    struct new_view_message const message = {.set = set.payload, .new_view = statement.payload};
+    CHECK(new_view_message_encode(kinded(samples, SAMPLE_PEER, "new-view", MESSAGE_NEW_VIEW),
+                                  &message));
+    struct arena arena;
+    struct view_change_set decoded;
+    arena_init(&arena, (size_t)16 << 20);
+    CHECK(view_change_set_decode(&decoded, &arena, set.payload) == CODEC_OK);
+    CHECK(signed_encode(kinded(samples, SAMPLE_PEER, "view-change", MESSAGE_VIEW_CHANGE),
+                        &decoded.view_changes[0]));
+    arena_free(&arena);
+    forge_free(&forge);
+}
+
+/* What clients are answered. */
+static void make_replies(struct samples *samples, const struct forge *forge) {
+    const struct forge_batch *const batch = forge_batch_at(forge, 1);
+    struct digest const id = batch->digest;
+    struct span const outcome = span_text("outcome");
+    struct buffer certificate;
+    buffer_init(&certificate, COMMIT_CERTIFICATE_SIZE_MAX);
+    forge_certificate(forge, 1, &certificate);
+    struct request_result const result = {.request_id = id,
+                                          .first_index = 1,
+                                          .outcome_count = 1,
+                                          .outcomes = &outcome,
+                                          .flank_count = 1,
+                                          .flanks = &id};
+    struct reply_message const reply = {
+        .seq = 1, .pre_prepare_digest = id, .signature = batch->signature};
+    struct result_message const results = {
+        .pre_prepare = {.body = buffer_span(&batch->statement), .signature = batch->signature},
+        .count = 1,
+        .results = &result};
+    struct reject_message const reject = {.request_id = id, .reason = REJECT_BUSY};
+    struct status_reply_message const status = {.service = id, .last_error = span_text("why")};
+    struct receipt_reply_message const receipt = {
+        .request_id = id, .certificate = buffer_span(&certificate), .result = result};
+    CHECK(
+        reply_message_encode(kinded(samples, SAMPLE_CLIENT, "reply", MESSAGE_REPLY), &reply) &&
+        result_message_encode(kinded(samples, SAMPLE_CLIENT, "result", MESSAGE_RESULT), &results) &&
+        reject_message_encode(kinded(samples, SAMPLE_CLIENT, "reject", MESSAGE_REJECT), &reject) &&
+        status_reply_message_encode(
+            kinded(samples, SAMPLE_CLIENT, "status-reply", MESSAGE_STATUS_REPLY), &status) &&
+        receipt_reply_message_encode(
+            kinded(samples, SAMPLE_CLIENT, "receipt-reply", MESSAGE_RECEIPT_REPLY), &receipt));
+    buffer_free(&certificate);
+}
+
+/* What replicas ask each other for. */
+static void make_fetch_frames(struct samples *samples, const struct digest *digest,
+                              struct span request) {
+    struct fetch_requests_message const fetch = {.seq = 1, .digest_count = 1, .digests = digest};
+    struct requests_message const requests = {.count = 1, .requests = &request};
+    CHECK(fetch_range_message_encode(
+              kinded(samples, SAMPLE_PEER, "fetch-range", MESSAGE_FETCH_RANGE), 1) &&
+          fetch_requests_message_encode(
+              kinded(samples, SAMPLE_PEER, "fetch-requests", MESSAGE_FETCH_REQUESTS), &fetch) &&
+          requests_message_encode(kinded(samples, SAMPLE_PEER, "requests", MESSAGE_REQUESTS),
+                                  &requests));
+}
+
+static void make_client_frames(struct samples *samples, const struct forge *forge) {
+    struct batch batch;
+    struct arena arena;
+    struct request_entry entry;
+    batch_init(&batch);
+    arena_init(&arena, (size_t)16 << 20);
+    forge_read(forge, 1, &batch);
+    CHECK(request_entry_decode(&entry, &arena, batch_request_payload(&batch, 0)) == CODEC_OK);
+    CHECK(buffer_append(kinded(samples, SAMPLE_CLIENT, "request", MESSAGE_REQUEST), entry.request));
+    (void)kinded(samples, SAMPLE_CLIENT, "status-query", MESSAGE_STATUS_QUERY);
+    struct digest const id = forge_batch_at(forge, 1)->digest;
+    CHECK(receipt_query_encode(
+        kinded(samples, SAMPLE_CLIENT, "receipt-query", MESSAGE_RECEIPT_QUERY), &id));
+    make_fetch_frames(samples, &id, entry.request);
+    make_replies(samples, forge);
+    batch_free(&batch);
+    arena_free(&arena);
+}
+
+void samples_make(struct samples *samples, uint32_t seed) {
+    *samples = (struct samples){.count = 0};
+    samples->items = calloc(SAMPLES_MAX, sizeof *samples->items);
+    CHECK(samples->items != NULL);
+    consortium_found(&samples->consortium, &(struct consortium_options){.seed = seed});
+    make_evidence(samples);
+    make_snapshots(samples);
+    struct forge forge;
+    forge_init(&forge, &samples->consortium);
+    struct story story = {.forge = &forge, .random = SEED};
+    forge.signers = 0x7;
+    story_append(&story, 1, 1, RULE_NONE);
+    story_append_honest(&story, 8);
+    make_receipts(samples, &forge);
+    make_segments(samples, &forge);
+    make_peer_frames(samples, &forge);
+    make_client_frames(samples, &forge);
+    forge_free(&forge);
+    make_view_frames(samples);
+    struct sample *const genesis = sample_add(samples, SAMPLE_GENESIS, "genesis");
+    CHECK(buffer_append(&genesis->bytes, buffer_span(&samples->consortium.genesis_bytes)));
+}
+
+void samples_free(struct samples *samples) {
+    for (uint32_t i = 0; i < samples->count; i++) {
+        buffer_free(&samples->items[i].bytes);
+    }
+    free(samples->items);
+    consortium_free(&samples->consortium);
+}
