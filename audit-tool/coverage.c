@@ -6,6 +6,7 @@
 
 #include <inttypes.h>
 
+#include "audit-tool/print.h"
 #include "base/check.h"
 
 /* ---- for people ------------------------------------------------------------------------------ */
@@ -171,18 +172,6 @@ void coverage_print(FILE *out, const struct audit_report *report,
 }
 
 /* ---- for programs ---------------------------------------------------------------------------- */
-
-static json_t *json_of_u64(uint64_t number) {
-    char text[24];
-    (void)snprintf(text, sizeof text, "%" PRIu64, number);
-    return json_string(text);
-}
-
-static json_t *json_of_digest(const struct digest *digest) {
-    char text[2 * DIGEST_SIZE + 1];
-    hex_encode(text, span_of(digest->bytes, DIGEST_SIZE));
-    return json_string(text);
-}
 
 /* null when there are none. */
 static json_t *json_of_range(bool has, uint64_t first, uint64_t last) {

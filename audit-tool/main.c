@@ -11,7 +11,8 @@
 #include "base/sign.h"
 
 static const struct command commands[] = {
-    {"run", "--service ID --ledger DIR… [--receipts DIR…] [--jobs N] [--evidence DIR]\n"
+    {"run",
+     "--service ID --ledger DIR… [--receipts DIR…] [--jobs N] [--evidence DIR]\n"
      "       [-f text|json] [--state DIR [--from CHECKPOINT] [--every N]] [--to BATCH] "
      "[--execute-only]",
      "Replay ledgers, hold them against receipts and each other, and write proofs.", command_run},

@@ -138,13 +138,6 @@ void print_blame(FILE *out, const struct proof_verdict *verdict) {
     print_why(out, verdict);
 }
 
-void print_summary(FILE *out, const struct audit_report *report, uint64_t configuration) {
-    (void)fprintf(out,
-                  "replayed  %" PRIu64 " transactions from genesis · %" PRIu64
-                  " receipts reconciled · configuration %" PRIu64 "\n",
-                  report->transactions, report->receipts_reconciled, configuration);
-}
-
 /* What a notice is about, in one word; they all blame nobody. */
 static const char *notice_word(enum exit_code code) {
     switch (code) {
@@ -177,13 +170,13 @@ void print_notices(FILE *out, const struct audit_report *report) {
 
 /* ---- JSON ---- */
 
-static json_t *json_of_u64(uint64_t number) {
+json_t *json_of_u64(uint64_t number) {
     char text[24];
     (void)snprintf(text, sizeof text, "%" PRIu64, number);
     return json_string(text);
 }
 
-static json_t *json_of_digest(const struct digest *digest) {
+json_t *json_of_digest(const struct digest *digest) {
     char text[2 * DIGEST_SIZE + 1];
     hex_encode(text, span_of(digest->bytes, DIGEST_SIZE));
     return json_string(text);

@@ -45,7 +45,7 @@ struct checker {
 
     /* the batch in progress */
     bool in_batch;
-    bool skimming; /* its requests are not here */
+    bool skimming;          /* its requests are not here */
     enum rule request_rule; /* the first rule that a request of the batch broke */
     uint64_t batch_first_index;
     uint64_t batch_tx_count;

@@ -5,9 +5,9 @@ It catches up from its peers' ledgers, and votes; and the others keep at least f
 throughput meanwhile. The machine has other things to do as well, so the two are compared within
 the same seconds: at first the replica that comes back sleeps every other moment, and what the
 others do while it works is held against what they do while it sleeps. In earnest each replica has a
-machine and a disk of its own; here they share them, so the one that comes back runs at the lowest
-priority, and files are in memory where there is such a place. What is left is what the others do
-for it.
+machine and a disk of its own; here it gets a processor of its own, and the others with their client
+share another, and files are in memory where there is such a place. What is left is what the others
+do for it.
 """
 
 import os
@@ -37,19 +37,28 @@ def missed(suite, sandbox, gone):
                f"a replica misses {TRANSACTIONS} transactions")
 
 
-def give_way(pid):
-    """Every thread of the process at the lowest priority; those still to come inherit it."""
-    for task in os.listdir(f"/proc/{pid}/task"):
-        os.setpriority(os.PRIO_PROCESS, int(task), 19)
+def keep_to(processor, *pids):
+    """Every thread of these processes runs there; those still to come inherit it."""
+    for pid in pids:
+        for task in os.listdir(f"/proc/{pid}/task"):
+            os.sched_setaffinity(int(task), {processor})
 
 
-def comes_back(suite, sandbox, gone):
+def keep_apart(sandbox, gone, load):
+    """The one that comes back has a processor of its own, if there are two."""
+    processors = sorted(os.sched_getaffinity(0))
+    pids = sandbox.pids()
+    keep_to(processors[0], load.process.pid, *(pids[r] for r in pids if r != gone and pids[r]))
+    keep_to(processors[-1], pids[gone])
+
+
+def comes_back(suite, sandbox, gone, load):
     """Returns: the share of their throughput that the others keep meanwhile."""
     witness = (gone + 1) % 4
     rates = {"asleep": [], "at work": []}
     with Meter(sandbox) as meter:
         sandbox.start(gone)
-        give_way(sandbox.pids()[gone])
+        keep_apart(sandbox, gone, load)
         harness.wait_until(lambda: meter.size(gone) > 1 << 20)
         while len(rates["asleep"]) < TURNS_MAX and meter.size(gone) < NEARLY * meter.size(witness):
             for state, change in (("asleep", sandbox.pause), ("at work", sandbox.resume)):
@@ -76,7 +85,7 @@ def away(suite):
         missed(suite, sandbox, gone)
         load = Load(sandbox, *LOAD)
         suite.check(load.begun(), "a load is under way")
-        shares.append(comes_back(suite, sandbox, gone))
+        shares.append(comes_back(suite, sandbox, gone, load))
         load.finish("all of it under load, every request of which has its receipt")
     suite.check(max(shares) >= SHARE_KEPT, f"the others keep {SHARE_KEPT:.0%} of their throughput",
                 ", ".join(f"{share:.0%}" for share in shares))
