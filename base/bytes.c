@@ -49,7 +49,8 @@ void buffer_init(struct buffer *buffer, size_t size_max) {
 }
 
 void buffer_init_on(struct buffer *buffer, uint8_t *memory, size_t size) {
-    *buffer = (struct buffer){.data = memory, .capacity = size, .size_max = size};
+    *buffer = (struct buffer){.capacity = size, .size_max = size};
+    buffer->data = memory;
 }
 
 void buffer_free(struct buffer *buffer) {
