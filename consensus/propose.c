@@ -46,7 +46,6 @@ static struct span build_evidence(struct replica *replica, struct pre_prepare *b
 
 /* Take requests from the queue while the batch has room; drop those that can never execute. */
 static uint32_t fill_batch(struct replica *replica, struct slot *slot, struct digest *digests) {
-    const struct parameters *const parameters = &replica->configuration->parameters;
     uint32_t count = 0;
     uint32_t skips = 0;
     struct pool_entry *entry = pool_first(replica->pool);
@@ -56,8 +55,8 @@ static uint32_t fill_batch(struct replica *replica, struct slot *slot, struct di
             break;
         }
         uint64_t const first = checker_next_index(replica->checker);
-        bool const expired = first + entry->call_count - 1 >= entry->min_index &&
-                             first + entry->call_count - 1 - entry->min_index >= parameters->window;
+        bool const expired =
+            checker_is_expired(replica->checker, entry->min_index, entry->call_count);
         if (expired || window_find(checker_window(replica->checker), &entry->id, NULL)) {
             if (expired && entry->origin != 0) {
                 reply_reject(replica, entry->origin, &entry->id, REJECT_EXPIRED);

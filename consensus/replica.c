@@ -510,7 +510,7 @@ enum reject_reason replica_request_refusal(const struct replica *replica,
     if (request->min_index > last + window) {
         return REJECT_TOO_EARLY;
     }
-    if (last >= request->min_index && last - request->min_index >= window) {
+    if (checker_is_expired(replica->checker, request->min_index, request->call_count)) {
         return REJECT_EXPIRED;
     }
     return pool_has_room(replica->pool, &request->author, request->bytes.size)

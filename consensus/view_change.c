@@ -221,9 +221,8 @@ static struct pool_entry *oldest_request(struct replica *replica) {
         if (entry == NULL || entry == first_skipped) {
             return NULL;
         }
-        uint64_t const last = next + entry->call_count - 1;
-        bool const is_over = last >= entry->min_index &&
-                             last - entry->min_index >= replica->configuration->parameters.window;
+        bool const is_over =
+            checker_is_expired(replica->checker, entry->min_index, entry->call_count);
         if (is_over || window_find(checker_window(replica->checker), &entry->id, NULL)) {
             if (is_over && entry->origin != 0) {
                 reply_reject(replica, entry->origin, &entry->id, REJECT_EXPIRED);

@@ -87,14 +87,17 @@ uint32_t checker_batch_tx_count(const struct checker *checker) {
     return (uint32_t)checker->batch_tx_count;
 }
 
+bool checker_is_expired(const struct checker *checker, uint64_t min_index, uint32_t call_count) {
+    uint64_t const last = checker_next_index(checker) + call_count - 1;
+    return last >= min_index && last - min_index >= checker->configuration->parameters.window;
+}
+
 enum rule checker_request_admissible(const struct checker *checker, const struct request *request) {
-    uint64_t const first = checker_next_index(checker);
-    uint64_t const last = first + request->call_count - 1;
     if (!configuration_has_author(checker->configuration, &request->author)) {
         return RULE_REQUEST_AUTHOR;
     }
-    if (first < request->min_index ||
-        last - request->min_index >= checker->configuration->parameters.window) {
+    if (checker_next_index(checker) < request->min_index ||
+        checker_is_expired(checker, request->min_index, request->call_count)) {
         return RULE_REQUEST_WINDOW;
     }
     if (window_find(checker->window, &request->id, NULL)) {

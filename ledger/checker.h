@@ -79,6 +79,11 @@ void checker_batch_begin(struct checker *checker);
  */
 void checker_batch_begin_stated(struct checker *checker, uint64_t first_index);
 
+/*
+ * Has the window of a request of so many calls passed: would its last transaction, executed next,
+ * have an index of min_index + W or more (§5)? It can never be executed any more.
+ */
+bool checker_is_expired(const struct checker *checker, uint64_t min_index, uint32_t call_count);
 /* May this request be executed next? What a primary asks before it takes one into a batch. */
 enum rule checker_request_admissible(const struct checker *checker, const struct request *request);
 

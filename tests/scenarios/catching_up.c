@@ -119,6 +119,26 @@ static bool flip_in_entry(struct cluster *c, const struct frame *frame, struct b
     return encode_range(out, &range);
 }
 
+/* Nothing comes behind it that would show by its root of M that something else was meant. */
+static bool flip_last_signature(struct cluster *c, const struct frame *frame, struct buffer *out) {
+    struct range_message range = decode_range(c, frame);
+    uint32_t last = range.count;
+    while (last > 0 && range.entries[last - 1].kind != ENTRY_PRE_PREPARE) {
+        last--;
+    }
+    if (last == 0) {
+        return encode_range(out, &range);
+    }
+    struct entry *const entries = writable(c, &range);
+    struct span const payload = entries[last - 1].payload;
+    uint8_t *const copy = arena_alloc(&c->arena, payload.size);
+    cr_assert(copy != NULL);
+    memcpy(copy, payload.data, payload.size);
+    copy[payload.size - 1] ^= 1;
+    entries[last - 1].payload.data = copy;
+    return encode_range(out, &range);
+}
+
 static bool flip_pre_prepare_signature(struct cluster *c, const struct frame *frame,
                                        struct buffer *out) {
     return flip_in_entry(c, frame, out, ENTRY_PRE_PREPARE, 3);
@@ -200,6 +220,10 @@ static void lied_to(uint64_t seed, frame_rewriter lie, bool is_noticed) {
 
 Test(catching_up, a_range_with_a_flipped_signature_of_the_primary) {
     lied_to(10, flip_pre_prepare_signature, true);
+}
+
+Test(catching_up, a_range_that_ends_with_a_flipped_signature) {
+    lied_to(19, flip_last_signature, true);
 }
 
 Test(catching_up, a_range_with_flipped_evidence) {
