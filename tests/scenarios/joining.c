@@ -326,7 +326,9 @@ static bool change_request(struct cluster *c, const struct frame *frame, struct 
     cr_assert(range_message_decode(&range, &c->arena, frame->payload) == CODEC_OK);
     struct entry *const entries = arena_alloc(&c->arena, (range.count + 1) * sizeof *entries);
     cr_assert(entries != NULL);
-    memcpy(entries, range.entries, range.count * sizeof *entries);
+    for (uint32_t i = 0; i < range.count; i++) { /* a range may be empty */
+        entries[i] = range.entries[i];
+    }
     for (uint32_t i = 0; i < range.count; i++) {
         if (entries[i].kind == ENTRY_REQUEST) {
             entries[i].payload = flipped(c, entries[i].payload, entries[i].payload.size - 3);
