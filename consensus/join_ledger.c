@@ -9,6 +9,7 @@
  * Where an attempt fails is not known before its end, and M's peaks at F are its offerer's word: so
  * all entries of an attempt come from the peer that made the offer.
  */
+
 #include <stdlib.h>
 
 #include "base/check.h"
@@ -123,36 +124,12 @@ static bool load_window(struct join *join) {
     const struct batch *const batch = &join->batch;
     uint64_t const entry = batch->first_entry + (batch->seal.evidence == NULL ? 0 : 1);
     uint64_t const first = join->entries.window_entry;
-    if (batch->request_count == 0 || first == 0 || entry < first) {
+    if (first == 0 || entry < first) {
         return true;
     }
-    struct digest *const ids = calloc(batch->request_count, sizeof *ids);
-    uint16_t *const call_counts = calloc(batch->request_count, sizeof *call_counts);
-    bool good = ids != NULL && call_counts != NULL;
-    join->failed |= !good;
-    for (uint32_t i = 0; good && i < batch->request_count; i++) {
-        struct request_entry decoded;
-        struct request request;
-        arena_reset(&join->scratch);
-        good = request_entry_decode(&decoded, &join->scratch, batch_request_payload(batch, i)) ==
-                   CODEC_OK &&
-               request_decode(&request, &join->scratch, &join->configuration->service,
-                              decoded.request) == CODEC_OK;
-        if (good) {
-            ids[i] = request.id;
-            call_counts[i] = (uint16_t)request.call_count;
-        }
-    }
-    struct window_batch const window = {.seq = batch->pre_prepare.seq,
-                                        .first_index = batch->pre_prepare.first_index,
-                                        .entry = entry,
-                                        .request_count = batch->request_count,
-                                        .request_ids = ids,
-                                        .call_counts = call_counts};
-    good = good && checker_load_window(join->entries.checker, &window);
-    free(ids);
-    free(call_counts);
-    return good;
+    bool const loaded = checker_load_window(join->entries.checker, &join->scratch, batch);
+    join->failed |= checker_failed(join->entries.checker);
+    return loaded;
 }
 
 static bool take_batch(struct join *join) {

@@ -86,45 +86,10 @@ uint64_t history_window_entry(const struct history *history) {
     return history->window_entry;
 }
 
-/* One batch's requests, as the window remembers them. */
-static bool load_requests(struct history *history, const struct batch *batch, struct digest *ids,
-                          uint16_t *call_counts) {
-    for (uint32_t i = 0; i < batch->request_count; i++) {
-        struct request_entry entry;
-        struct request request;
-        arena_reset(&history->arena);
-        if (request_entry_decode(&entry, &history->arena, batch_request_payload(batch, i)) !=
-                CODEC_OK ||
-            request_decode(&request, &history->arena, &history->configuration->service,
-                           entry.request) != CODEC_OK) {
-            return false;
-        }
-        ids[i] = request.id;
-        call_counts[i] = (uint16_t)request.call_count;
-    }
-    return true;
-}
-
 bool history_load_window(struct history *history, const struct batch *batch) {
-    if (batch->request_count == 0) {
-        return true;
-    }
-    struct digest *const ids = calloc(batch->request_count, sizeof *ids);
-    uint16_t *const call_counts = calloc(batch->request_count, sizeof *call_counts);
-    history->failed |= ids == NULL || call_counts == NULL;
-    bool good = !history->failed && load_requests(history, batch, ids, call_counts);
-    struct window_batch const window = {
-        .seq = batch->pre_prepare.seq,
-        .first_index = batch->pre_prepare.first_index,
-        .entry = batch->first_entry + (batch->seal.evidence == NULL ? 0 : 1),
-        .request_count = batch->request_count,
-        .request_ids = ids,
-        .call_counts = call_counts,
-    };
-    good = good && checker_load_window(history->checker, &window);
-    free(ids);
-    free(call_counts);
-    return good;
+    bool const loaded = checker_load_window(history->checker, &history->arena, batch);
+    history->failed |= checker_failed(history->checker);
+    return loaded;
 }
 
 bool history_window_holds(const struct history *history) {

@@ -628,3 +628,16 @@ int state_store_write(struct state_store *store, const struct engine *engine, ui
     error = mdb_txn_commit(txn);
     return error == 0 ? 0 : state_store_explain(store, problem, "committing the state", error);
 }
+
+static bool build_snapshot(void *context, struct buffer *out, const struct digest *root,
+                           uint64_t count) {
+    struct checkpoint_cut *const cut = context;
+    cut->header.state_root = *root;
+    cut->header.state_count = count;
+    return checkpoint_cut_snapshot(out, cut, NULL);
+}
+
+int state_store_write_cut(struct state_store *store, const struct engine *engine,
+                          struct checkpoint_cut *cut, struct problem *problem) {
+    return state_store_write(store, engine, cut->header.seq, build_snapshot, cut, problem);
+}

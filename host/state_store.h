@@ -26,6 +26,7 @@
 
 #include "base/problem.h"
 #include "execution/engine.h"
+#include "ledger/checker.h"
 
 struct state_store;
 
@@ -79,6 +80,13 @@ typedef bool (*state_snapshot_builder)(void *context, struct buffer *out, const 
 MUST_USE int state_store_write(struct state_store *store, const struct engine *engine, uint64_t seq,
                                state_snapshot_builder builder, void *context,
                                struct problem *problem);
+
+/*
+ * The same for a checkpoint's cut, under the snapshot that a recovery starts from.
+ * Out: cut: state_count and state_root of its header are filled in.
+ */
+MUST_USE int state_store_write_cut(struct state_store *store, const struct engine *engine,
+                                   struct checkpoint_cut *cut, struct problem *problem);
 
 /*
  * Any thread: visit all items of the last commit in key order, in a snapshot of their own.

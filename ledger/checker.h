@@ -44,6 +44,7 @@ struct ledger_position {
     struct digest checkpoint_digest;
 };
 
+struct batch; /* ledger/batch.h */
 struct checker;
 
 /* configuration is borrowed and must outlive the checker. NULL: out of memory. */
@@ -60,7 +61,13 @@ void checker_start(struct checker *checker, struct span genesis);
  */
 MUST_USE bool checker_load(struct checker *checker, const struct checker_snapshot *snapshot,
                            struct arena *arena, bool rebuild_window);
-MUST_USE bool checker_load_window(struct checker *checker, const struct window_batch *batch);
+/*
+ * The requests of one batch of the ledger, in order from the snapshot's window_entry on, as a part
+ * of the window. Returns: false when a request does not decode, or the batch cannot be part of this
+ * window; or out of memory (checker_failed).
+ */
+MUST_USE bool checker_load_window(struct checker *checker, struct arena *scratch,
+                                  const struct batch *batch);
 /* Does the loaded window hash to what the loaded header says? */
 MUST_USE bool checker_window_holds(const struct checker *checker);
 

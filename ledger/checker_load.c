@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/check.h"
+#include "ledger/batch.h"
 #include "ledger/checker_internal.h"
 #include "ledger/derive.h"
 
@@ -91,6 +92,17 @@ static bool header_loads(struct checker *checker, const struct checkpoint_header
     return true;
 }
 
+static bool load_window_batch(struct checker *checker, const struct window_batch *batch) {
+    uint64_t end_index = batch->first_index;
+    for (uint32_t i = 0; i < batch->request_count; i++) {
+        end_index += batch->call_counts[i];
+    }
+    /* What is no longer in the window is not in its root either, and must not be believed. */
+    bool const is_live =
+        end_index + checker->configuration->parameters.window > checker->now.next_index;
+    return is_live && batch->seq <= checker->now.seq && window_load(checker->window, batch);
+}
+
 bool checker_load(struct checker *checker, const struct checker_snapshot *snapshot,
                   struct arena *arena, bool rebuild_window) {
     struct checkpoint_header header;
@@ -115,22 +127,53 @@ bool checker_load(struct checker *checker, const struct checker_snapshot *snapsh
     for (uint32_t i = 0; i < snapshot->window_count; i++) {
         struct window_batch batch;
         if (window_batch_decode(&batch, arena, snapshot->window[i]) != CODEC_OK ||
-            !checker_load_window(checker, &batch)) {
+            !load_window_batch(checker, &batch)) {
             return false;
         }
     }
     return checker_window_holds(checker);
 }
 
-bool checker_load_window(struct checker *checker, const struct window_batch *batch) {
-    uint64_t end_index = batch->first_index;
+/* What a request is remembered by. */
+static bool read_requests(const struct checker *checker, struct arena *scratch,
+                          const struct batch *batch, struct digest *ids, uint16_t *call_counts) {
     for (uint32_t i = 0; i < batch->request_count; i++) {
-        end_index += batch->call_counts[i];
+        struct request_entry entry;
+        struct request request;
+        arena_reset(scratch);
+        if (request_entry_decode(&entry, scratch, batch_request_payload(batch, i)) != CODEC_OK ||
+            request_decode(&request, scratch, &checker->configuration->service, entry.request) !=
+                CODEC_OK) {
+            return false;
+        }
+        ids[i] = request.id;
+        call_counts[i] = (uint16_t)request.call_count;
     }
-    /* What is no longer in the window is not in its root either, and must not be believed. */
-    bool const is_live =
-        end_index + checker->configuration->parameters.window > checker->now.next_index;
-    return is_live && batch->seq <= checker->now.seq && window_load(checker->window, batch);
+    return true;
+}
+
+bool checker_load_window(struct checker *checker, struct arena *scratch,
+                         const struct batch *batch) {
+    if (batch->request_count == 0) {
+        return true; /* an empty batch has nothing to replay */
+    }
+    struct digest *const ids = calloc(batch->request_count, sizeof *ids);
+    uint16_t *const call_counts = calloc(batch->request_count, sizeof *call_counts);
+    checker->failed |= ids == NULL || call_counts == NULL;
+    struct window_batch const window = {
+        .seq = batch->pre_prepare.seq,
+        .first_index = batch->pre_prepare.first_index,
+        .entry = batch->first_entry + (batch->seal.evidence == NULL ? 0 : 1),
+        .request_count = batch->request_count,
+        .request_ids = ids,
+        .call_counts = call_counts,
+    };
+    bool const loaded = !checker->failed &&
+                        read_requests(checker, scratch, batch, ids, call_counts) &&
+                        load_window_batch(checker, &window);
+    free(ids);
+    free(call_counts);
+    return loaded;
 }
 
 bool checker_window_holds(const struct checker *checker) {

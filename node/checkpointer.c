@@ -33,20 +33,11 @@ struct checkpointer {
 
 /* ---- on the thread --------------------------------------------------------------------------- */
 
-static bool build_snapshot(void *context, struct buffer *out, const struct digest *root,
-                           uint64_t count) {
-    struct checkpointer *const checkpointer = context;
-    checkpointer->cut.header.state_root = *root;
-    checkpointer->cut.header.state_count = count;
-    return checkpoint_cut_snapshot(out, &checkpointer->cut, NULL);
-}
-
 static void run(struct background_job *job) {
     struct checkpointer *const checkpointer = (struct checkpointer *)job;
     const struct node *const node = checkpointer->node;
-    checkpointer->written =
-        state_store_write(node->store, node->engine, checkpointer->cut.header.seq, build_snapshot,
-                          checkpointer, &checkpointer->problem) == 0;
+    checkpointer->written = state_store_write_cut(node->store, node->engine, &checkpointer->cut,
+                                                  &checkpointer->problem) == 0;
 }
 
 /* ---- on the loop ----------------------------------------------------------------------------- */

@@ -36,21 +36,12 @@ static bool check_signature(void *context, const struct sign_check *check, enum 
 
 /* ---- keeping what stands --------------------------------------------------------------------- */
 
-static bool build_snapshot(void *context, struct buffer *out, const struct digest *root,
-                           uint64_t count) {
-    struct checkpoint_cut *const cut = context;
-    cut->header.state_root = *root;
-    cut->header.state_count = count;
-    return checkpoint_cut_snapshot(out, cut, NULL);
-}
-
 /* What lies before the cut is durable first: the state is never ahead of the entries. */
 static int store_cut(struct older_ledger *older, const struct checkpoint_cut *due,
                      struct problem *problem) {
     struct checkpoint_cut cut = *due;
     if (segment_writer_sync(&older->writer, problem) != SEGMENT_OK ||
-        state_store_write(older->store, history_engine(older->history), cut.header.seq,
-                          build_snapshot, &cut, problem) != 0 ||
+        state_store_write_cut(older->store, history_engine(older->history), &cut, problem) != 0 ||
         state_store_refresh(older->store, problem) != 0) {
         return -1;
     }

@@ -14,7 +14,6 @@
  *
  * Damage anywhere else is EXIT_CORRUPT with file and offset, and overwrites nothing.
  */
-#include <stdlib.h>
 
 #include "base/check.h"
 #include "consensus/join.h"
@@ -274,41 +273,18 @@ static int check_genesis(struct recovery *recovery) {
 /* One batch's requests, as the window remembers them. */
 static int load_window_batch(struct recovery *recovery) {
     const struct batch *const batch = &recovery->batch;
-    struct node *const node = recovery->node;
-    uint32_t const count = batch->request_count;
-    struct digest *const ids = calloc(count + 1u, sizeof *ids);
-    uint16_t *const call_counts = calloc(count + 1u, sizeof *call_counts);
-    bool good = ids != NULL && call_counts != NULL;
-    for (uint32_t i = 0; good && i < count; i++) {
-        struct request_entry entry;
-        struct request request;
-        arena_reset(&recovery->arena);
-        good = request_entry_decode(&entry, &recovery->arena, batch_request_payload(batch, i)) ==
-                   CODEC_OK &&
-               request_decode(&request, &recovery->arena, &configuration_of(recovery)->service,
-                              entry.request) == CODEC_OK;
-        if (good) {
-            ids[i] = request.id;
-            call_counts[i] = (uint16_t)request.call_count;
-        }
+    const struct node *const node = recovery->node;
+    if (checker_load_window(node->checker, &recovery->arena, batch)) {
+        return 0;
     }
-    struct window_batch const window = {
-        .seq = batch->pre_prepare.seq,
-        .first_index = batch->pre_prepare.first_index,
-        .entry = batch->first_entry + (batch->seal.evidence == NULL ? 0 : 1),
-        .request_count = count,
-        .request_ids = ids,
-        .call_counts = call_counts,
-    };
-    good = good && (count == 0 || checker_load_window(node->checker, &window));
-    free(ids);
-    free(call_counts);
-    return good ? 0
-                : problem_set(recovery->problem, EXIT_CORRUPT,
-                              "%s: batch %llu, entry %llu: is not what the state's checkpoint was "
-                              "made of; restore the ledger from a backup or another replica",
-                              node->ledger_disk.path, (unsigned long long)batch->pre_prepare.seq,
-                              (unsigned long long)batch->first_entry);
+    if (checker_failed(node->checker)) {
+        return out_of_memory(recovery);
+    }
+    return problem_set(recovery->problem, EXIT_CORRUPT,
+                       "%s: batch %llu, entry %llu: is not what the state's checkpoint was made "
+                       "of; restore the ledger from a backup or another replica",
+                       node->ledger_disk.path, (unsigned long long)batch->pre_prepare.seq,
+                       (unsigned long long)batch->first_entry);
 }
 
 static int load_past_batch(struct recovery *recovery) {
@@ -448,14 +424,6 @@ static int cut_incomplete(struct recovery *recovery) {
                : -1;
 }
 
-static bool build_snapshot(void *context, struct buffer *out, const struct digest *root,
-                           uint64_t count) {
-    struct checkpoint_cut *const cut = context;
-    cut->header.state_root = *root;
-    cut->header.state_count = count;
-    return checkpoint_cut_snapshot(out, cut, NULL);
-}
-
 /* The tail passed a checkpoint that the state lacks: an old state, or none. Write it now. */
 static int write_checkpoint(struct recovery *recovery) {
     struct node *const node = recovery->node;
@@ -464,8 +432,7 @@ static int write_checkpoint(struct recovery *recovery) {
         return 0;
     }
     struct checkpoint_cut cut = *due;
-    if (state_store_write(node->store, node->engine, cut.header.seq, build_snapshot, &cut,
-                          recovery->problem) != 0 ||
+    if (state_store_write_cut(node->store, node->engine, &cut, recovery->problem) != 0 ||
         state_store_refresh(node->store, recovery->problem) != 0) {
         return -1;
     }

@@ -441,8 +441,10 @@ class Suite:
         self.failed += not holds
         print(f"{'ok' if holds else 'not ok'} {self.count} - {title}", flush=True)
         if not holds and detail is not None:
-            for line in str(detail).splitlines():
-                print(f"#   {line}")
+            lines = detail if isinstance(detail, list) else str(detail).splitlines()
+            for line in (text for entry in lines for text in str(entry).splitlines()):
+                print(f"#   {line}", flush=True)
+                print(f"{title}: {line}", file=sys.stderr, flush=True)
         return bool(holds)
 
     def code(self, result, code, title):

@@ -44,33 +44,7 @@ static bool state_is_usable(const struct recovery *recovery) {
 
 /* One batch of the ledger before the checkpoint, as a part of the window. */
 static void load_window_batch(struct recovery *recovery) {
-    const struct batch *const batch = &recovery->batch;
-    const struct digest *const service = &recovery->cluster->configuration->service;
-    struct digest *const ids =
-        arena_alloc(&recovery->arena, (batch->request_count + 1) * sizeof *ids);
-    uint16_t *const call_counts =
-        arena_alloc(&recovery->arena, (batch->request_count + 1) * sizeof *call_counts);
-    CHECK(ids != NULL && call_counts != NULL);
-    for (uint32_t i = 0; i < batch->request_count; i++) {
-        struct request_entry entry;
-        struct request request;
-        if (request_entry_decode(&entry, &recovery->arena, batch_request_payload(batch, i)) !=
-                CODEC_OK ||
-            request_decode(&request, &recovery->arena, service, entry.request) != CODEC_OK) {
-            recovery_fail(recovery, "a request in the window does not decode");
-        }
-        ids[i] = request.id;
-        call_counts[i] = (uint16_t)request.call_count;
-    }
-    struct window_batch const window = {
-        .seq = batch->pre_prepare.seq,
-        .first_index = batch->pre_prepare.first_index,
-        .entry = batch->first_entry + (batch->seal.evidence == NULL ? 0 : 1),
-        .request_count = batch->request_count,
-        .request_ids = ids,
-        .call_counts = call_counts,
-    };
-    if (batch->request_count != 0 && !checker_load_window(recovery->node->checker, &window)) {
+    if (!checker_load_window(recovery->node->checker, &recovery->arena, &recovery->batch)) {
         recovery_fail(recovery, "the window does not load");
     }
 }

@@ -439,19 +439,27 @@ Test(audit_run, going_on_from_every_checkpoint) {
     keeper_close(&keeper);
 }
 
+/* Two histories part with batch 6, each signed by others; then the ledger goes on honestly. */
+static void fork_at_six(struct fork *fork, uint32_t further_batches) {
+    fork_open(fork);
+    story_append_honest(&story, 5);
+    story_append_honest(&fork->story, 5);
+    fork->story.random ^= 12345;
+    fork->forge.signers = 0xd;
+    story_append(&fork->story, 2, 1, RULE_NONE);
+    for (uint32_t i = 0; i < further_batches; i++) {
+        story_append(&fork->story, 1, 1, RULE_NONE);
+    }
+    forge.signers = 0x7;
+    story_append(&story, 2, 1, RULE_NONE);
+    story_append_honest(&story, 50);
+}
+
 /* Receipts that are new contradict what an earlier run had passed. */
 Test(audit_run, new_receipts_after_going_on) {
     struct keeper keeper;
     struct fork fork;
-    fork_open(&fork);
-    story_append_honest(&story, 5);
-    story_append_honest(&fork.story, 5);
-    fork.story.random ^= 12345;
-    fork.forge.signers = 0xd;
-    story_append(&fork.story, 2, 1, RULE_NONE);
-    forge.signers = 0x7;
-    story_append(&story, 2, 1, RULE_NONE);
-    story_append_honest(&story, 50);
+    fork_at_six(&fork, 0);
     keep_all(&keeper);
     struct problem problem = {.code = EXIT_OK};
     open_part(NULL, 0);
@@ -469,16 +477,7 @@ Test(audit_run, new_receipts_after_going_on) {
 Test(audit_run, findings_are_kept) {
     struct keeper keeper;
     struct fork fork;
-    fork_open(&fork);
-    story_append_honest(&story, 5);
-    story_append_honest(&fork.story, 5);
-    fork.story.random ^= 12345;
-    fork.forge.signers = 0xd;
-    story_append(&fork.story, 2, 1, RULE_NONE);
-    story_append(&fork.story, 1, 1, RULE_NONE);
-    forge.signers = 0x7;
-    story_append(&story, 2, 1, RULE_NONE);
-    story_append_honest(&story, 50);
+    fork_at_six(&fork, 1);
     keeper_open(&keeper);
     open_part(&keeper, 0);
     give_ledger(&fork.forge);

@@ -153,17 +153,33 @@ static void make_first(const struct place *place) {
 
 /* ---- beside other threads ---- */
 
-static void *keep_allocating(void *argument) {
+/*
+ * glibc keeps its allocator in order across a fork. AddressSanitizer's does not: a child of a
+ * process whose threads allocate can wait in it for ever, so that its build has them format only.
+ */
+#ifdef __SANITIZE_ADDRESS__
+#define BESIDE_ALLOCATES false
+#else
+#define BESIDE_ALLOCATES true
+#endif
+
+static void allocate(void) {
+    struct buffer buffer;
+    buffer_init(&buffer, 1u << 16);
+    for (unsigned i = 0; i < 64; i++) {
+        (void)buffer_append(&buffer, span_of(&buffer, sizeof buffer));
+    }
+    buffer_free(&buffer);
+}
+
+static void *keep_busy(void *argument) {
     atomic_bool *const stop = argument;
     while (!atomic_load(stop)) {
-        struct buffer buffer;
         struct problem problem = {.code = EXIT_OK};
-        buffer_init(&buffer, 1u << 16);
-        for (unsigned i = 0; i < 64; i++) {
-            (void)buffer_append(&buffer, span_of(&buffer, sizeof buffer));
+        if (BESIDE_ALLOCATES) {
+            allocate();
         }
-        cr_assert(problem_set(&problem, EXIT_ERROR, "%zu bytes", buffer.size) == -1);
-        buffer_free(&buffer);
+        cr_assert(problem_set(&problem, EXIT_ERROR, "%p", argument) == -1);
     }
     return NULL;
 }
@@ -175,7 +191,7 @@ Test(store, opens_while_threads_run) {
     atomic_bool stop = false;
     make_first(&place);
     for (unsigned i = 0; i < 4; i++) {
-        cr_assert(pthread_create(&threads[i], NULL, keep_allocating, &stop) == 0);
+        cr_assert(pthread_create(&threads[i], NULL, keep_busy, &stop) == 0);
     }
     for (unsigned i = 0; i < 20; i++) {
         state_store_close(open_store(&place));
