@@ -45,6 +45,9 @@ enum label {
     LABEL_CHECKPOINT,     /* digest of a checkpoint header, d_C */
     LABEL_WINDOW,         /* digest of one batch's part of the replay window */
     LABEL_SERVED_RANGE,   /* signature of a replica under what it handed to an auditor */
+    LABEL_SERVED_BYTES,   /* digest of those bytes */
+    LABEL_DEMAND,         /* signature of an auditor who demands; digest with that signature */
+    LABEL_DEMAND_REPORT,  /* signature of an auditor under who answered what */
     LABEL_VIEW_CHANGE,    /* signature of a replica under its view-change */
     LABEL_NEW_VIEW,       /* signature of a new primary under its new-view */
     LABEL_SEGMENT,        /* check of a segment file's header */

@@ -166,6 +166,8 @@
 #define RECEIPT_JOBS_MAX 256u /* receipts being read from the disk */
 #define RANGE_SIZE_SOFT_MAX (4u << 20)
 #define RANGE_BATCHES_SERVED_MAX 64u
+#define SERVED_PAYLOAD_SIZE_MAX (FRAME_SIZE_MAX - 1024u) /* what one answer hands over */
+#define DEMAND_DEADLINE_MS_MAX (7u * 24u * 3600000u)
 #define JOIN_PIN_IDLE_MS 30000u /* a checkpoint for which nobody asks is closed */
 #define JOIN_PIN_MS_MAX 600000u /* and so it is in any case: the store's file grows meanwhile */
 #define JOIN_REPORT_MS 5000u    /* how often a replica that joins says how far it is */

@@ -165,6 +165,8 @@ enum codec_result peer_message_decode(struct peer_message *message,
     case MESSAGE_REJECT:
     case MESSAGE_STATUS_REPLY:
     case MESSAGE_RECEIPT_REPLY:
+    case MESSAGE_DEMAND:
+    case MESSAGE_SERVED:
         break;
     }
     return CODEC_RANGE;

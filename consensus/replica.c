@@ -354,6 +354,8 @@ static void dispatch_message(struct replica *replica, const struct peer_message 
     case MESSAGE_REJECT:
     case MESSAGE_STATUS_REPLY:
     case MESSAGE_RECEIPT_REPLY:
+    case MESSAGE_DEMAND:
+    case MESSAGE_SERVED:
         return;
     }
 }

@@ -40,6 +40,8 @@ static_assert(PAYLOAD_SIZE_MAX >= RANGE_SIZE_SOFT_MAX +
                                       STATE_GROUP_ITEMS * (KEY_SIZE_MAX + VALUE_SIZE_MAX + 16u) +
                                       SMALL_SIZE_MAX,
               "a group of the largest items fits a frame behind the soft limit");
+static_assert(PAYLOAD_SIZE_MAX >= SERVED_PAYLOAD_SIZE_MAX + 2u * SMALL_SIZE_MAX + 64u,
+              "an answer fits a frame with what was signed under it");
 static_assert(WIRE_ITEMS_MAX % STATE_GROUP_ITEMS == 0, "only whole groups travel");
 static_assert(WIRE_REQUESTS_MAX <= WIRE_DIGESTS_MAX, "what is asked for was named before");
 
@@ -64,6 +66,7 @@ size_t message_size_max(uint8_t kind) {
     case MESSAGE_CHECKPOINT_ITEMS:
     case MESSAGE_RESULT:
     case MESSAGE_RECEIPT_REPLY:
+    case MESSAGE_SERVED:
         return PAYLOAD_SIZE_MAX;
     case MESSAGE_REQUEST:
         return REQUEST_SIZE_MAX;
@@ -75,6 +78,7 @@ size_t message_size_max(uint8_t kind) {
     case MESSAGE_FETCH_CHECKPOINT:
     case MESSAGE_STATUS_QUERY:
     case MESSAGE_RECEIPT_QUERY:
+    case MESSAGE_DEMAND:
     case MESSAGE_REPLY:
     case MESSAGE_REJECT:
         return SMALL_SIZE_MAX;

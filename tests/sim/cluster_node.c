@@ -373,6 +373,10 @@ const char *message_name(uint8_t kind) {
         return "status-reply";
     case MESSAGE_RECEIPT_REPLY:
         return "receipt-reply";
+    case MESSAGE_DEMAND:
+        return "demand";
+    case MESSAGE_SERVED:
+        return "served";
     }
     return "a message of no kind";
 }

@@ -664,6 +664,8 @@ static bool lie_by_kind(struct lie *lie) {
     case MESSAGE_STATUS_QUERY:
     case MESSAGE_RECEIPT_QUERY:
     case MESSAGE_STATUS_REPLY:
+    case MESSAGE_DEMAND:
+    case MESSAGE_SERVED:
         break;
     }
     return false;
