@@ -1,10 +1,10 @@
 /*
  * account_html: an account as one page that stands by itself: no scripts, nothing from elsewhere,
- * readable on paper. Every string goes through write_escaped, wherever it is from.
+ * readable on paper. Every string goes through page_write_escaped, wherever it is from.
  */
 #include <string.h>
 
-#include "audit-tool/account.h"
+#include "audit-tool/account_internal.h"
 
 static const char head[] =
     "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
@@ -47,7 +47,7 @@ static const char style[] =
     "  tr, pre, h2, h3 { break-inside: avoid; } h2, h3 { break-after: avoid; } }\n"
     "</style>\n";
 
-static void write_escaped(FILE *out, const char *text) {
+void page_write_escaped(FILE *out, const char *text) {
     for (; *text != '\0'; text++) {
         switch (*text) {
         case '&':
@@ -71,9 +71,22 @@ static void write_escaped(FILE *out, const char *text) {
     }
 }
 
+void page_write_beginning(FILE *out, const char *title) {
+    (void)fputs(head, out);
+    (void)fputs("<title>", out);
+    page_write_escaped(out, title);
+    (void)fputs("</title>\n", out);
+    (void)fputs(style, out);
+    (void)fputs("</head>\n<body>\n<main>\n", out);
+}
+
+void page_write_end(FILE *out) {
+    (void)fputs("</main>\n</body>\n</html>\n", out);
+}
+
 static void write_value(FILE *out, const json_t *value) {
     const char *const text = json_string_value(value);
-    write_escaped(out, text == NULL ? "" : text);
+    page_write_escaped(out, text == NULL ? "" : text);
 }
 
 static void write_at(FILE *out, const json_t *object, const char *name) {
@@ -183,5 +196,5 @@ void account_write_html(FILE *out, const json_t *account) {
         write_table(out, item);
     }
     write_check(out, account);
-    (void)fputs("</main>\n</body>\n</html>\n", out);
+    page_write_end(out);
 }

@@ -1,7 +1,7 @@
 /*
  * account_internal: what the files of the account share; not for others. account.c puts it
- * together, account_signed.c tells what was signed, account_why.c why that cannot be honest;
- * account_text.c and account_html.c write it.
+ * together, account_signed.c and account_served.c tell what was signed, account_why.c why that
+ * cannot be honest; account_text.c and account_html.c write it.
  */
 #ifndef ONUS_AUDIT_TOOL_ACCOUNT_INTERNAL_H
 #define ONUS_AUDIT_TOOL_ACCOUNT_INTERNAL_H
@@ -46,6 +46,13 @@ void telling_row(struct telling *telling, json_t *rows, const char *name, json_t
 
 /* account_signed.c */
 void telling_signed(struct telling *telling);
+/* account_html.c, of any page: up to its content; a string, escaped; and its end. */
+void page_write_beginning(FILE *out, const char *title);
+void page_write_escaped(FILE *out, const char *text);
+void page_write_end(FILE *out);
+
+/* account_served.c */
+void telling_served(struct telling *telling);
 /* account_why.c */
 void telling_why(struct telling *telling);
 

@@ -446,6 +446,9 @@ void telling_signed(struct telling *telling) {
     case PROOF_UNDERSTATED_VIEW_CHANGE:
         tell_understated(telling);
         return;
+    case PROOF_MALFORMED_RANGE:
+        telling_served(telling);
+        return;
     case PROOF_FORKED_VIEW:
         tell_forked(telling);
         return;

@@ -24,6 +24,8 @@ static const char *title_of(const struct proof_verdict *verdict) {
         return "A change of leader does not follow from what was before it";
     case PROOF_FORKED_VIEW:
         return "The same replicas kept two ledgers under one leader";
+    case PROOF_MALFORMED_RANGE:
+        return "A replica was asked for its ledger, and signed for something else";
     }
     return "";
 }
@@ -174,6 +176,27 @@ static void why_forked(struct telling *telling, json_t *why) {
     say_overlap(telling, why);
 }
 
+static void why_served(struct telling *telling, json_t *why) {
+    const struct proof_verdict *const verdict = telling->verdict;
+    say(telling, why,
+        json_sprintf("A user or member of the service may demand its ledger of each replica. The "
+                     "replica answers with a piece of it, and with a signed statement that names "
+                     "the demand, the piece and the digest of the bytes handed over. The file "
+                     "holds that statement, about entries %" PRIu64 " to %" PRIu64
+                     " (the last not included), and those very bytes.",
+                     verdict->first, verdict->end));
+    say(telling, why,
+        json_sprintf("They are no piece of any ledger of this service, which anyone can see "
+                     "without knowing the rest of it: entry %" PRIu64
+                     " breaks the rule \u201c%s\u201d: %s.",
+                     verdict->entry, rule_name(verdict->rule), rule_text(verdict->rule)));
+    say(telling, why,
+        json_string("A replica that follows the rules verifies every entry before it keeps it, and "
+                    "looks at what it hands over once more before it signs: if its disk is "
+                    "damaged, it says that it cannot answer, and signs nothing. Whoever holds the "
+                    "key signed for a forgery, or without looking."));
+}
+
 void telling_why(struct telling *telling) {
     json_t *const why = json_array();
     telling_put(telling, telling->account, "title", json_string(title_of(telling->verdict)));
@@ -201,6 +224,9 @@ void telling_why(struct telling *telling) {
         return;
     case PROOF_FORKED_VIEW:
         why_forked(telling, why);
+        return;
+    case PROOF_MALFORMED_RANGE:
+        why_served(telling, why);
         return;
     }
 }

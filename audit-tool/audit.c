@@ -133,8 +133,8 @@ int audit_add_verified(struct audit *audit, const struct verified_batch *batch,
                                                                     : receipts_exhausted(problem);
 }
 
-void audit_learn_request(struct audit *audit, const struct digest *request) {
-    signatures_learn(audit->signatures, request);
+void audit_learn_signed(struct audit *audit, const struct digest *statement) {
+    signatures_learn(audit->signatures, statement);
 }
 
 int audit_add_ledger(struct audit *audit, const char *name, const struct disk *disk,

@@ -146,10 +146,10 @@ MUST_USE int audit_add_verified(struct audit *audit, const struct verified_batch
                                 struct problem *problem);
 
 /*
- * The signature of a request is known to hold, universally (LABEL_REQUEST_DIGEST): a ledger that
- * holds the very same need not be checked for it.
+ * The signature of a request or statement is known to hold, universally (its digest, as
+ * signatures_learn takes it): a ledger that holds the very same need not be checked for it.
  */
-void audit_learn_request(struct audit *audit, const struct digest *request);
+void audit_learn_signed(struct audit *audit, const struct digest *statement);
 
 /* Add a ledger. disk and name are borrowed. Returns: 0, or -1 when there are too many. */
 MUST_USE int audit_add_ledger(struct audit *audit, const char *name, const struct disk *disk,
@@ -182,6 +182,17 @@ MUST_USE bool audit_progress_decode(struct audit_progress *out, const struct dig
  * which must be the same as then. Returns: 0, or -1: start anew; the audit is of no use any more.
  */
 MUST_USE int audit_resume(struct audit *audit, struct span progress, struct problem *problem);
+/*
+ * After audit_begin_at: the state is the caller's own, made by an audit from genesis; no signature
+ * need show it. reads_before: the ledgers are read from genesis on, as audit_resume does. Else
+ * nothing before the state is read: the root of M in the first batch behind it binds all of that,
+ * and a ledger that does not reach the state is no problem.
+ * Returns: 0, or -1 when memory is short.
+ */
+MUST_USE int audit_continue(struct audit *audit, bool reads_before, struct problem *problem);
+/* After audit_run: the last checkpoint that can be saved now; 0: none since the audit began. */
+uint64_t audit_saveable(const struct audit *audit);
+
 /* After audit_run failed: was it since the ledgers are not those that the progress is about? */
 bool audit_must_start_anew(const struct audit *audit);
 
@@ -189,6 +200,28 @@ bool audit_must_start_anew(const struct audit *audit);
 MUST_USE int audit_run(struct audit *audit, struct problem *problem);
 
 const struct audit_report *audit_report(const struct audit *audit);
+
+/* What became of the receipts of one batch. */
+struct audit_claim {
+    uint64_t seq;
+    uint64_t view;
+    struct digest digest; /* of the pre-prepare */
+    bool is_met;          /* a sound ledger holds them */
+    bool is_answered;     /* somebody was blamed for them, or for the batch */
+};
+/* After audit_run, by sequence number. Return anything but 0 to stop. */
+typedef int (*audit_claim_visitor)(void *context, const struct audit_claim *claim);
+MUST_USE int audit_visit_claims(struct audit *audit, audit_claim_visitor visitor, void *context);
+
+/*
+ * A certificate for the highest nonce that replicas have revealed in the ledger, as far as it was
+ * read: an audit that begins later needs them to hold view-changes against. During or after
+ * audit_run. Return anything but 0 to stop.
+ */
+typedef int (*audit_revealed_visitor)(void *context, const struct verified_batch *batch,
+                                      struct span certificate);
+MUST_USE int audit_visit_revealed(struct audit *audit, audit_revealed_visitor visitor,
+                                  void *context);
 
 /* What it comes to: the gravest of what was found. */
 enum exit_code audit_exit_code(const struct audit_report *report);

@@ -72,6 +72,7 @@ struct audit {
     struct audit_start start;
     struct audit_resumption *resumption; /* NULL: this is no other run's continuation */
     bool starts_anew;                    /* it cannot be */
+    bool is_own;                         /* the state to begin at is the caller's own */
     uint64_t seq;                        /* of the last batch that was taken; 0: none */
     struct claims aside; /* what ways that were not followed show; they are claims, too */
     uint64_t blamed[PROOF_KIND_END]; /* bitmap of replicas, for each kind */
@@ -189,7 +190,7 @@ MUST_USE bool certificate_open(struct audit *audit, struct found_certificate *ou
                                struct span bytes);
 /*
  * Who vouches for the batch that a ledger's reader stands on: a receipt, or evidence further on in
- * that ledger. Returns: false when nobody is found.
+ * that ledger, or in another that holds the same batch. Returns: false when nobody is found.
  */
 MUST_USE bool certificate_find(struct audit *audit, struct found_certificate *out,
                                const struct audit_ledger *ledger);
@@ -198,7 +199,10 @@ MUST_USE bool certificate_find(struct audit *audit, struct found_certificate *ou
 MUST_USE bool certificate_scan(struct audit *audit, struct found_certificate *out,
                                const struct audit_ledger *ledger);
 
-/* Does it blame anybody whom nothing of its kind blames yet? */
+/*
+ * Does it blame anybody whom nothing of its kind blames yet? For understated view-changes also:
+ * does it name f + 1 or more whom no one proof names?
+ */
 bool blame_is_news(const struct audit *audit, enum proof_kind kind, uint64_t replicas);
 /* Make a file of it, verify that, and keep it if it holds; say so if it cannot be made. */
 void blame_with(struct audit *audit, struct proof *proof);

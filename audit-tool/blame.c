@@ -67,6 +67,22 @@ bool certificate_scan(struct audit *audit, struct found_certificate *out,
     return found;
 }
 
+/* The same, by evidence in another ledger that holds the very same batch in the same place. */
+static bool certificate_scan_others(struct audit *audit, struct found_certificate *out,
+                                    const struct audit_ledger *ledger) {
+    const struct batch *const batch = &ledger->reader.batch;
+    bool found = false;
+    for (uint32_t i = 0; i < audit->ledger_count && !found; i++) {
+        const struct audit_ledger *const other = &audit->ledgers[i];
+        struct audit_ledger *const at =
+            other->disk == ledger->disk ? NULL : ledger_open_at(audit, other, batch->first_entry);
+        found = at != NULL && !ledger_is_at_view(at) && batch_equal(&at->reader.batch, batch) &&
+                certificate_scan(audit, out, at);
+        ledger_close(at);
+    }
+    return found;
+}
+
 bool certificate_find(struct audit *audit, struct found_certificate *out,
                       const struct audit_ledger *ledger) {
     const struct batch *const batch = &ledger->reader.batch;
@@ -78,13 +94,31 @@ bool certificate_find(struct audit *audit, struct found_certificate *out,
     if (claim != NULL) {
         return certificate_open(audit, out, claims_certificate(&audit->claims, claim));
     }
-    return certificate_scan(audit, out, ledger);
+    return certificate_scan(audit, out, ledger) || certificate_scan_others(audit, out, ledger);
 }
 
 /* ---- findings ---- */
 
+/* Does one proof of this kind name all of them? */
+static bool is_named_together(const struct audit_report *report, enum proof_kind kind,
+                              uint64_t replicas) {
+    for (uint32_t i = 0; i < report->finding_count; i++) {
+        const struct proof_verdict *const verdict = &report->findings[i].verdict;
+        if (verdict->kind == kind && (replicas & ~verdict->blamed) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 bool blame_is_news(const struct audit *audit, enum proof_kind kind, uint64_t replicas) {
-    return (replicas & ~audit->blamed[kind]) != 0;
+    if ((replicas & ~audit->blamed[kind]) != 0) {
+        return true;
+    }
+    /* Who hides a receipt's batch is named with f others, though each may be named already. */
+    return kind == PROOF_UNDERSTATED_VIEW_CHANGE &&
+           (uint32_t)__builtin_popcountll(replicas) > audit->options.configuration->faults_max &&
+           !is_named_together(&audit->report, kind, replicas);
 }
 
 static void keep_finding(struct audit *audit, const struct proof_verdict *verdict,

@@ -1,6 +1,7 @@
 /*
  * onus-audit report: what a proof of misbehaviour shows: for a terminal, for a program, or as a
- * page for people. The proof is verified first; but for which service, only its reader can know.
+ * page for people; or what a report about demands says. The file is verified first; but for which
+ * service, only its reader can know.
  */
 #include <getopt.h>
 #include <stdio.h>
@@ -9,6 +10,7 @@
 
 #include "audit-tool/account.h"
 #include "audit-tool/command.h"
+#include "audit-tool/demand_report.h"
 #include "audit-tool/evidence_file.h"
 
 static void write_json(FILE *out, const json_t *account) {
@@ -19,7 +21,10 @@ static void write_json(FILE *out, const json_t *account) {
 static const struct format {
     const char *name;
     void (*write)(FILE *out, const json_t *account);
-} formats[] = {{"text", account_write_text}, {"json", write_json}, {"html", account_write_html}};
+    void (*write_report)(FILE *out, const json_t *told);
+} formats[] = {{"text", account_write_text, demand_report_write_text},
+               {"json", write_json, write_json},
+               {"html", account_write_html, demand_report_write_html}};
 
 static const struct format *format_find(const char *name) {
     for (size_t i = 0; i < sizeof formats / sizeof formats[0]; i++) {
@@ -30,27 +35,38 @@ static const struct format *format_find(const char *name) {
     return NULL;
 }
 
+/* The account of a proof; NULL with a problem. */
+static json_t *tell_proof(const char *path, struct span file, struct problem *problem) {
+    struct proof_verdict *const verdict = malloc(sizeof *verdict);
+    json_t *account = NULL;
+    if (verdict == NULL || evidence_file_check(verdict, NULL, path, file, problem) == 0) {
+        account = verdict == NULL ? NULL : account_make(verdict, file, path);
+        if (account == NULL) {
+            (void)problem_set(problem, EXIT_ERROR, "%s: there is not enough memory to tell", path);
+        }
+    }
+    free(verdict);
+    return account;
+}
+
 static int report(const char *path, const struct format *format) {
     struct problem problem = {.code = EXIT_OK};
     struct buffer file;
-    struct proof_verdict *const verdict = malloc(sizeof *verdict);
-    json_t *account = NULL;
+    json_t *told = NULL;
     buffer_init(&file, EVIDENCE_FILE_SIZE_MAX);
-    int status = -1;
-    if (verdict != NULL && evidence_file_read(&file, path, &problem) == 0 &&
-        evidence_file_check(verdict, NULL, path, buffer_span(&file), &problem) == 0) {
-        account = account_make(verdict, buffer_span(&file), path);
-        status = account != NULL ? 0 : -1;
+    bool is_report = false;
+    if (evidence_file_read(&file, path, &problem) == 0) {
+        is_report = demand_report_is(buffer_span(&file));
+        told = is_report ? demand_report_open(NULL, path, buffer_span(&file), &problem)
+                         : tell_proof(path, buffer_span(&file), &problem);
     }
-    if (status == 0) {
-        format->write(stdout, account);
-    } else {
-        (void)problem_set(&problem, EXIT_ERROR, "%s: there is not enough memory to tell", path);
+    if (told != NULL) {
+        (is_report ? format->write_report : format->write)(stdout, told);
     }
-    json_decref(account);
+    int const code = told != NULL ? EXIT_OK : command_fail(&problem);
+    json_decref(told);
     buffer_free(&file);
-    free(verdict);
-    return status == 0 ? EXIT_OK : command_fail(&problem);
+    return code;
 }
 
 int command_report(const struct command *command, int argc, char **argv) {
@@ -76,7 +92,7 @@ int command_report(const struct command *command, int argc, char **argv) {
         }
     }
     if (argc - optind != 1) {
-        return command_misused(command, "give one evidence file");
+        return command_misused(command, "give one evidence file, or report");
     }
     return report(argv[optind], format);
 }

@@ -20,21 +20,16 @@
 #include "audit-tool/evidence_file.h"
 #include "audit-tool/print.h"
 #include "audit-tool/receipt_intake.h"
-#include "audit-tool/saved_state.h"
 #include "audit-tool/signatures.h"
-#include "audit-tool/state_dir.h"
+#include "audit-tool/sources.h"
 #include "host/clock.h"
-#include "host/disk.h"
-#include "host/genesis_file.h"
-#include "ledger/segment.h"
 
 #define RECEIPT_DIRECTORIES_MAX 16u
 #define PROGRESS_MS 500u
 #define SAVE_INTERVAL_MS 10000u /* how much work a killed audit loses at most, or so */
 
 struct run {
-    struct digest service;
-    char service_text[2 * DIGEST_SIZE + 1];
+    struct sources sources;
     uint32_t jobs;
     bool json;
     bool execute_only;
@@ -44,14 +39,8 @@ struct run {
     const char *state_directory; /* NULL: keep nothing */
     struct state_dir states;
     const char *evidence_directory;
-    uint32_t ledger_count;
-    const char *ledger_paths[AUDIT_LEDGERS_MAX];
-    struct host_disk disks[AUDIT_LEDGERS_MAX];
-    uint32_t disk_count; /* opened */
     uint32_t receipts_count;
     const char *receipts_paths[RECEIPT_DIRECTORIES_MAX];
-    struct founding founding;
-    bool has_founding;
     struct audit *audit;
     struct audit_watcher watcher;
     bool shows_progress;
@@ -59,91 +48,6 @@ struct run {
     uint64_t shown_ms;
     uint64_t saved_ms;
 };
-
-/* ---- ledgers ---- */
-
-static int open_ledgers(struct run *run, struct problem *problem) {
-    for (uint32_t i = 0; i < run->ledger_count; i++) {
-        if (host_disk_open(&run->disks[i], run->ledger_paths[i], HOST_DISK_READ, problem) != 0) {
-            problem->code = EXIT_CANNOT_AUDIT;
-            return -1;
-        }
-        run->disk_count++;
-    }
-    return 0;
-}
-
-/* The genesis of one ledger, if it can be read and is the one. Returns: 0 or -1. */
-static int take_genesis(struct run *run, const struct disk *disk, struct problem *problem) {
-    struct segment_reader reader;
-    struct segment_record record;
-    segment_reader_init(&reader, disk, &run->service, false);
-    int status = segment_reader_next(&reader, &record, problem);
-    if (status == 0) {
-        status =
-            problem_set(problem, EXIT_CANNOT_AUDIT, "%s: there is no ledger in it", disk->place);
-    }
-    if (status == 1) {
-        run->has_founding = true;
-        status = founding_decode(&run->founding, record.payload, disk->place, problem);
-    }
-    segment_reader_free(&reader);
-    if (status == 0 && !digest_equal(&run->founding.genesis.service, &run->service)) {
-        status = problem_set(problem, EXIT_INVALID,
-                             "%s: the ledger does not begin with the genesis of service %s",
-                             disk->place, run->service_text);
-    }
-    if (status != 0 && run->has_founding) {
-        founding_free(&run->founding);
-        run->has_founding = false;
-    }
-    return status;
-}
-
-/* A ledger that begins later lacks it, but the state to begin at has it too. */
-static int take_saved_genesis(struct run *run, struct problem *problem) {
-    struct state_choice choice;
-    char path[PATH_MAX];
-    struct buffer genesis;
-    uint64_t seq = 0;
-    if (run->from == 0 || state_dir_choose(&run->states, &choice, problem) != 0) {
-        return -1;
-    }
-    FILE *const file = state_dir_open_state(
-        &run->states, choice.has_exact ? run->from : choice.before, path, problem);
-    if (file == NULL) {
-        return -1;
-    }
-    buffer_init(&genesis, GENESIS_SIZE_MAX);
-    int status = saved_state_read_head(file, &run->service, &genesis, &seq, path, problem);
-    if (status == 0) {
-        run->has_founding = true;
-        status = founding_decode(&run->founding, buffer_span(&genesis), path, problem);
-    }
-    if (status == 0 && !digest_equal(&run->founding.genesis.service, &run->service)) {
-        status =
-            problem_set(problem, EXIT_INVALID, "%s: its genesis is that of another service", path);
-    }
-    buffer_free(&genesis);
-    (void)fclose(file);
-    return status;
-}
-
-/* The first ledger that has it will do. The problem of the first that has not is told otherwise. */
-static int find_genesis(struct run *run, struct problem *problem) {
-    struct problem first = {.code = EXIT_OK};
-    struct problem saved = {.code = EXIT_OK};
-    for (uint32_t i = 0; i < run->disk_count; i++) {
-        struct problem own = {.code = EXIT_OK};
-        if (take_genesis(run, &run->disks[i].disk, &own) == 0) {
-            return 0;
-        }
-        (void)problem_set(&first, own.code, "%s", own.text);
-    }
-    return take_saved_genesis(run, &saved) == 0
-               ? 0
-               : problem_set(problem, first.code, "%s", first.text);
-}
 
 /* ---- what it comes to ---- */
 
@@ -159,13 +63,13 @@ static int print_finding(const struct run *run, const struct audit_finding *find
         return -1;
     }
     (void)printf("evidence      %s        onus-audit verify --service %s %s\n", path,
-                 run->service_text, path);
+                 run->sources.service_text, path);
     return 0;
 }
 
 static int print_text(const struct run *run, struct problem *problem) {
     const struct audit_report *const report = audit_report(run->audit);
-    coverage_print(stdout, report, &run->founding.configuration);
+    coverage_print(stdout, report, &run->sources.founding.configuration);
     for (uint32_t i = 0; i < report->finding_count; i++) {
         if (print_finding(run, &report->findings[i], problem) != 0) {
             return -1;
@@ -216,8 +120,8 @@ static int print_as_json(const struct run *run, struct problem *problem) {
         return -1;
     }
     json_t *const object = json_pack(
-        "{s:s,s:o,s:i,s:o,s:o}", "service", run->service_text, "coverage",
-        coverage_json(report, &run->founding.configuration), "exit_code",
+        "{s:s,s:o,s:i,s:o,s:o}", "service", run->sources.service_text, "coverage",
+        coverage_json(report, &run->sources.founding.configuration), "exit_code",
         (int)audit_exit_code(report), "findings", findings, "notices", json_of_notices(report));
     if (object == NULL || json_dumpf(object, stdout, JSON_INDENT(2)) != 0) {
         json_decref(object);
@@ -252,7 +156,7 @@ static void end_progress(const struct run *run) {
 /* With --every the state before each so manyth checkpoint stays, for others to begin at. */
 static int save(void *context, const struct audit *audit, uint64_t seq, struct problem *problem) {
     struct run *const run = context;
-    uint64_t const interval = run->founding.configuration.parameters.checkpoint_interval;
+    uint64_t const interval = run->sources.founding.configuration.parameters.checkpoint_interval;
     uint64_t const now_ms = clock_monotonic_ms();
     bool const keep = run->every != 0 && (seq / interval + 1) % run->every == 0;
     if (run->state_directory == NULL || (!keep && now_ms - run->saved_ms < SAVE_INTERVAL_MS)) {
@@ -265,25 +169,7 @@ static int save(void *context, const struct audit *audit, uint64_t seq, struct p
 /* ---- where it begins ---- */
 
 static int begin_at(struct run *run, uint64_t seq, struct problem *problem) {
-    char path[PATH_MAX];
-    struct buffer genesis;
-    uint64_t own = 0;
-    FILE *const file = state_dir_open_state(&run->states, seq, path, problem);
-    if (file == NULL) {
-        return -1;
-    }
-    buffer_init(&genesis, GENESIS_SIZE_MAX);
-    int status = saved_state_read_head(file, &run->service, &genesis, &own, path, problem);
-    if (status == 0 &&
-        (own != seq || !span_equal(buffer_span(&genesis), run->founding.genesis.bytes))) {
-        status = problem_set(problem, EXIT_INVALID, "%s: not the state that its name says", path);
-    }
-    if (status == 0) {
-        status = audit_begin_at(run->audit, file, seq, path, problem);
-    }
-    buffer_free(&genesis);
-    (void)fclose(file);
-    return status;
+    return sources_begin_at(&run->sources, &run->states, run->audit, seq, problem);
 }
 
 /* Go on where an earlier run was. Returns: 1; 0: there was none; -1: that cannot be gone on with.
@@ -294,7 +180,8 @@ static int begin_again(struct run *run, struct problem *problem) {
     buffer_init(&bytes, 0);
     int status =
         run->state_directory == NULL ? 0 : state_dir_read_progress(&run->states, &bytes, problem);
-    if (status == 1 && !audit_progress_decode(&progress, &run->service, buffer_span(&bytes))) {
+    if (status == 1 &&
+        !audit_progress_decode(&progress, &run->sources.service, buffer_span(&bytes))) {
         status = problem_set(problem, EXIT_INVALID, "%s: what was noted there is damaged",
                              run->state_directory);
     }
@@ -317,7 +204,7 @@ static int begin_again(struct run *run, struct problem *problem) {
  * behind a checkpoint takes the one before it.
  */
 static int begin_from(struct run *run, struct problem *problem) {
-    uint64_t const interval = run->founding.configuration.parameters.checkpoint_interval;
+    uint64_t const interval = run->sources.founding.configuration.parameters.checkpoint_interval;
     struct state_choice choice;
     if (run->from % interval != 0) {
         return problem_set(problem, EXIT_USAGE,
@@ -344,8 +231,8 @@ static int begin_from(struct run *run, struct problem *problem) {
 /* A new audit with all ledgers. */
 static int make_audit(struct run *run, struct problem *problem) {
     run->audit = audit_new(&(struct audit_options){
-        .configuration = &run->founding.configuration,
-        .genesis = run->founding.genesis.bytes,
+        .configuration = &run->sources.founding.configuration,
+        .genesis = run->sources.founding.genesis.bytes,
         .jobs = run->jobs,
         .last_batch = run->to,
         .trust_signatures = run->execute_only,
@@ -354,17 +241,13 @@ static int make_audit(struct run *run, struct problem *problem) {
     if (run->audit == NULL) {
         return problem_set(problem, EXIT_ERROR, "out of memory or threads; give a lower --jobs");
     }
-    for (uint32_t i = 0; i < run->ledger_count; i++) {
-        if (audit_add_ledger(run->audit, run->ledger_paths[i], &run->disks[i].disk, problem) != 0) {
-            return -1;
-        }
-    }
-    return 0;
+    return sources_give(&run->sources, run->audit, problem);
 }
 
 static int add_receipts(const struct run *run, struct problem *problem) {
-    struct receipt_intake const intake = {
-        .audit = run->audit, .configuration = &run->founding.configuration, .jobs = run->jobs};
+    struct receipt_intake const intake = {.audit = run->audit,
+                                          .configuration = &run->sources.founding.configuration,
+                                          .jobs = run->jobs};
     for (uint32_t i = 0; i < run->receipts_count; i++) {
         if (receipt_intake_add(&intake, run->receipts_paths[i], problem) != 0) {
             return -1;
@@ -413,10 +296,11 @@ static int run_audit(struct run *run, struct problem *problem) {
     run->watcher =
         (struct audit_watcher){.context = run, .on_batch = show_progress, .on_checkpoint = save};
     run->shows_progress = isatty(STDERR_FILENO) == 1;
-    if (open_ledgers(run, problem) != 0 ||
+    if (sources_open_ledgers(&run->sources, problem) != 0 ||
         (run->state_directory != NULL &&
          state_dir_open(&run->states, run->state_directory, run->from, problem) != 0) ||
-        find_genesis(run, problem) != 0) {
+        sources_find_genesis(&run->sources, run->state_directory == NULL ? NULL : &run->states,
+                             problem) != 0) {
         return -1;
     }
     int status = try_again(run, problem);
@@ -435,21 +319,11 @@ static int run_audit(struct run *run, struct problem *problem) {
 
 static void run_free(struct run *run) {
     audit_free(run->audit);
-    if (run->has_founding) {
-        founding_free(&run->founding);
-    }
-    for (uint32_t i = 0; i < run->disk_count; i++) {
-        host_disk_close(&run->disks[i]);
-    }
+    sources_free(&run->sources);
     free(run);
 }
 
 /* ---- arguments ---- */
-
-static uint32_t processors(void) {
-    long const count = sysconf(_SC_NPROCESSORS_ONLN);
-    return count < 1 ? 1u : count > (long)SIGNATURE_JOBS_MAX ? SIGNATURE_JOBS_MAX : (uint32_t)count;
-}
 
 /* A number of batches, at least 1. */
 static int parse_batches(uint64_t *out, const char *option, const char *text,
@@ -481,27 +355,18 @@ static int parse_jobs(struct run *run, const char *text, struct problem *problem
     return 0;
 }
 
-static int add_path(const char **paths, uint32_t *count, uint32_t count_max, const char *path,
-                    struct problem *problem) {
-    if (*count == count_max) {
-        return problem_set(problem, EXIT_USAGE, "%s: more than %u of them; audit fewer at once",
-                           path, count_max);
-    }
-    paths[(*count)++] = path;
-    return 0;
-}
-
 /* What follows an option until the next one belongs to it: --ledger A B C. */
 static int take_option(struct run *run, int option, const char *value, struct problem *problem) {
     switch (option) {
     case 's':
-        (void)snprintf(run->service_text, sizeof run->service_text, "%s", value);
-        return command_service(&run->service, value, problem);
+        (void)snprintf(run->sources.service_text, sizeof run->sources.service_text, "%s", value);
+        return command_service(&run->sources.service, value, problem);
     case 'l':
-        return add_path(run->ledger_paths, &run->ledger_count, AUDIT_LEDGERS_MAX, value, problem);
+        return sources_add_path(run->sources.ledger_paths, &run->sources.ledger_count,
+                                AUDIT_LEDGERS_MAX, value, problem);
     case 'r':
-        return add_path(run->receipts_paths, &run->receipts_count, RECEIPT_DIRECTORIES_MAX, value,
-                        problem);
+        return sources_add_path(run->receipts_paths, &run->receipts_count, RECEIPT_DIRECTORIES_MAX,
+                                value, problem);
     case 'j':
         return parse_jobs(run, value, problem);
     case 'e':
@@ -548,7 +413,7 @@ static int next_option(int argc, char **argv) {
 
 /* What is wrong with the options together; NULL: nothing. */
 static const char *misfit(const struct run *run) {
-    if (run->service_text[0] == '\0' || run->ledger_count == 0) {
+    if (run->sources.service_text[0] == '\0' || run->sources.ledger_count == 0) {
         return "--service or --ledger is missing";
     }
     if ((run->from != 0 || run->every != 0) && run->state_directory == NULL) {
@@ -563,7 +428,7 @@ int command_run(const struct command *command, int argc, char **argv) {
     if (run == NULL) {
         return command_misused(command, "out of memory");
     }
-    run->jobs = processors();
+    run->jobs = sources_processors();
     run->evidence_directory = ".";
     int option = 0;
     int list = 0; /* which list further words belong to */

@@ -1,5 +1,6 @@
 /*
- * onus-audit verify: anyone, anywhere, offline: does this file prove misbehaviour?
+ * onus-audit verify: anyone, anywhere, offline: does this file prove misbehaviour? A report about
+ * demands is verified as what it is.
  */
 #include <getopt.h>
 #include <inttypes.h>
@@ -7,6 +8,7 @@
 #include <stdlib.h>
 
 #include "audit-tool/command.h"
+#include "audit-tool/demand_report.h"
 #include "audit-tool/evidence_file.h"
 #include "audit-tool/print.h"
 
@@ -29,6 +31,9 @@ static void print_valid(const struct proof_verdict *verdict) {
     case PROOF_FORKED_VIEW:
         (void)fputs(", commitments, certificates, path in the ledger\n", stdout);
         return;
+    case PROOF_MALFORMED_RANGE:
+        (void)fputs(", statement, digest, and form of what was handed over\n", stdout);
+        return;
     case PROOF_BROKEN_NEW_VIEW:
         (void)fputs(", commitments, ledger roots, view-changes\n", stdout);
         return;
@@ -42,6 +47,17 @@ static void print_valid(const struct proof_verdict *verdict) {
     }
 }
 
+static int verify_report(const struct digest *service, const char *path, struct span file) {
+    struct problem problem = {.code = EXIT_OK};
+    json_t *const told = demand_report_open(service, path, file, &problem);
+    if (told == NULL) {
+        return command_fail(&problem);
+    }
+    demand_report_write_text(stdout, told);
+    json_decref(told);
+    return EXIT_OK;
+}
+
 static int verify(const struct command *command, const char *service_text, const char *path) {
     struct problem problem = {.code = EXIT_OK};
     struct digest service;
@@ -53,8 +69,11 @@ static int verify(const struct command *command, const char *service_text, const
     buffer_init(&file, EVIDENCE_FILE_SIZE_MAX);
     int code = EXIT_OK;
     if (command_service(&service, service_text, &problem) != 0 ||
-        evidence_file_read(&file, path, &problem) != 0 ||
-        evidence_file_check(verdict, &service, path, buffer_span(&file), &problem) != 0) {
+        evidence_file_read(&file, path, &problem) != 0) {
+        code = command_fail(&problem);
+    } else if (demand_report_is(buffer_span(&file))) {
+        code = verify_report(&service, path, buffer_span(&file));
+    } else if (evidence_file_check(verdict, &service, path, buffer_span(&file), &problem) != 0) {
         code = command_fail(&problem);
     } else {
         print_valid(verdict);
@@ -86,7 +105,7 @@ int command_verify(const struct command *command, int argc, char **argv) {
         return command_misused(command, "--service is missing: a proof is worth what you trust");
     }
     if (argc - optind != 1) {
-        return command_misused(command, "give one evidence file");
+        return command_misused(command, "give one evidence file, or report");
     }
     return verify(command, service, argv[optind]);
 }

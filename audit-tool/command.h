@@ -14,9 +14,11 @@ struct command {
     int (*run)(const struct command *command, int argc, char **argv);
 };
 
+int command_fetch(const struct command *command, int argc, char **argv);
 int command_run(const struct command *command, int argc, char **argv);
 int command_verify(const struct command *command, int argc, char **argv);
 int command_report(const struct command *command, int argc, char **argv);
+int command_watch(const struct command *command, int argc, char **argv);
 
 /* Print a problem on standard error. Returns: its exit code. */
 int command_fail(const struct problem *problem);

@@ -56,14 +56,18 @@ MUST_USE struct fetcher *fetcher_new(const struct fetcher_options *options,
 void fetcher_free(struct fetcher *fetcher);
 
 /*
- * Ask all until they are level, or the deadline. Blocks. Results are those of this round.
+ * Ask all until they are level, or the deadline. Blocks; answers that came before the deadline are
+ * judged to the end. Results are those of this round.
  * stop: asked now and then, true ends the round; may be NULL.
- * Returns: 0, or -1 when this end fails (disk, memory).
+ * Returns: 0, or -1 when this end fails (disk, memory): then only fetcher_free makes sense.
  */
 MUST_USE int fetcher_round(struct fetcher *fetcher, bool (*stop)(void *context), void *context,
                            struct problem *problem);
 
-/* Of replica r, after a round; valid until the next. */
+/*
+ * Of replica r, after a round; valid until the next. In a round, when asked for by `stop`: how far
+ * it is, and then state is 0 while it goes on. NULL: it is not among those who are asked.
+ */
 const struct fetch_result *fetcher_result(const struct fetcher *fetcher, uint32_t replica);
 
 #endif

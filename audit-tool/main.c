@@ -1,6 +1,6 @@
 /*
- * onus-audit: holds receipts and ledgers to account, without any running service. It finds the
- * command in one table and runs it; each command has a file of its own, cmd_*.c.
+ * onus-audit: holds receipts and ledgers to account, and needs a running service only to fetch
+ * them. It finds the command in one table and runs it; each command has a file of its own, cmd_*.c.
  */
 #include <locale.h>
 #include <stdarg.h>
@@ -11,14 +11,22 @@
 #include "base/sign.h"
 
 static const struct command commands[] = {
+    {"fetch", "--context DIR --out DIR [--deadline S] [--replica R]… [-o text|json] [-q]",
+     "Demand their ledgers of the replicas, and report who did not answer.", command_fetch},
     {"run",
      "--service ID --ledger DIR… [--receipts DIR…] [--jobs N] [--evidence DIR]\n"
      "       [-f text|json] [--state DIR [--from CHECKPOINT] [--every N]] [--to BATCH] "
      "[--execute-only]",
      "Replay ledgers, hold them against receipts and each other, and write proofs.", command_run},
-    {"verify", "--service ID FILE.evidence", "Check a proof of misbehaviour, trusting nobody.",
+    {"verify", "--service ID FILE", "Check a proof of misbehaviour, or a report, trusting nobody.",
      command_verify},
-    {"report", "FILE.evidence [-f text|json|html]", "Say what a proof shows.", command_report},
+    {"report", "FILE [-f text|json|html]", "Say what a proof shows, or a report says.",
+     command_report},
+    {"watch",
+     "(--context DIR | --service ID) --state DIR [--ledger DIR…] [--receipts DIR…]\n"
+     "       [--socket PATH] [--interval S] [--deadline S] [--once] [-o text|json] [-q]",
+     "Audit continuously: follow the ledgers, take in receipts, tell each thing once.",
+     command_watch},
     {NULL, NULL, NULL, NULL},
 };
 
@@ -59,7 +67,8 @@ static void print_help(FILE *out) {
         (void)fprintf(out, "  onus-audit %-8s %s\n", command->name, command->summary);
     }
     (void)fputs("\nonus-audit COMMAND --help tells a command's arguments\n\n"
-                "exit codes: 0 nothing found, or proof valid; 1 error; 2 usage; 5 receipt or proof "
+                "exit codes: 0 nothing found, or proof valid; 1 error; 2 usage; 3 not all\n"
+                "            replicas answered; 4 key unknown to the service; 5 receipt or proof "
                 "invalid;\n            6 cannot audit: something is missing; 10 misbehaviour "
                 "proven; 11 damage that nobody signed\n",
                 out);

@@ -54,6 +54,12 @@ void print_headline(FILE *out, const struct proof_verdict *verdict) {
         (void)fprintf(out, "two ledgers in view %" PRIu64 ", batches %" PRIu64 " and %" PRIu64,
                       verdict->view, verdict->seq_other, verdict->seq);
         return;
+    case PROOF_MALFORMED_RANGE:
+        (void)fprintf(out,
+                      "what was handed over as entries %" PRIu64 " to %" PRIu64
+                      " of a ledger is none: %s at entry %" PRIu64,
+                      verdict->first, verdict->end, rule_name(verdict->rule), verdict->entry);
+        return;
     }
     UNREACHABLE();
 }
@@ -119,6 +125,12 @@ static void print_why(FILE *out, const struct proof_verdict *verdict) {
     case PROOF_BROKEN_NEW_VIEW:
         (void)fprintf(out, "  signed new view %" PRIu64 "%s: %s\n", verdict->view,
                       several ? ", or prepared in it" : "", rule_text(verdict->rule));
+        return;
+    case PROOF_MALFORMED_RANGE:
+        (void)fputs("  signed for bytes with digest ", out);
+        print_root(out, &verdict->roots[0]);
+        (void)fprintf(out, ", which show by themselves that they are no ledger: %s\n",
+                      rule_text(verdict->rule));
         return;
     }
     UNREACHABLE();
@@ -200,6 +212,8 @@ static const char *kind_name(enum proof_kind kind) {
         return "broken-new-view";
     case PROOF_FORKED_VIEW:
         return "forked-view";
+    case PROOF_MALFORMED_RANGE:
+        return "malformed-range";
     }
     UNREACHABLE();
 }
@@ -246,6 +260,12 @@ static int add_details(json_t *object, const struct proof_verdict *verdict) {
                json_object_set_new(object, "stated_batch", json_of_u64(verdict->stated.seq)) |
                json_object_set_new(object, "roots",
                                    json_pack("[o]", json_of_digest(&verdict->roots[0])));
+    case PROOF_MALFORMED_RANGE:
+        return json_object_set_new(object, "rule", json_string(rule_name(verdict->rule))) |
+               json_object_set_new(object, "first", json_of_u64(verdict->first)) |
+               json_object_set_new(object, "end", json_of_u64(verdict->end)) |
+               json_object_set_new(object, "entry", json_of_u64(verdict->entry)) |
+               json_object_set_new(object, "bytes_digest", json_of_digest(&verdict->roots[0]));
     }
     UNREACHABLE();
 }

@@ -47,6 +47,8 @@ const char *proof_check_text(enum proof_check check) {
         return "the state in it is not one that the blamed signed";
     case PROOF_NOTHING_BROKEN:
         return "the batch or new view does not break the rule named";
+    case PROOF_WELL_FORMED:
+        return "what was handed over is a range as a ledger holds them";
     case PROOF_MEMORY:
         return "there is not enough memory to tell";
     case PROOF_CHECK_COUNT:
@@ -62,7 +64,8 @@ bool proof_has_parts(const struct proof *proof, const struct proof_parts *parts)
            proof->certificate_count == parts->certificates &&
            (proof->rule.size != 0) == parts->has_rule &&
            proof->has_fragment == parts->has_fragment &&
-           (proof->path_count == 0 || parts->may_have_path);
+           (proof->path_count == 0 || parts->may_have_path) &&
+           (proof->served.size == 0 || parts->may_have_served);
 }
 
 bool proof_certificate(struct proof_verdict *out, struct verified_batch *batch,
@@ -250,6 +253,8 @@ static enum proof_check judge(struct proof_verdict *out, struct arena *arena,
         return judge_understated(out, arena, proof);
     case PROOF_FORKED_VIEW:
         return judge_forked_view(out, arena, proof);
+    case PROOF_MALFORMED_RANGE:
+        return judge_served(out, arena, proof);
     }
     return PROOF_ENCODING;
 }

@@ -31,6 +31,7 @@ enum proof_check {
     PROOF_FRAGMENT,       /* the enclosed ledger or state is not what it should be */
     PROOF_CHECKPOINT,     /* the enclosed state is not one that the blamed signed */
     PROOF_NOTHING_BROKEN, /* replay does not come to the rule that the proof names */
+    PROOF_WELL_FORMED,    /* what was handed over is a range of a ledger */
     PROOF_MEMORY,         /* this machine lacks the memory to tell */
     PROOF_CHECK_COUNT
 };
@@ -55,6 +56,9 @@ struct proof_verdict {
     struct digest roots[2];         /* what tells the two apart: batch roots, or digests */
     enum rule rule;                 /* what the batch or new view breaks, else RULE_NONE */
     uint64_t wrong_index;           /* WRONG_OUTCOME: the transaction */
+    uint64_t first;                 /* MALFORMED_RANGE: entries [first, end) were signed for, */
+    uint64_t end;                   /* and roots[0] is the digest of what was handed over; */
+    uint64_t entry;                 /* that it is no ledger shows here; view and seq mean nothing */
     enum receipt_check certificate; /* why, when the check that failed is PROOF_CERTIFICATE */
 };
 

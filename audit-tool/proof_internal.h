@@ -1,7 +1,7 @@
 /*
  * proof_internal: what the files of the verifier share; not for others. proof.c judges statements
  * and certificates, proof_fragment.c runs a piece of a ledger again, proof_view.c judges changes of
- * view.
+ * view, proof_served.c what a replica handed over.
  */
 #ifndef ONUS_AUDIT_TOOL_PROOF_INTERNAL_H
 #define ONUS_AUDIT_TOOL_PROOF_INTERNAL_H
@@ -15,6 +15,7 @@ struct proof_parts {
     bool has_rule;
     bool has_fragment;
     bool may_have_path;
+    bool may_have_served;
 };
 
 bool proof_has_parts(const struct proof *proof, const struct proof_parts *parts);
@@ -32,6 +33,10 @@ enum proof_check judge_understated(struct proof_verdict *out, struct arena *aren
                                    const struct proof *proof);
 enum proof_check judge_forked_view(struct proof_verdict *out, struct arena *arena,
                                    const struct proof *proof);
+
+/* What a replica signed for, and is no range of a ledger. */
+enum proof_check judge_served(struct proof_verdict *out, struct arena *arena,
+                              const struct proof *proof);
 
 /* Within one view a correct replica signs the batches of one chain: can b extend a? */
 bool batch_extends(const struct configuration *configuration, const struct pre_prepare *a,

@@ -20,6 +20,7 @@
 #include "host/file.h"
 #include "host/receipt_store.h"
 #include "host/receipts_file.h"
+#include "receipts/certificate.h"
 
 #define RECEIPT_SUFFIX ".receipt"
 #define PORTION_BUNDLES 32u
@@ -96,26 +97,50 @@ static void note_bad(struct intake_run *run, uint64_t place) {
     run->has_bad = true;
 }
 
-static void keep(struct intake_run *run, const struct bundle_verifier *verifier,
+/* What was last learnt from a certificate: its batch. */
+struct learnt {
+    bool any;
+    struct digest batch;
+};
+
+/* The signatures in a certificate that holds: evidence in the ledger may show the very same. */
+static uint32_t statements_of(struct digest *out, struct learnt *learnt,
+                              struct bundle_verifier *verifier, struct span bytes) {
+    struct certificate certificate;
+    if ((learnt->any && digest_equal(&learnt->batch, &verifier->batch.digest)) ||
+        certificate_decode(&certificate, &verifier->arena, bytes) != CODEC_OK) {
+        return 0;
+    }
+    *learnt = (struct learnt){.any = true, .batch = verifier->batch.digest};
+    return certificate_statements(out, verifier->configuration, &verifier->batch, &certificate);
+}
+
+static void keep(struct intake_run *run, struct bundle_verifier *verifier, struct learnt *learnt,
                  struct span certificate, struct claim_receipts receipts) {
+    struct digest statements[REPLICAS_MAX];
+    uint32_t const count = statements_of(statements, learnt, verifier, certificate);
     pthread_mutex_lock(&run->mutex);
     if (audit_add_verified(run->intake->audit, &verifier->batch, certificate, receipts,
                            &run->problem) != 0) {
         run->failed = true;
     }
-    audit_learn_request(run->intake->audit, &verifier->request.digest);
+    audit_learn_signed(run->intake->audit, &verifier->request.digest);
+    for (uint32_t i = 0; i < count; i++) {
+        audit_learn_signed(run->intake->audit, &statements[i]);
+    }
     pthread_mutex_unlock(&run->mutex);
 }
 
 static void verify_portion(struct intake_run *run, struct bundle_verifier *verifier,
                            const struct portion *portion) {
     const uint8_t *at = portion->bytes.data;
+    struct learnt learnt = {.any = false};
     for (uint32_t i = 0; i < portion->count; i++) {
         struct span const bundle = span_of(at, portion->sizes[i].bundle);
         struct span const certificate = span_of(at + bundle.size, portion->sizes[i].certificate);
         struct claim_receipts receipts;
         if (bundle_holds(verifier, bundle, certificate, &receipts)) {
-            keep(run, verifier, certificate, receipts);
+            keep(run, verifier, &learnt, certificate, receipts);
         } else {
             pthread_mutex_lock(&run->mutex);
             note_bad(run, portion->first + i);

@@ -162,6 +162,38 @@ static bool contradict_later(struct audit *audit, const struct claim *claim) {
                         contradict_choice(audit, claim, &above));
 }
 
+/*
+ * A batch that the ledger evidences, of those that it ends with, and the next claim of its view,
+ * which the ledger does not reach or holds otherwise without evidence: their numbers must go
+ * together. Claims behind that one go together with it, or have been answered.
+ */
+static int contradict_end(void *context, const struct verified_batch *batch,
+                          struct span certificate) {
+    struct audit *const audit = context;
+    uint64_t const count = claims_count(&audit->claims);
+    uint64_t next = claims_first_at(&audit->claims, batch->pre_prepare.seq + 1);
+    struct found_certificate evidenced;
+    struct found_certificate claimed;
+    while (next < count && claims_at(&audit->claims, next)->view != batch->pre_prepare.view) {
+        next++;
+    }
+    if (next == count) {
+        return 0;
+    }
+    struct claim *const claim = claims_at(&audit->claims, next);
+    found_certificate_init(&evidenced);
+    found_certificate_init(&claimed);
+    if (certificate_open(audit, &evidenced, certificate) &&
+        certificate_open(audit, &claimed, claims_certificate(&audit->claims, claim)) &&
+        certificates_conflict(audit->options.configuration, &evidenced.batch, &claimed.batch)) {
+        blame_certificates(audit, &evidenced, &claimed);
+        claim->state = CLAIM_ANSWERED;
+    }
+    found_certificate_free(&evidenced);
+    found_certificate_free(&claimed);
+    return 0;
+}
+
 static void note_unchecked(struct audit *audit, const struct claim *claim) {
     struct audit_report *const report = &audit->report;
     if (!report->has_unchecked || claim->index_first < report->unchecked_first) {
@@ -207,9 +239,26 @@ static void note_open(struct audit *audit, const struct claim *claim) {
                  (unsigned long long)claim->view);
 }
 
+int audit_visit_claims(struct audit *audit, audit_claim_visitor visitor, void *context) {
+    int status = 0;
+    for (uint64_t i = 0; status == 0 && i < claims_count(&audit->claims); i++) {
+        const struct claim *const claim = claims_at(&audit->claims, i);
+        status = visitor(context, &(struct audit_claim){
+                                      .seq = claim->seq,
+                                      .view = claim->view,
+                                      .digest = claim->digest,
+                                      .is_met = claim->state == CLAIM_MET,
+                                      .is_answered = claim->state == CLAIM_ANSWERED,
+                                  });
+    }
+    return status;
+}
+
 void reconcile_rest(struct audit *audit) {
     struct claim first;
     bool has_first = false;
+    int const visited = audit_visit_revealed(audit, contradict_end, audit);
+    CHECK(visited == 0); /* contradict_end never stops it */
     for (uint64_t i = 0; i < claims_count(&audit->claims); i++) {
         struct claim *const claim = claims_at(&audit->claims, i);
         if (claim->state == CLAIM_OPEN && is_outside(audit, claim)) {

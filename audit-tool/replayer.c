@@ -23,10 +23,16 @@ bool replayer_init(struct replayer *replayer, const struct configuration *config
     for (unsigned i = 0; i < REPLAYER_CUTS; i++) {
         buffer_init(&replayer->cuts[i].snapshot, SNAPSHOT_SIZE_MAX);
     }
-    return replayer->checker != NULL && replayer->engine != NULL;
+    bool const has_help = signatures != NULL && signatures_have_help(signatures);
+    if (has_help) {
+        replayer->preparer = preparer_new(&configuration->service, signatures);
+    }
+    return replayer->checker != NULL && replayer->engine != NULL &&
+           (replayer->preparer != NULL || !has_help);
 }
 
 void replayer_free(struct replayer *replayer) {
+    preparer_free(replayer->preparer);
     for (unsigned i = 0; i < REPLAYER_CUTS; i++) {
         buffer_free(&replayer->cuts[i].snapshot);
     }
@@ -168,13 +174,26 @@ static enum rule take(struct replayer *replayer, const struct next_item *next,
                                : checker_view_add(replayer->checker, next->unit, sink);
 }
 
+/* The same, with the threads' help. */
+static enum rule take_helped(struct replayer *replayer, const struct next_item *next,
+                             const struct sign_sink *sink) {
+    if (replayer->preparer == NULL || next->batch == NULL) {
+        return take(replayer, next, sink);
+    }
+    replayer->replay.source = preparer_begin(replayer->preparer, next->batch);
+    enum rule const rule = take(replayer, next, sink);
+    preparer_end(replayer->preparer);
+    replayer->replay.source = (struct replay_source){0};
+    return rule;
+}
+
 /* Take it on trust, then ask the threads. Returns: whether it stands. */
 static bool take_trusting(struct replayer *replayer, const struct next_item *next) {
     uint64_t const seq_before = checker_position(replayer->checker)->seq;
     uint64_t const view_before = checker_position(replayer->checker)->view;
     uint64_t const mark = engine_mark(replayer->engine);
     struct sign_sink const sink = signatures_sink(replayer->signatures);
-    enum rule const rule = take(replayer, next, &sink);
+    enum rule const rule = take_helped(replayer, next, &sink);
     bool const all_hold = signatures_settle(replayer->signatures);
     if (rule == RULE_NONE && !all_hold) {
         checker_rollback_in(replayer->checker, seq_before, view_before);
@@ -185,7 +204,7 @@ static bool take_trusting(struct replayer *replayer, const struct next_item *nex
 
 static enum rule take_next(struct replayer *replayer, const struct next_item *next) {
     if (replayer->trusting) {
-        return take(replayer, next, &sign_sink_trust);
+        return take_helped(replayer, next, &sign_sink_trust);
     }
     if (replayer->signatures != NULL && take_trusting(replayer, next)) {
         return RULE_NONE;

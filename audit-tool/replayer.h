@@ -7,6 +7,7 @@
 #ifndef ONUS_AUDIT_TOOL_REPLAYER_H
 #define ONUS_AUDIT_TOOL_REPLAYER_H
 
+#include "audit-tool/preparer.h"
 #include "audit-tool/signatures.h"
 #include "execution/replay.h"
 
@@ -27,6 +28,7 @@ struct replayer_cut {
 struct replayer {
     const struct configuration *configuration;
     struct signatures *signatures; /* NULL: check at once */
+    struct preparer *preparer;     /* NULL: no threads that could help */
     struct checker *checker;
     struct engine *engine;
     struct replay replay;

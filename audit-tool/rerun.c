@@ -92,6 +92,7 @@ bool rerun_form_of(struct rerun_form *form, struct arena *arena,
     case PROOF_CONFLICTING_CERTIFICATES:
     case PROOF_UNDERSTATED_VIEW_CHANGE:
     case PROOF_FORKED_VIEW:
+    case PROOF_MALFORMED_RANGE:
         return false;
     }
     UNREACHABLE();

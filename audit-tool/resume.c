@@ -281,6 +281,29 @@ int audit_resume(struct audit *audit, struct span progress, struct problem *prob
     return 0;
 }
 
+int audit_continue(struct audit *audit, bool reads_before, struct problem *problem) {
+    CHECK(audit->start.seq != 0 && audit->resumption == NULL);
+    audit->is_own = true;
+    if (reads_before) {
+        audit->resumption = calloc(1, sizeof *audit->resumption);
+        if (audit->resumption == NULL) {
+            return problem_set(problem, EXIT_ERROR, "out of memory");
+        }
+        audit->resumption->start.next_index = 1;
+    }
+    return 0;
+}
+
+uint64_t audit_saveable(const struct audit *audit) {
+    uint64_t const interval = audit->options.configuration->parameters.checkpoint_interval;
+    uint64_t const last = audit->seq - audit->seq % interval;
+    /* Batch `last` was taken, and carries the digest of the checkpoint before it. */
+    return last > interval && last - interval > audit->start.seq &&
+                   replayer_cut_at(&audit->replayer, last - interval) != NULL
+               ? last - interval
+               : 0;
+}
+
 /* ---- what was replayed before ---------------------------------------------------------------- */
 
 /* All ledgers that are followed must still be the same. Returns: one of them; NULL when not. */

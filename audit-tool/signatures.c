@@ -34,7 +34,10 @@ struct signatures {
     uint32_t busy;       /* blocks that workers are at */
     bool all_hold;
 
-    struct digest *known; /* NULL: none; of requests, each where its first bytes say */
+    struct errand errand; /* run is NULL: there is none, or nothing is left of it */
+    uint32_t errand_busy; /* threads that are at it */
+
+    struct digest *known; /* NULL: none; of statements, each where its first bytes say */
 
     struct block *filling; /* the collecting thread's own */
     struct block *used;    /* to be freed at the next settle */
@@ -61,25 +64,29 @@ struct sign_sink signatures_sink_at_once(const struct digest *service) {
 /* ---- workers ---- */
 
 static struct digest *known_slot(const struct signatures *signatures,
-                                 const struct digest *request) {
-    return &signatures->known[load_u64_be(request->bytes) % KNOWN_SLOTS];
+                                 const struct digest *statement) {
+    return &signatures->known[load_u64_be(statement->bytes) % KNOWN_SLOTS];
 }
 
+/* All of these say in their body, or in the request's header, whose key is meant. */
 static bool is_known(const struct signatures *signatures, const struct sign_check *check) {
-    if (signatures->known == NULL || check->label != LABEL_REQUEST) {
+    bool const may_be = check->label == LABEL_REQUEST || check->label == LABEL_PRE_PREPARE ||
+                        check->label == LABEL_PREPARE;
+    if (signatures->known == NULL || !may_be) {
         return false;
     }
-    struct digest const request =
-        hash_statement(LABEL_REQUEST_DIGEST, &signatures->service, check->body, &check->signature);
-    return digest_equal(known_slot(signatures, &request), &request);
+    enum label const label = check->label == LABEL_REQUEST ? LABEL_REQUEST_DIGEST : check->label;
+    struct digest const statement =
+        hash_statement(label, &signatures->service, check->body, &check->signature);
+    return digest_equal(known_slot(signatures, &statement), &statement);
 }
 
-void signatures_learn(struct signatures *signatures, const struct digest *request) {
+void signatures_learn(struct signatures *signatures, const struct digest *statement) {
     if (signatures->known == NULL) {
         signatures->known = calloc(KNOWN_SLOTS, sizeof *signatures->known);
     }
     if (signatures->known != NULL) { /* else it is only slower */
-        *known_slot(signatures, request) = *request;
+        *known_slot(signatures, statement) = *statement;
     }
 }
 
@@ -107,14 +114,32 @@ static void take_block(struct signatures *signatures) {
     pthread_cond_signal(&signatures->done);
 }
 
+/* With the mutex held: a piece of the errand without it. */
+static void take_errand(struct signatures *signatures) {
+    struct errand const errand = signatures->errand;
+    signatures->errand_busy++;
+    pthread_mutex_unlock(&signatures->mutex);
+    bool const goes_on = errand.run(errand.context);
+    pthread_mutex_lock(&signatures->mutex);
+    signatures->errand_busy--;
+    if (!goes_on) {
+        signatures->errand.run = NULL; /* the same one: the next is sent when nobody is at this */
+    }
+    if (signatures->errand_busy == 0) {
+        pthread_cond_signal(&signatures->done);
+    }
+}
+
 static void *worker_run(void *argument) {
     struct signatures *const signatures = argument;
     pthread_mutex_lock(&signatures->mutex);
     while (!signatures->stopping) {
-        if (signatures->ready == NULL) {
-            pthread_cond_wait(&signatures->work, &signatures->mutex);
-        } else {
+        if (signatures->errand.run != NULL) {
+            take_errand(signatures);
+        } else if (signatures->ready != NULL) {
             take_block(signatures);
+        } else {
+            pthread_cond_wait(&signatures->work, &signatures->mutex);
         }
     }
     pthread_mutex_unlock(&signatures->mutex);
@@ -172,6 +197,27 @@ void signatures_free(struct signatures *signatures) {
     arena_free(&signatures->bodies);
     free(signatures->known);
     free(signatures);
+}
+
+bool signatures_have_help(const struct signatures *signatures) {
+    return signatures->thread_count != 0;
+}
+
+void signatures_send(struct signatures *signatures, struct errand errand) {
+    pthread_mutex_lock(&signatures->mutex);
+    CHECK(signatures->errand.run == NULL && signatures->errand_busy == 0);
+    signatures->errand = errand;
+    pthread_cond_broadcast(&signatures->work);
+    pthread_mutex_unlock(&signatures->mutex);
+}
+
+void signatures_recall(struct signatures *signatures) {
+    pthread_mutex_lock(&signatures->mutex);
+    signatures->errand.run = NULL;
+    while (signatures->errand_busy != 0) {
+        pthread_cond_wait(&signatures->done, &signatures->mutex);
+    }
+    pthread_mutex_unlock(&signatures->mutex);
 }
 
 /* ---- the collecting thread ---- */

@@ -1,5 +1,6 @@
 /*
- * signatures: every signature of a ledger, checked by a few threads while the batch executes.
+ * signatures: every signature of a ledger, checked by a few threads while the batch executes. The
+ * threads can be sent on other errands too.
  *
  * The ledger checker hands signatures to a sign_sink. One sink answers at once; the other collects
  * them for the threads and answers for all of a batch at its end. Both judge alike.
@@ -28,11 +29,28 @@ MUST_USE struct signatures *signatures_new(const struct digest *service, uint32_
 void signatures_free(struct signatures *signatures);
 
 /*
- * Remember that a request's signature holds, universally: its digest (LABEL_REQUEST_DIGEST) says
- * which request and signature. So what receipts have shown is not paid for again in the ledger. The
- * memory is of one size; what finds no place is checked again. Not while anything is collected.
+ * Remember that a signature holds, universally: of a request, by its digest (LABEL_REQUEST_DIGEST);
+ * of a pre-prepare or prepare, by its own with signature (hash_statement by its label). So what
+ * receipts have shown is not paid for again in the ledger. The memory is of one size; what finds no
+ * place is checked again. Not while anything is collected.
  */
-void signatures_learn(struct signatures *signatures, const struct digest *request);
+void signatures_learn(struct signatures *signatures, const struct digest *statement);
+
+/* Are there threads besides the calling one? */
+bool signatures_have_help(const struct signatures *signatures);
+
+/*
+ * Something else for its threads to do, before signatures: run is called again and again, by
+ * several of them at once, until it returns false.
+ */
+struct errand {
+    void *context;
+    bool (*run)(void *context);
+};
+/* One at a time. */
+void signatures_send(struct signatures *signatures, struct errand errand);
+/* Wait until nobody is at it. */
+void signatures_recall(struct signatures *signatures);
 
 /* A sink that collects; it answers false only when memory is short. */
 struct sign_sink signatures_sink(struct signatures *signatures);

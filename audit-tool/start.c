@@ -73,7 +73,8 @@ static bool confirm_in(struct audit *audit, const struct audit_ledger *ledger, b
 
 int audit_confirm_start(struct audit *audit, struct problem *problem) {
     struct audit_coverage *const coverage = &audit->report.coverage;
-    bool confirmed = audit->resumption != NULL; /* the earlier run made the digest itself */
+    /* If there was an earlier run, it made the digest itself. */
+    bool confirmed = audit->resumption != NULL || audit->is_own;
     bool differs = false;
     unsigned long long const seq = audit->start.seq;
     for (uint32_t i = 0; !confirmed && i < audit->ledger_count; i++) {

@@ -92,7 +92,8 @@ struct statements {
 
 /* What shows that some of them understate: a claim's certificate, or evidence in the ledger. */
 struct exposure {
-    uint64_t replicas;
+    uint64_t replicas;         /* all that it convicts */
+    uint32_t wanted;           /* so many of them are looked for */
     const struct claim *claim; /* or, when NULL: */
     uint64_t entry;            /* the batch that begins here, which the ledger evidences */
 };
@@ -133,28 +134,35 @@ static uint64_t who_understates(const struct statements *statements, uint64_t re
     return found;
 }
 
-static void expose(struct exposure *best, uint64_t replicas, const struct claim *claim,
-                   uint64_t entry) {
-    if (__builtin_popcountll(replicas) > __builtin_popcountll(best->replicas)) {
-        *best = (struct exposure){.replicas = replicas, .claim = claim, .entry = entry};
+/* Keep the one that convicts most of those looked for, and of these most in all. */
+static void expose(struct exposure *best, uint64_t looked_for, const struct exposure *other) {
+    uint32_t const wanted = (uint32_t)__builtin_popcountll(other->replicas & looked_for);
+    bool const is_better = wanted > best->wanted || (wanted == best->wanted && wanted != 0 &&
+                                                     __builtin_popcountll(other->replicas) >
+                                                         __builtin_popcountll(best->replicas));
+    if (is_better) {
+        *best = *other;
+        best->wanted = wanted;
     }
 }
 
-/* The one certificate that convicts most of these replicas. */
+/* The one certificate that convicts most of these replicas, and whom else it convicts. */
 static struct exposure find_exposure(struct audit *audit, const struct statements *statements,
-                                     uint64_t replicas) {
+                                     uint64_t looked_for) {
     struct exposure best = {.replicas = 0};
     for (uint64_t i = 0; i < claims_count(&audit->claims); i++) {
         const struct claim *const claim = claims_at(&audit->claims, i);
-        expose(&best, who_understates(statements, claim->signers & replicas, claim->rank), claim,
-               0);
+        struct exposure const other = {
+            .replicas = who_understates(statements, claim->signers, claim->rank), .claim = claim};
+        expose(&best, looked_for, &other);
     }
     for (uint32_t replica = 0; replica < REPLICAS_MAX; replica++) {
         const struct batch_place *const place = &audit->watch.revealed[replica];
-        if (place->entry != 0) {
-            expose(&best, who_understates(statements, place->signers & replicas, place->rank), NULL,
-                   place->entry);
-        }
+        struct exposure const other = {
+            .replicas =
+                place->entry == 0 ? 0 : who_understates(statements, place->signers, place->rank),
+            .entry = place->entry};
+        expose(&best, looked_for, &other);
     }
     return best;
 }
@@ -188,9 +196,12 @@ void watch_hold(struct audit *audit, const struct audit_ledger *ledger, uint64_t
         const struct view_unit *const unit = &at->reader.batch.view;
         struct statements statements;
         statements_read(audit, &statements, unit);
+        struct exposure exposure = find_exposure(audit, &statements, UINT64_MAX);
         uint64_t left = ~audit->blamed[PROOF_UNDERSTATED_VIEW_CHANGE];
-        struct exposure exposure = find_exposure(audit, &statements, left);
-        while (exposure.replicas != 0) {
+        if (!blame_is_news(audit, PROOF_UNDERSTATED_VIEW_CHANGE, exposure.replicas)) {
+            exposure = find_exposure(audit, &statements, left);
+        }
+        while (exposure.wanted != 0) {
             blame_exposed(audit, &exposure, &statements, &unit->set);
             left &= ~exposure.replicas;
             exposure = find_exposure(audit, &statements, left);
@@ -247,4 +258,35 @@ bool watch_view(struct audit *audit, const struct audit_ledger *ledger) {
     }
     watch_hold(audit, ledger, seen.entry);
     return true;
+}
+
+/* ---- for an audit that begins later ---- */
+
+/* Was the batch named for a replica before this one already? */
+static bool is_named(const struct view_watch *watch, uint32_t replica) {
+    for (uint32_t i = 0; i < replica; i++) {
+        if (watch->revealed[i].entry == watch->revealed[replica].entry) {
+            return true;
+        }
+    }
+    return false;
+}
+
+int audit_visit_revealed(struct audit *audit, audit_revealed_visitor visitor, void *context) {
+    int status = 0;
+    struct found_certificate found;
+    found_certificate_init(&found);
+    for (uint32_t replica = 0; status == 0 && replica < REPLICAS_MAX; replica++) {
+        const struct batch_place *const place = &audit->watch.revealed[replica];
+        if (place->entry == 0 || audit->followed == NULL || is_named(&audit->watch, replica)) {
+            continue;
+        }
+        struct audit_ledger *const at = ledger_open_at(audit, audit->followed, place->entry);
+        if (at != NULL && certificate_scan(audit, &found, at)) {
+            status = visitor(context, &found.batch, buffer_span(&found.bytes));
+        }
+        ledger_close(at);
+    }
+    found_certificate_free(&found);
+    return status;
 }

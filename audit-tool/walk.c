@@ -71,6 +71,10 @@ static int open_ledger(struct audit *audit, struct audit_ledger *ledger, struct 
     int const status = from_genesis
                            ? batch_reader_open(&ledger->reader, audit->options.genesis, problem)
                            : batch_reader_seek(&ledger->reader, start->entries, problem);
+    if (status == 0 && audit->is_own) {
+        ledger->state = LEDGER_ENDED; /* it may get there yet; the caller knows */
+        return 0;
+    }
     if (status == 0) {
         problem_set(problem, EXIT_CANNOT_AUDIT,
                     from_genesis ? "%s: the ledger is empty"
@@ -172,6 +176,10 @@ void judge_astray(struct audit *audit, const struct audit_ledger *theirs, enum r
                   const struct audit_ledger *ours) {
     if (rule_convicts(rule)) {
         blame_batch(audit, theirs, rule);
+        /* Whoever asked for a view that nobody may enter has stated something all the same. */
+        if (ledger_is_at_view(theirs) && rule != RULE_VIEW_CHANGES) {
+            watch_hold(audit, theirs, theirs->reader.batch.first_entry);
+        }
     } else if (ours != NULL && is_signed_twice(audit, ours, theirs)) {
         blame_primary(audit, &ours->reader.batch.seal.statement,
                       &theirs->reader.batch.seal.statement);

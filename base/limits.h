@@ -168,7 +168,13 @@
 #define RANGE_BATCHES_SERVED_MAX 64u
 #define SERVED_PAYLOAD_SIZE_MAX (FRAME_SIZE_MAX - 1024u) /* what one answer hands over */
 #define DEMAND_DEADLINE_MS_MAX (7u * 24u * 3600000u)
-#define JOIN_PIN_IDLE_MS 30000u /* a checkpoint for which nobody asks is closed */
+#define DEMANDS_MAX 64u                     /* of auditors, under way at a replica */
+#define DEMANDS_PER_AUTHOR_MAX 4u           /* of them */
+#define DEMANDS_UNREAD_SIZE_MAX (32u << 20) /* no more, while clients leave so much */
+#define DEMAND_RETRY_MS 50u                 /* then it looks again */
+#define DEMAND_SIZE_MAX 256u                /* bytes of one demand in a report */
+#define DEMAND_REASON_SIZE_MAX 255u         /* of one line of it */
+#define JOIN_PIN_IDLE_MS 30000u             /* a checkpoint for which nobody asks is closed */
 #define JOIN_PIN_MS_MAX 600000u /* and so it is in any case: the store's file grows meanwhile */
 #define JOIN_REPORT_MS 5000u    /* how often a replica that joins says how far it is */
 #define OLDER_RETRY_MS 10000u   /* after the older ledger could not be written */

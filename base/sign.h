@@ -3,10 +3,13 @@
  *
  * Libraries disagree about edge cases of Ed25519 and a proof must verify for everyone. They agree
  * once the key A and the point R are valid points of the prime-order group: A is checked when a
- * key is admitted (public_key_valid), R in every universal verifier (signature_universal).
+ * key is admitted (public_key_valid), R in every universal verifier (sign_verify_universal).
  *
- * libsodium computes R from the rest and compares its encoding, so where A has been admitted a
- * signature that verifies has a valid R: what a replica accepts from a peer holds in evidence too.
+ * libsodium 1.0.18 computes SB - hA and compares its encoding with R, which must not be of small
+ * order. With an admitted A that point is of the prime-order group, and its encoding canonical: a
+ * signature that verifies has a valid R, and looking at R again could refuse nothing. What a
+ * replica accepts from a peer holds in evidence too. Later versions decode R and multiply by the
+ * cofactor; sign_init finds out, and with them R is looked at apart.
  *
  * Every signature is over: label, one zero byte, the 32-byte service id, the body.
  */
@@ -56,7 +59,10 @@ struct sign_check {
  */
 MUST_USE bool sign_verify(const struct digest *service, const struct sign_check *check);
 
-/* As sign_verify, and R is a valid point of the prime-order group: what evidence must satisfy. */
+/*
+ * As sign_verify, and R is a valid point of the prime-order group: what evidence must satisfy. The
+ * key must have been admitted here too; configurations hold no others.
+ */
 MUST_USE bool sign_verify_universal(const struct digest *service, const struct sign_check *check);
 
 #endif

@@ -1,5 +1,5 @@
 /*
- * onus: see onus.h. It ties together the session (what to say to whom), the transport (links), the
+ * onus: see onus.h. It ties together the session (what to say to whom), the links, the
  * writer (what must not be forgotten) and the loop's clock.
  *
  * A transaction lives from onus_submit to its answer. It is first with the writer, until its bytes
@@ -12,9 +12,9 @@
 #include <stdlib.h>
 
 #include "base/check.h"
-#include "client/transport.h"
 #include "client/writer.h"
 #include "host/random.h"
+#include "host/replica_links.h"
 
 #define KEEPALIVE_MS (LINK_IDLE_TIMEOUT_MS / 3)
 #define CONNECT_PATIENCE_MS 1000u
@@ -46,7 +46,7 @@ struct onus {
     bool timed_out;
     uint64_t armed_ms;
     struct session *session;
-    struct transport *transport;
+    struct replica_links *links;
     struct receipt_store *store;
     struct writer *writer;
     struct transaction *first;
@@ -139,7 +139,7 @@ static void on_committed(void *context, void *user, uint64_t number, bool failed
 static bool effect_send(void *context, uint32_t replica, enum message_kind kind,
                         struct span payload) {
     struct onus *const onus = context;
-    return transport_send(onus->transport, replica, kind, payload);
+    return replica_links_send(onus->links, replica, kind, payload);
 }
 
 /* Give the receipts to the writer. What it cannot take now is fetched again in another run. */
@@ -217,8 +217,13 @@ static void on_link(void *context, uint32_t replica, bool up) {
     struct onus *const onus = context;
     session_on_link(onus->session, replica, up, now_ms(onus));
     if (up) {
-        (void)transport_send(onus->transport, replica, MESSAGE_STATUS_QUERY, span_of(NULL, 0));
+        (void)replica_links_send(onus->links, replica, MESSAGE_STATUS_QUERY, span_of(NULL, 0));
     }
+}
+
+/* What a client takes from a replica; the limits are those of the kinds. */
+static size_t frame_size_max(uint8_t kind) {
+    return kind >= MESSAGE_REPLY && kind <= MESSAGE_RECEIPT_REPLY ? message_size_max(kind) : 0;
 }
 
 static void on_frame(void *context, uint32_t replica, uint8_t kind, struct span payload) {
@@ -305,8 +310,10 @@ static int onus_start(struct onus *onus, bool look_only, struct problem *problem
         .rejected = effect_rejected,
         .distrusted = effect_distrusted,
     };
-    struct transport_handlers const handlers = {
-        .context = onus, .on_link = on_link, .on_frame = on_frame};
+    struct replica_links_handlers const handlers = {.context = onus,
+                                                    .on_link = on_link,
+                                                    .on_frame = on_frame,
+                                                    .frame_size_max = frame_size_max};
     const struct founding *const founding = &onus->context->founding;
     onus->session = session_create(&founding->configuration, &effects);
     if (onus->session == NULL) {
@@ -315,8 +322,9 @@ static int onus_start(struct onus *onus, bool look_only, struct problem *problem
     if (!look_only && open_store(onus, problem) != 0) {
         return -1;
     }
-    onus->transport = transport_create(&onus->loop, &founding->configuration, &handlers, problem);
-    return onus->transport == NULL ? -1 : 0;
+    onus->links =
+        replica_links_create(&onus->loop, &founding->configuration, UINT64_MAX, &handlers, problem);
+    return onus->links == NULL ? -1 : 0;
 }
 
 struct onus *onus_open(const struct onus_options *options, struct problem *problem) {
@@ -346,8 +354,8 @@ struct onus *onus_open(const struct onus_options *options, struct problem *probl
 }
 
 static void close_loop(struct onus *onus) {
-    if (onus->transport != NULL) {
-        transport_close(onus->transport);
+    if (onus->links != NULL) {
+        replica_links_close(onus->links);
     }
     uv_close((uv_handle_t *)&onus->deadline, NULL);
     uv_close((uv_handle_t *)&onus->keepalive, NULL);
@@ -421,7 +429,7 @@ static void list_silent(const struct onus *onus, struct problem *problem) {
         if (session_status(onus->session, r) != NULL) {
             continue;
         }
-        const char *const reason = transport_reason(onus->transport, r);
+        const char *const reason = replica_links_reason(onus->links, r);
         int const size =
             snprintf(text + used, sizeof text - used, "%s%u (%s)", used == 0 ? "" : ", ", r,
                      reason[0] != '\0' ? reason : "no answer");
@@ -633,7 +641,7 @@ uint32_t onus_in_flight(const struct onus *onus) {
 }
 
 bool onus_all_sent(const struct onus *onus) {
-    return onus->unsent == 0 && transport_backlog(onus->transport) == 0;
+    return onus->unsent == 0 && replica_links_backlog(onus->links) == 0;
 }
 
 const struct problem *onus_failure(const struct onus *onus) {
@@ -666,10 +674,10 @@ int onus_put_note(struct onus *onus, const struct onus_note *note, struct proble
 
 struct onus_replica onus_replica(const struct onus *onus, uint32_t replica) {
     return (struct onus_replica){
-        .up = transport_is_up(onus->transport, replica),
-        .settled = transport_is_settled(onus->transport, replica),
+        .up = replica_links_is_up(onus->links, replica),
+        .settled = replica_links_is_settled(onus->links, replica),
         .status = session_status(onus->session, replica),
-        .reason = transport_reason(onus->transport, replica),
+        .reason = replica_links_reason(onus->links, replica),
     };
 }
 

@@ -16,8 +16,8 @@
 #ifndef ONUS_CLIENT_ONUS_H
 #define ONUS_CLIENT_ONUS_H
 
-#include "client/context.h"
 #include "client/session.h"
+#include "host/context.h"
 #include "host/receipt_store.h"
 
 struct onus;

@@ -161,6 +161,7 @@ struct peer {
     struct status_message status;
     uint64_t progress_ms;    /* when it last claimed to have committed more than before */
     uint64_t helped_ms;      /* when it was last answered because it is stuck */
+    uint64_t helped_first;   /* the first batch that it lacked then; 0: it never was */
     uint64_t range_after_ms; /* not asked for a range before */
     uint32_t conflicts;      /* pairs of statements that convict it, handed out so far */
 };

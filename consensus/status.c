@@ -81,19 +81,27 @@ void send_status(struct replica *replica) {
     replica->status_due_ms = replica->now_ms + STATUS_INTERVAL_MS;
 }
 
-/* Repeat what this replica said about the next batches of a peer that is stuck. */
+/*
+ * Repeat what this replica said about the next batches of a peer that is stuck. Others' votes are
+ * passed on when that was not enough before, since each costs the peer the check of a signature.
+ */
 static void help(struct replica *replica, uint32_t peer, const struct status_message *status) {
     uint64_t const first = status->committed_seq + 1;
+    bool const is_again = replica->peers[peer].helped_first == first;
+    replica->peers[peer].helped_first = 0;
     if (status->view < checker_position(replica->checker)->view) {
         send_new_view(replica, peer); /* the batches make no sense to it before */
         return;
     }
+    replica->peers[peer].helped_first = first;
     uint64_t const ahead = 2 * (uint64_t)replica->configuration->parameters.pipeline;
     for (uint64_t seq = first; seq < first + ahead && seq <= replica->executed_seq; seq++) {
         struct slot *const slot = slot_find(replica, seq);
         if (slot != NULL) {
             resend_slot(replica, slot, peer);
-            relay_votes(replica, slot, peer);
+            if (is_again) {
+                relay_votes(replica, slot, peer);
+            }
         }
     }
 }

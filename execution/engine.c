@@ -127,6 +127,7 @@ static void undo_cut(struct engine *engine) {
     engine->top->above = NULL;
     engine->top->frozen = false;
     engine->layer_count--;
+    layer_clear(top); /* it has no items, but may have had */
     free(top);
 }
 

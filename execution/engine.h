@@ -36,8 +36,16 @@ void engine_free(struct engine *engine);
 /* Did the base or memory fail? Then the process must end: an outcome must never depend on it. */
 bool engine_failed(const struct engine *engine);
 
+/* Outcomes that are likely, with their digests: one that comes out so is not hashed again. */
+struct execution_expected {
+    uint32_t count; /* 0: none */
+    const struct span *outcomes;
+    const struct digest *digests; /* LABEL_OUTCOME of each */
+};
+
 /* The outcomes of one request's calls, valid until the next execute with the same struct. */
 struct execution {
+    struct execution_expected expected; /* the caller's; by place in the request */
     uint32_t count;
     struct span outcomes[CALLS_MAX];  /* encoded */
     struct digest digests[CALLS_MAX]; /* LABEL_OUTCOME of each */

@@ -2,8 +2,9 @@
  * layer: an ordered map from keys to values or deletions, one storey of the state (engine.h).
  *
  * A red-black tree whose items are allocated once with their key; a value is its own allocation,
- * so that the undo log can take over an old value without a copy. Finding and walking change
- * nothing, not even a cache: a layer that nobody writes may be read by any thread.
+ * so that the undo log can take over an old value without a copy. Beside the tree lies an index by
+ * hash, since most searches are for one key. Finding and walking change nothing, not even a cache:
+ * a layer that nobody writes may be read by any thread.
  */
 #ifndef ONUS_EXECUTION_LAYER_H
 #define ONUS_EXECUTION_LAYER_H
@@ -21,6 +22,8 @@ struct item_value {
 struct item {
     RB_ENTRY(item) entry;
     struct item_value *value; /* NULL: the key is deleted */
+    struct item *chained;     /* the next one in the same cell of the index */
+    uint32_t hash;            /* of the key */
     uint32_t key_size;
     uint8_t key[];
 };
@@ -29,6 +32,9 @@ RB_HEAD(item_map, item);
 
 struct layer {
     struct item_map items;
+    struct item **cells; /* the index: chains of items; NULL: there is none */
+    size_t cell_count;   /* a power of two, or 0 */
+    size_t item_count;
     struct layer *below;
     struct layer *above;
     bool frozen;

@@ -6,6 +6,7 @@
 #include "execution/replay.h"
 
 #include "base/check.h"
+#include "ledger/derive.h"
 
 static bool sink_trust(void *context, const struct sign_check *check, enum rule rule) {
     (void)context;
@@ -27,38 +28,68 @@ void replay_free(struct replay *replay) {
     arena_free(&replay->arena);
 }
 
+void replay_request_prepare(struct replay_request *out, struct arena *arena,
+                            const struct digest *service, struct span payload) {
+    out->decodes = request_entry_decode(&out->entry, arena, payload) == CODEC_OK &&
+                   request_decode(&out->request, arena, service, out->entry.request) == CODEC_OK &&
+                   out->request.call_count == out->entry.outcome_count;
+    uint32_t const count = out->decodes ? out->request.call_count : 0;
+    struct digest *const digests = arena_alloc(arena, (size_t)2 * count * sizeof *digests);
+    out->decodes &= digests != NULL;
+    for (uint32_t i = 0; out->decodes && i < count; i++) {
+        digests[i] = hash_labelled(LABEL_OUTCOME, service, out->entry.outcomes[i]);
+        digests[count + i] =
+            batch_leaf(&out->request.digest, i, out->entry.first_index + i, &digests[i]);
+    }
+    out->outcomes = digests;
+    out->leaves = out->decodes ? digests + count : NULL;
+}
+
+/* What execution should come to; what does is not hashed a second time. */
+static void execute(struct replay *replay, struct engine *engine, const struct digest *service,
+                    const struct replay_request *in) {
+    replay->execution.expected = (struct execution_expected){
+        .count = in->entry.outcome_count, .outcomes = in->entry.outcomes, .digests = in->outcomes};
+    engine_execute(engine, &replay->execution, service, &in->request);
+    replay->execution.expected = (struct execution_expected){0};
+}
+
 /* Execute one request and add it; *wrong is set when an outcome is not what the ledger states. */
 static enum rule replay_request(struct replay *replay, struct checker *checker,
-                                struct engine *engine, struct span payload,
+                                struct engine *engine, const struct replay_request *in,
                                 const struct sign_sink *sink, bool *wrong) {
-    const struct digest *const service = &checker_configuration(checker)->service;
-    struct request_entry entry;
-    struct request request;
-    arena_reset(&replay->arena);
-    if (request_entry_decode(&entry, &replay->arena, payload) != CODEC_OK ||
-        request_decode(&request, &replay->arena, service, entry.request) != CODEC_OK ||
-        request.call_count != entry.outcome_count) {
+    if (!in->decodes) {
         return RULE_ENTRY_ENCODING;
     }
-    if (entry.first_index != checker_next_index(checker)) {
+    if (in->entry.first_index != checker_next_index(checker)) {
         return RULE_ENTRY_ORDER;
     }
     if (engine != NULL) {
-        engine_execute(engine, &replay->execution, service, &request);
+        execute(replay, engine, &checker_configuration(checker)->service, in);
     }
     if (engine != NULL && engine_failed(engine)) {
         return RULE_ENTRY_ENCODING; /* convicts nobody: no outcome was computed to hold against */
     }
-    struct digest stated[CALLS_MAX];
-    for (uint32_t i = 0; i < request.call_count; i++) {
-        stated[i] = hash_labelled(LABEL_OUTCOME, service, entry.outcomes[i]);
-        if (engine != NULL && !*wrong && !digest_equal(&stated[i], &replay->execution.digests[i])) {
+    for (uint32_t i = 0; engine != NULL && !*wrong && i < in->request.call_count; i++) {
+        if (!digest_equal(&in->outcomes[i], &replay->execution.digests[i])) {
             *wrong = true;
-            replay->wrong_index = entry.first_index + i;
+            replay->wrong_index = in->entry.first_index + i;
         }
     }
-    checker_batch_add(checker, &request, stated, sink);
+    checker_batch_add_leaves(checker, &in->request, in->leaves, sink);
     return RULE_NONE;
+}
+
+/* The nth request of a batch, from the source if there is one; else `own` is filled in. */
+static const struct replay_request *next_request(struct replay *replay, struct replay_request *own,
+                                                 const struct digest *service,
+                                                 const struct batch *batch, uint32_t nth) {
+    if (replay->source.next != NULL) {
+        return replay->source.next(replay->source.context);
+    }
+    arena_reset(&replay->arena);
+    replay_request_prepare(own, &replay->arena, service, batch_request_payload(batch, nth));
+    return own;
 }
 
 static void undo(struct engine *engine, uint64_t mark) {
@@ -75,8 +106,10 @@ enum rule replay_batch(struct replay *replay, struct checker *checker, struct en
     enum rule rule = RULE_NONE;
     checker_batch_begin_stated(checker, batch->pre_prepare.first_index);
     for (uint32_t i = 0; rule == RULE_NONE && i < batch->request_count; i++) {
-        rule =
-            replay_request(replay, checker, engine, batch_request_payload(batch, i), sink, &wrong);
+        struct replay_request own;
+        const struct replay_request *const request =
+            next_request(replay, &own, &checker_configuration(checker)->service, batch, i);
+        rule = replay_request(replay, checker, engine, request, sink, &wrong);
     }
     if (rule != RULE_NONE) {
         checker_batch_abandon(checker);

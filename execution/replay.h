@@ -10,10 +10,33 @@
 #include "ledger/batch.h"
 #include "ledger/checker.h"
 
+/*
+ * One request of a batch, with all that can be known of it before it is executed: decoded, and the
+ * outcomes that the ledger states hashed. It depends on nothing else, so threads can prepare them.
+ */
+struct replay_request {
+    bool decodes; /* else the rest has no meaning */
+    struct request_entry entry;
+    struct request request;
+    const struct digest *outcomes; /* LABEL_OUTCOME of each outcome stated */
+    const struct digest *leaves;   /* of G, from the index that the entry states */
+};
+
+/* Spans point into payload, the rest into arena. Want of memory is as if it did not decode. */
+void replay_request_prepare(struct replay_request *out, struct arena *arena,
+                            const struct digest *service, struct span payload);
+
+/* Where the requests of one batch come from, each when its turn comes; valid until the next. */
+struct replay_source {
+    void *context;
+    const struct replay_request *(*next)(void *context);
+};
+
 /* Scratch memory of replays; reuse it. */
 struct replay {
     struct execution execution;
     struct arena arena;
+    struct replay_source source; /* of the batch that is replayed; next NULL: prepared here */
 
     /* What the last RULE_OUTCOME was about. */
     uint64_t wrong_index;

@@ -34,6 +34,10 @@ bool batch_is_empty(const struct batch *batch) {
     return batch->entries.size == 0;
 }
 
+bool batch_failed(const struct batch *batch) {
+    return batch->arena.exhausted || batch->bytes.failed || batch->entries.failed;
+}
+
 uint32_t batch_entry_count(const struct batch *batch) {
     return (uint32_t)(batch->entries.size / sizeof(struct batch_entry));
 }
@@ -162,7 +166,8 @@ enum batch_step batch_add(struct batch *batch, uint64_t index, const struct entr
         batch->first_entry = index;
         batch->pre_prepare.tx_count = 0;
     }
-    *rule = add_by_kind(batch, entry);
+    *rule = entry->payload.size > BATCH_SIZE_MAX - batch->bytes.size ? RULE_ENTRY_ENCODING
+                                                                     : add_by_kind(batch, entry);
     struct batch_entry const record = {
         .kind = entry->kind, .offset = batch->bytes.size, .size = entry->payload.size};
     if (*rule == RULE_NONE && (!buffer_append(&batch->bytes, entry->payload) ||

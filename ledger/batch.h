@@ -54,6 +54,8 @@ void batch_free(struct batch *batch);
 void batch_clear(struct batch *batch);
 /* Has nothing been fed since the last clear? */
 bool batch_is_empty(const struct batch *batch);
+/* After BATCH_BROKEN: for want of memory? Then the rule says nothing about the entries. */
+bool batch_failed(const struct batch *batch);
 
 /* Feed entry number `index` of the ledger. Out: rule: what is wrong when BATCH_BROKEN. */
 enum batch_step batch_add(struct batch *batch, uint64_t index, const struct entry *entry,

@@ -108,6 +108,16 @@ enum rule checker_request_admissible(const struct checker *checker, const struct
 
 void checker_batch_add(struct checker *checker, const struct request *request,
                        const struct digest *outcomes, const struct sign_sink *sink) {
+    struct digest leaves[CALLS_MAX];
+    uint64_t const first = checker_next_index(checker);
+    for (uint32_t i = 0; i < request->call_count; i++) {
+        leaves[i] = batch_leaf(&request->digest, i, first + i, &outcomes[i]);
+    }
+    checker_batch_add_leaves(checker, request, leaves, sink);
+}
+
+void checker_batch_add_leaves(struct checker *checker, const struct request *request,
+                              const struct digest *leaves, const struct sign_sink *sink) {
     CHECK(checker->in_batch);
     enum rule rule = checker_request_admissible(checker, request);
     struct sign_check const signature = {
@@ -122,10 +132,8 @@ void checker_batch_add(struct checker *checker, const struct request *request,
     if (checker->request_rule == RULE_NONE) {
         checker->request_rule = rule;
     }
-    uint64_t const first = checker_next_index(checker);
     for (uint32_t i = 0; i < request->call_count; i++) {
-        struct digest const leaf = batch_leaf(&request->digest, i, first + i, &outcomes[i]);
-        checker->failed |= !tree_append(&checker->batch_tree, &leaf);
+        checker->failed |= !tree_append(&checker->batch_tree, &leaves[i]);
     }
     checker->batch_tx_count += request->call_count;
     if (rule != RULE_REQUEST_DUPLICATE &&
@@ -151,9 +159,7 @@ void checker_batch_tree_take(struct checker *checker, struct tree *tree) {
 /* ---- the pre-prepare of a batch ---- */
 
 uint64_t checker_checkpoint_for(const struct checker *checker, uint64_t seq) {
-    uint64_t const interval = checker->configuration->parameters.checkpoint_interval;
-    uint64_t const passed = seq / interval;
-    return passed < 2 ? 0 : (passed - 1) * interval;
+    return configuration_checkpoint_for(checker->configuration, seq);
 }
 
 static const struct digest *checkpoint_find(const struct checker *checker, uint64_t seq) {
@@ -289,10 +295,10 @@ static enum rule judge_checkpoint(const struct checker *checker, const struct pr
 }
 
 /* Does one signer's nonce, and its prepare rebuilt from it, hold (§4, §8)? */
-static enum rule judge_signer(const struct checker *checker, const struct pending_batch *pending,
-                              uint32_t replica, const struct nonce *nonce,
-                              const struct signature *signature, const struct sign_sink *sink) {
-    const struct configuration *const configuration = checker->configuration;
+static enum rule judge_signer(const struct configuration *configuration,
+                              const struct pending_batch *pending, uint32_t replica,
+                              const struct nonce *nonce, const struct signature *signature,
+                              const struct sign_sink *sink) {
     struct prepared_batch const batch = {
         .config = configuration->number,
         .view = pending->view,
@@ -321,12 +327,10 @@ static enum rule judge_signer(const struct checker *checker, const struct pendin
                                                                        : RULE_EVIDENCE_SIGNATURE;
 }
 
-/* Does the evidence for one batch hold: Q signers, their nonces and signatures (§4)? */
-static enum rule judge_batch_evidence(const struct checker *checker,
-                                      const struct pending_batch *pending, uint64_t signers,
-                                      const struct batch_evidence *evidence,
-                                      const struct sign_sink *sink) {
-    const struct configuration *const configuration = checker->configuration;
+enum rule batch_evidence_judge(const struct configuration *configuration,
+                               const struct pending_batch *pending, uint64_t signers,
+                               const struct batch_evidence *evidence,
+                               const struct sign_sink *sink) {
     uint32_t const primary = configuration_primary(configuration, pending->view);
     if (!configuration_is_quorum(configuration, signers) || (signers >> primary & 1) == 0) {
         return RULE_EVIDENCE_SIGNERS;
@@ -342,8 +346,8 @@ static enum rule judge_batch_evidence(const struct checker *checker,
             continue;
         }
         bool const is_primary = replica == primary;
-        enum rule const rule =
-            judge_signer(checker, pending, replica, nonce, is_primary ? NULL : signature, sink);
+        enum rule const rule = judge_signer(configuration, pending, replica, nonce,
+                                            is_primary ? NULL : signature, sink);
         if (rule != RULE_NONE) {
             return rule;
         }
@@ -378,8 +382,9 @@ static enum rule judge_evidence(const struct checker *checker, const struct batc
         const struct pending_batch *const pending =
             &checker->pending[(now->evidence_upto + 1 + i) % CHECKER_MARKS_MAX];
         CHECK(pending->seq == now->evidence_upto + 1 + i);
-        enum rule const rule = judge_batch_evidence(checker, pending, body->evidence_signers[i],
-                                                    &seal->evidence->batches[i], sink);
+        enum rule const rule =
+            batch_evidence_judge(checker->configuration, pending, body->evidence_signers[i],
+                                 &seal->evidence->batches[i], sink);
         if (rule != RULE_NONE) {
             return rule;
         }

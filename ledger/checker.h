@@ -100,6 +100,9 @@ enum rule checker_request_admissible(const struct checker *checker, const struct
  */
 void checker_batch_add(struct checker *checker, const struct request *request,
                        const struct digest *outcomes, const struct sign_sink *sink);
+/* The same, with the calls' leaves of G made before (batch_leaf), from checker_next_index on. */
+void checker_batch_add_leaves(struct checker *checker, const struct request *request,
+                              const struct digest *leaves, const struct sign_sink *sink);
 /* Index of the next transaction, counting those of the batch in progress. */
 uint64_t checker_next_index(const struct checker *checker);
 /* Transactions in the batch in progress. */
@@ -133,6 +136,14 @@ struct batch_seal {
 enum rule checker_batch_seal(struct checker *checker, const struct batch_seal *seal,
                              const struct sign_sink *sink);
 void checker_batch_abandon(struct checker *checker);
+
+/*
+ * Does the evidence for one batch hold by itself: Q signers with its primary, their nonces and
+ * signatures (§4)? signers: the bitmap that the pre-prepare states.
+ */
+enum rule batch_evidence_judge(const struct configuration *configuration,
+                               const struct pending_batch *pending, uint64_t signers,
+                               const struct batch_evidence *evidence, const struct sign_sink *sink);
 
 /*
  * Check and append a batch without its requests: how many there are is taken from what its

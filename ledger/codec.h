@@ -425,10 +425,11 @@ enum proof_kind {
     PROOF_WRONG_CHECKPOINT = 5,
     PROOF_UNDERSTATED_VIEW_CHANGE = 6,
     PROOF_BROKEN_NEW_VIEW = 7,
-    PROOF_FORKED_VIEW = 8
+    PROOF_FORKED_VIEW = 8,
+    PROOF_MALFORMED_RANGE = 9
 };
 
-#define PROOF_KIND_END 9u /* above all kinds */
+#define PROOF_KIND_END 10u /* above all kinds */
 
 struct state_item {
     struct span key; /* 1..KEY_SIZE_MAX */
@@ -461,6 +462,7 @@ struct proof {
     struct fragment fragment;
     uint32_t path_count; /* 0..MERKLE_DEPTH_MAX + 1: a leaf of M, then its inclusion path */
     const struct digest *path;
+    struct span served; /* what was handed over: 0..SERVED_PAYLOAD_SIZE_MAX bytes */
 };
 
 MUST_USE enum codec_result proof_decode(struct proof *out, struct arena *arena, struct span bytes);

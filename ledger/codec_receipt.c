@@ -15,6 +15,7 @@
 #define FIELD_FRAGMENT_ENTRIES 3u
 #define FIELD_PROOF_FRAGMENT 6u
 #define FIELD_PROOF_PATH 7u
+#define FIELD_PROOF_SERVED 8u
 
 /* ---- certificates ---------------------------------------------------------------------------- */
 
@@ -100,7 +101,8 @@ bool receipt_encode(struct buffer *out, const struct receipt *in) {
 /* ---- proofs ---------------------------------------------------------------------------------- */
 
 static_assert((int)PROOF_EQUIVOCATION == (int)ONUS__PB__PROOF_KIND__PROOF_KIND_EQUIVOCATION &&
-                  (int)PROOF_FORKED_VIEW == (int)ONUS__PB__PROOF_KIND__PROOF_KIND_FORKED_VIEW,
+                  (int)PROOF_MALFORMED_RANGE ==
+                      (int)ONUS__PB__PROOF_KIND__PROOF_KIND_MALFORMED_RANGE,
               "kinds of proof are numbered as in the schema");
 
 static void take_state(enum codec_result *result, struct fragment *out, struct arena *arena,
@@ -190,7 +192,7 @@ enum codec_result proof_decode(struct proof *out, struct arena *arena, struct sp
     enum codec_result result = CODEC_OK;
     *out = (struct proof){.has_fragment = false};
     field_check_range(&result, (uint64_t)in->kind,
-                      (struct bounds){PROOF_EQUIVOCATION, PROOF_FORKED_VIEW});
+                      (struct bounds){PROOF_EQUIVOCATION, PROOF_MALFORMED_RANGE});
     out->kind = (enum proof_kind)in->kind;
     field_take_span(&result, &out->genesis, in->genesis, (struct bounds){1, GENESIS_SIZE_MAX});
     take_statements(&result, out, in);
@@ -200,6 +202,7 @@ enum codec_result proof_decode(struct proof *out, struct arena *arena, struct sp
     take_fragment(&result, out, arena, in->fragment);
     field_take_digests(&result, &out->path, &out->path_count, in->path,
                        (struct bounds){0, MERKLE_DEPTH_MAX + 1});
+    field_take_span(&result, &out->served, in->served, (struct bounds){0, SERVED_PAYLOAD_SIZE_MAX});
     return result;
 }
 
@@ -258,7 +261,8 @@ bool proof_encode(struct buffer *out, const struct proof *in) {
         in->statement_count > PROOF_STATEMENTS_MAX ||
         in->fragment.state_count > PROOF_STATE_ITEMS_MAX ||
         in->fragment.entry_count > PROOF_ENTRIES_MAX ||
-        in->fragment.path_count > PROOF_STATE_PATH_MAX || in->path_count > MERKLE_DEPTH_MAX + 1) {
+        in->fragment.path_count > PROOF_STATE_PATH_MAX || in->path_count > MERKLE_DEPTH_MAX + 1 ||
+        in->served.size > SERVED_PAYLOAD_SIZE_MAX) {
         return pack_refuse(out);
     }
     ProtobufCBinaryData certificates[PROOF_CERTIFICATES_MAX];
@@ -282,7 +286,8 @@ bool proof_encode(struct buffer *out, const struct proof *in) {
     struct span const path = span_of(in->path, (size_t)in->path_count * DIGEST_SIZE);
     return pack_message(out, &message.base) &&
            (!in->has_fragment || encode_fragment(out, &in->fragment)) &&
-           (path.size == 0 || pack_element_bytes(out, FIELD_PROOF_PATH, path));
+           (path.size == 0 || pack_element_bytes(out, FIELD_PROOF_PATH, path)) &&
+           (in->served.size == 0 || pack_element_bytes(out, FIELD_PROOF_SERVED, in->served));
 }
 
 void proof_order(struct proof *proof) {

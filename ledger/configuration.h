@@ -49,6 +49,15 @@ static inline uint32_t configuration_primary(const struct configuration *configu
     return (uint32_t)(view % configuration->replica_count);
 }
 
+/* Which checkpoint batch `seq` must carry: the last but one multiple of C (§7). */
+static inline uint64_t configuration_checkpoint_for(const struct configuration *configuration,
+                                                    uint64_t seq) {
+    uint64_t const interval = configuration->parameters.checkpoint_interval;
+    CHECK(interval != 0);
+    uint64_t const passed = seq / interval;
+    return passed < 2 ? 0 : (passed - 1) * interval;
+}
+
 /* Is this the key of a user or member? */
 bool configuration_has_author(const struct configuration *configuration,
                               const struct public_key *key);

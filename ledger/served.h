@@ -13,6 +13,7 @@
 #include "ledger/codec_served.h"
 #include "ledger/configuration.h"
 #include "ledger/rule.h"
+#include "ledger/view.h"
 
 struct served_judgement {
     enum rule rule; /* RULE_NONE: well formed */

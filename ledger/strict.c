@@ -49,6 +49,7 @@ static const struct element_limit element_limits[] = {
     LIMIT(fragment, Fragment, n_places, PROOF_STATE_ITEMS_MAX),
     LIMIT(proof, Proof, n_certificates, PROOF_CERTIFICATES_MAX),
     LIMIT(proof, Proof, n_statements, PROOF_STATEMENTS_MAX),
+    LIMIT(demand_report, DemandReport, n_replicas, REPLICAS_MAX),
     LIMIT(requests_message, RequestsMessage, n_requests, WIRE_REQUESTS_MAX),
     LIMIT(range_message, RangeMessage, n_entries, WIRE_ENTRIES_MAX),
     LIMIT(checkpoint_items_message, CheckpointItemsMessage, n_items, WIRE_ITEMS_MAX),

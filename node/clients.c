@@ -11,6 +11,8 @@
 #include <stdlib.h>
 
 #include "base/check.h"
+#include "ledger/served.h"
+#include "node/demand_service.h"
 #include "node/joiner.h"
 #include "node/node.h"
 #include "node/older.h"
@@ -24,7 +26,7 @@ struct client {
     struct node *node;
     struct link *link; /* NULL: the slot is free */
     uint64_t origin;
-    uint32_t waiting;    /* requests in verification */
+    uint32_t waiting;    /* requests and demands in verification */
     size_t waiting_size; /* bytes of them */
     uint32_t strikes;
     bool paused;
@@ -132,10 +134,9 @@ static void pause_or_resume(struct client *client) {
     }
 }
 
-static void charge(struct client *client, const struct request *request, size_t size) {
+static void charge(struct client *client, const struct public_key *key, size_t size) {
     struct clients *const clients = client->node->clients;
-    uint32_t const author =
-        author_place(&client->node->identity.founding.configuration, &request->author);
+    uint32_t const author = author_place(&client->node->identity.founding.configuration, key);
     clients->waiting_of_author[author]++;
     clients->waiting++;
     clients->waiting_size += size;
@@ -144,9 +145,9 @@ static void charge(struct client *client, const struct request *request, size_t 
     pause_or_resume(client);
 }
 
-static bool has_room(const struct node *node, const struct request *request) {
+static bool has_room(const struct node *node, const struct public_key *key) {
     const struct clients *const clients = node->clients;
-    uint32_t const author = author_place(&node->identity.founding.configuration, &request->author);
+    uint32_t const author = author_place(&node->identity.founding.configuration, key);
     return clients->waiting < VERIFY_REQUESTS_MAX && clients->waiting_size < VERIFY_SIZE_MAX &&
            clients->waiting_of_author[author] < VERIFY_PER_AUTHOR_MAX;
 }
@@ -154,8 +155,7 @@ static bool has_room(const struct node *node, const struct request *request) {
 bool clients_checked(struct node *node, const struct verify_item *item) {
     struct clients *const clients = node->clients;
     struct client *const client = client_find(node, item->origin);
-    uint32_t const author =
-        author_place(&node->identity.founding.configuration, &item->request->author);
+    uint32_t const author = author_place(&node->identity.founding.configuration, &item->check.key);
     clients->waiting_of_author[author]--;
     clients->waiting--;
     clients->waiting_size -= item->size;
@@ -166,7 +166,9 @@ bool clients_checked(struct node *node, const struct verify_item *item) {
     client->waiting_size -= item->size;
     pause_or_resume(client);
     if (!item->holds) {
-        clients_reject(node, item->origin, &item->request->id, REJECT_SIGNATURE);
+        const struct digest *const id =
+            item->kind == VERIFY_DEMAND ? &item->demand->digest : &item->request->id;
+        clients_reject(node, item->origin, id, REJECT_SIGNATURE);
         strike(client, "sent requests whose signatures do not hold");
     }
     return item->holds;
@@ -207,7 +209,7 @@ static void on_request(struct client *client, struct span payload) {
         refuse(client, request, REJECT_AUTHOR);
         return;
     }
-    if (!has_room(node, request)) {
+    if (!has_room(node, &request->author)) {
         refuse(client, request, REJECT_BUSY);
         return;
     }
@@ -222,7 +224,82 @@ static void on_request(struct client *client, struct span payload) {
         .request = request,
     };
     workers_add(node->workers, VERIFY_CLIENTS, &item);
-    charge(client, request, payload.size);
+    charge(client, &request->author, payload.size);
+    node_want_turn(node);
+}
+
+/* ---- demands --------------------------------------------------------------------------------- */
+
+/* Decode what an auditor demands, into the arena. Returns: NULL: it cannot be. */
+static struct demand_check *decode_demand(const struct configuration *configuration,
+                                          struct signed_body *statement, struct arena *arena,
+                                          struct span bytes) {
+    struct demand_check *const check = arena_alloc(arena, sizeof *check);
+    if (check == NULL ||
+        signed_decode(statement, arena, bytes, message_size_max(MESSAGE_DEMAND)) != CODEC_OK ||
+        demand_decode(&check->demand, arena, statement->body) != CODEC_OK) {
+        return NULL;
+    }
+    check->digest = demand_digest(&configuration->service, statement);
+    return check;
+}
+
+/* Why a demand is refused before its signature is paid for; 0: it is not, and has a place. */
+static enum reject_reason demand_refusal(struct client *client, const struct demand *demand) {
+    struct node *const node = client->node;
+    const struct configuration *const configuration = &node->identity.founding.configuration;
+    if (!configuration_has_author(configuration, &demand->author)) {
+        strike(client, "sent demands of authors that this service does not know");
+        return REJECT_AUTHOR;
+    }
+    if (demand->replica != node->config.replica) {
+        strike(client, "sent demands that are for another replica");
+        return REJECT_UNKNOWN;
+    }
+    if (demand->part != SERVED_ENTRIES) {
+        return REJECT_UNKNOWN; /* only the ledger is handed over so */
+    }
+    return has_room(node, &demand->author) &&
+                   demand_service_reserve(node, client->origin,
+                                          author_place(configuration, &demand->author))
+               ? 0
+               : REJECT_BUSY;
+}
+
+static void on_demand(struct client *client, struct span payload) {
+    struct node *const node = client->node;
+    struct digest const nobody = {{0}};
+    struct signed_body statement;
+    struct arena *const arena = workers_arena(node->workers, VERIFY_CLIENTS);
+    struct span const bytes = arena == NULL ? (struct span){0} : arena_copy(arena, payload);
+    if (bytes.data == NULL && payload.size != 0) {
+        clients_reject(node, client->origin, &nobody, REJECT_BUSY);
+        return;
+    }
+    struct demand_check *const check =
+        decode_demand(&node->identity.founding.configuration, &statement, arena, bytes);
+    if (check == NULL) {
+        clients_reject(node, client->origin, &nobody, REJECT_MALFORMED);
+        finish(client, "sent a demand that does not decode");
+        return;
+    }
+    enum reject_reason const refusal = demand_refusal(client, &check->demand);
+    if (refusal != 0) {
+        clients_reject(node, client->origin, &check->digest, refusal);
+        return;
+    }
+    struct verify_item const item = {
+        .kind = VERIFY_DEMAND,
+        .check = {.key = check->demand.author,
+                  .signature = statement.signature,
+                  .body = statement.body,
+                  .label = LABEL_DEMAND},
+        .size = payload.size,
+        .origin = client->origin,
+        .demand = check,
+    };
+    workers_add(node->workers, VERIFY_CLIENTS, &item);
+    charge(client, &check->demand.author, payload.size);
     node_want_turn(node);
 }
 
@@ -336,14 +413,16 @@ static void on_frame(struct link *link, void *user, uint8_t kind, struct span pa
         on_request(client, payload);
     } else if (kind == MESSAGE_STATUS_QUERY) {
         on_status_query(client, payload);
+    } else if (kind == MESSAGE_DEMAND) {
+        on_demand(client, payload);
     } else {
         on_receipt_query(client, payload);
     }
 }
 
 static size_t frame_size_max(uint8_t kind) {
-    bool const known =
-        kind == MESSAGE_REQUEST || kind == MESSAGE_STATUS_QUERY || kind == MESSAGE_RECEIPT_QUERY;
+    bool const known = kind == MESSAGE_REQUEST || kind == MESSAGE_STATUS_QUERY ||
+                       kind == MESSAGE_RECEIPT_QUERY || kind == MESSAGE_DEMAND;
     return known ? message_size_max(kind) : 0;
 }
 
@@ -381,6 +460,19 @@ static void on_down(struct link *link, void *user, const char *reason) {
     log_limited(&node->log_limiter, notable ? LOG_WARN : LOG_DEBUG, "a client's link is down",
                 (struct log_field[]){log_text("client", link_address(link)),
                                      log_text("reason", reason), log_end()});
+}
+
+bool clients_is_there(struct node *node, uint64_t origin) {
+    return client_find(node, origin) != NULL;
+}
+
+size_t clients_backlog(const struct node *node) {
+    size_t backlog = 0;
+    for (uint32_t i = 0; i < SLOTS_MAX; i++) {
+        const struct client *const client = &node->clients->slots[i];
+        backlog += client->link == NULL ? 0 : link_backlog(client->link);
+    }
+    return backlog;
 }
 
 void clients_hold(struct node *node, bool hold) {

@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "host/clock.h"
+#include "node/demand_service.h"
 #include "node/node.h"
 
 /* ---- sending --------------------------------------------------------------------------------- */
@@ -42,6 +43,7 @@ void node_durable(void *context, uint64_t position) {
     }
     checkpointer_durable(node);
     range_durable(node);
+    demand_service_durable(node);
     node_step(node, &event);
 }
 
@@ -119,6 +121,11 @@ void node_checked(void *context, const struct verify_item *item) {
         event.request.origin = item->origin;
         if (!node->stopping && clients_checked(node, item)) {
             node_step(node, &event);
+        }
+        break;
+    case VERIFY_DEMAND:
+        if (!node->stopping) {
+            demand_service_checked(node, item->origin, item->demand, clients_checked(node, item));
         }
         break;
     case VERIFY_LIST:
@@ -233,18 +240,32 @@ static void out_of_memory(struct node *node) {
     node_fail(node, "queueing for the disk", "out of memory");
 }
 
+static void note_appended(struct node *node, const struct effect *effect) {
+    node->disk_position = effect->append.position;
+    node->ledger_entries++;
+    if (effect->append.batch_end) {
+        demand_service_wrote(node, effect->append.position, node->ledger_entries);
+    }
+}
+
+static void note_truncated(struct node *node, const struct effect *effect) {
+    node->ledger_entries = effect->truncate.entries;
+    demand_service_cut(node, node->ledger_entries);
+}
+
 static void carry_out(struct node *node, const struct effect *effect) {
     struct outbox_frame frame;
     bool queued = true;
     switch (effect->kind) {
     case EFFECT_APPEND:
-        node->disk_position = effect->append.position;
+        note_appended(node, effect);
         queued = disk_thread_append(node->disk, effect->append.position, &effect->append.entry,
                                     effect->append.batch_end);
         break;
     case EFFECT_TRUNCATE:
         node->disk_position = effect->truncate.position;
         node->ledger_version += 2;
+        note_truncated(node, effect);
         queued = disk_thread_replace(node->disk, effect->truncate.position,
                                      effect->truncate.entries, effect->truncate.upto);
         break;

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "base/check.h"
+#include "node/demand_service.h"
 #include "node/join_service.h"
 #include "node/joiner.h"
 #include "node/older.h"
@@ -160,6 +161,10 @@ static int start_threads(struct node *node, struct problem *problem) {
         .on_durable = node_durable,
         .context = node,
     };
+    node->ledger_entries = segment_writer_next_index(&node->ledger);
+    if (demand_service_start(node, problem) != 0) {
+        return -1;
+    }
     node->disk = disk_thread_start(&options, problem);
     if (node->disk == NULL) {
         return -1;
@@ -240,6 +245,7 @@ int node_run(struct node *node) {
     background_stop(node->reader);
     checkpointer_close(node);
     join_service_stop(node);
+    demand_service_stop(node);
     older_stop(node);
     joiner_stop(node); /* what it holds, the threads above no longer read */
     if (node->failed) {
@@ -263,6 +269,7 @@ void node_close(struct node *node) {
     checkpointer_free(node);
     receipts_free(node);
     join_service_free(node);
+    demand_service_free(node);
     joiner_free(node);
     older_free(node);
     replica_free(node->replica);

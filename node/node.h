@@ -12,6 +12,7 @@
  *   range_service.c, receipt_service.c, evidence.c, checkpointer.c     work for other threads
  *   joiner.c, joining.c, join_files.c     joining from a checkpoint
  *   join_service.c                        a checkpoint for a peer that joins
+ *   demand_service.c                      its ledger for auditors, under its signature
  *   older.c, older_ledger.c               the ledger before the one that it joined with
  *
  * The replica itself (consensus/replica.h) is a pure state machine: events go in through node_step
@@ -35,6 +36,7 @@
 #include "node/workers.h"
 
 struct clients;
+struct demand_service;
 struct join_service;
 struct joiner;
 struct older;
@@ -91,6 +93,7 @@ struct node {
     struct disk_thread *disk;
     uint64_t durable;        /* disk position */
     uint64_t disk_position;  /* the last one given to the disk's thread */
+    uint64_t ledger_entries; /* given to the disk's thread */
     uint64_t ledger_version; /* disk_thread_ledger_version once that is durable */
     struct state_store *store;
 
@@ -114,6 +117,7 @@ struct node {
     struct checkpointer *checkpointer;
     struct joiner *joiner;
     struct join_service *join_service;
+    struct demand_service *demand_service;
     struct older *older; /* NULL: its ledger has all there is */
     bool range_under_way[REPLICAS_MAX];
     struct own_range own_range;
@@ -214,8 +218,12 @@ void clients_free(struct node *node);
 void clients_send(struct node *node, uint64_t origin, enum message_kind kind, struct span payload);
 void clients_reject(struct node *node, uint64_t origin, const struct digest *request_id,
                     enum reject_reason reason);
-/* The check of a client's request is done; no longer charged. Returns: whether it may go on. */
+/* The check of a client's request or demand is done. Returns: whether it may go on. */
 MUST_USE bool clients_checked(struct node *node, const struct verify_item *item);
+/* Is the link still there on which this came? */
+bool clients_is_there(struct node *node, uint64_t origin);
+/* Bytes for all clients together that the system has not taken yet. */
+size_t clients_backlog(const struct node *node);
 /* While the disk is behind, clients are not heard. */
 void clients_hold(struct node *node, bool hold);
 

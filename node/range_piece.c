@@ -33,12 +33,15 @@ static struct stored stored_at(const struct range_piece *piece, uint32_t nth) {
     return stored;
 }
 
-/* Does a batch or a new view begin with this entry? */
+/* Does a batch or a new view begin with an entry of this kind, behind one of that kind? */
+static bool kind_begins_unit(enum entry_kind before, enum entry_kind kind) {
+    return kind != ENTRY_REQUEST && kind != ENTRY_NEW_VIEW &&
+           !(kind == ENTRY_PRE_PREPARE && before == ENTRY_EVIDENCE);
+}
+
 static bool begins_unit(const struct range_piece *piece, enum entry_kind kind) {
     uint32_t const count = stored_count(piece);
-    bool const after_evidence = count != 0 && stored_at(piece, count - 1).kind == ENTRY_EVIDENCE;
-    return kind != ENTRY_REQUEST && kind != ENTRY_NEW_VIEW &&
-           !(kind == ENTRY_PRE_PREPARE && after_evidence);
+    return kind_begins_unit(count == 0 ? ENTRY_GENESIS : stored_at(piece, count - 1).kind, kind);
 }
 
 static bool keep(struct range_piece *piece, const struct segment_record *record) {
@@ -77,6 +80,19 @@ int range_piece_read(struct range_piece *piece, struct segment_reader *reader, u
         piece->count = stored_count(piece); /* the end is the end of a batch or new view */
     }
     return got < 0 ? -1 : 0;
+}
+
+bool range_piece_drop_last(struct range_piece *piece) {
+    uint32_t last = piece->count == 0 ? 0 : piece->count - 1;
+    while (last > 0) {
+        enum entry_kind const before = stored_at(piece, last - 1).kind;
+        if (kind_begins_unit(before, stored_at(piece, last).kind)) {
+            piece->count = last;
+            return true;
+        }
+        last--;
+    }
+    return false;
 }
 
 bool range_piece_message(struct range_piece *piece, struct range_message *message) {

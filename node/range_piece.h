@@ -30,6 +30,9 @@ void range_piece_free(struct range_piece *piece);
 MUST_USE int range_piece_read(struct range_piece *piece, struct segment_reader *reader,
                               uint64_t first_entry, uint64_t end_entry, struct problem *problem);
 
+/* Leave the last whole batch or new view out. Returns: false when it is the only one. */
+MUST_USE bool range_piece_drop_last(struct range_piece *piece);
+
 /* It as a message, which lives until the piece is read or freed. Returns: false: out of memory. */
 MUST_USE bool range_piece_message(struct range_piece *piece, struct range_message *message);
 

@@ -13,6 +13,7 @@
 
 #include "consensus/message.h"
 #include "ledger/codec.h"
+#include "node/demand_service.h"
 
 enum verify_queue { VERIFY_PROTOCOL, VERIFY_CLIENTS, VERIFY_QUEUES };
 
@@ -20,6 +21,7 @@ enum verify_kind {
     VERIFY_MESSAGE, /* a peer's statement: item.message, owned by who asked */
     VERIFY_FETCHED, /* a request from a peer: item.request, in the piece's arena */
     VERIFY_REQUEST, /* a request from a client: as above */
+    VERIFY_DEMAND,  /* a demand from an auditor: item.demand, as above */
     VERIFY_LIST     /* one of the checks of an EFFECT_VERIFY: item.list */
 };
 
@@ -39,6 +41,7 @@ struct verify_item {
     union {
         struct peer_message *message;
         struct request *request;
+        struct demand_check *demand;
         struct verify_list *list;
     };
 };

@@ -44,16 +44,23 @@ const char *receipt_check_text(enum receipt_check check) {
     UNREACHABLE();
 }
 
+/* The body of the prepare that a backup's nonce makes, in memory that is large enough. */
+static bool prepare_body(struct buffer *body, const struct configuration *configuration,
+                         const struct prepared_batch *batch, uint32_t replica,
+                         const struct nonce *nonce) {
+    struct prepare prepare;
+    prepare_rebuild(&prepare, &configuration->service, batch, replica, nonce);
+    return prepare_encode(body, &prepare);
+}
+
 /* Does the signature of a backup hold under the prepare that its nonce makes? */
 static bool backup_holds(const struct configuration *configuration,
                          const struct prepared_batch *batch, uint32_t replica,
                          const struct nonce *nonce, const struct signature *signature) {
-    struct prepare prepare;
-    prepare_rebuild(&prepare, &configuration->service, batch, replica, nonce);
     uint8_t memory[STATEMENT_SIZE_MAX];
     struct buffer body;
     buffer_init_on(&body, memory, sizeof memory);
-    if (!prepare_encode(&body, &prepare)) {
+    if (!prepare_body(&body, configuration, batch, replica, nonce)) {
         return false;
     }
     struct sign_check const check = {
@@ -76,17 +83,21 @@ static bool primary_signed(const struct configuration *configuration, uint32_t p
     return sign_verify_universal(&configuration->service, &check);
 }
 
+static struct prepared_batch prepared_of(const struct verified_batch *batch) {
+    return (struct prepared_batch){
+        .config = batch->pre_prepare.config,
+        .view = batch->pre_prepare.view,
+        .seq = batch->pre_prepare.seq,
+        .digest = batch->digest,
+    };
+}
+
 /* Nonces and signatures, both by ascending replica; the primary has no signature here. */
 static enum receipt_check signers_hold(const struct verified_batch *batch, uint32_t primary,
                                        const struct configuration *configuration,
                                        const struct certificate *certificate) {
     const struct pre_prepare *const body = &batch->pre_prepare;
-    struct prepared_batch const prepared = {
-        .config = body->config,
-        .view = body->view,
-        .seq = body->seq,
-        .digest = batch->digest,
-    };
+    struct prepared_batch const prepared = prepared_of(batch);
     const struct nonce *nonce = certificate->nonces;
     const struct signature *signature = certificate->signatures;
     for (uint32_t replica = 0; replica < configuration->replica_count; replica++) {
@@ -130,4 +141,30 @@ enum receipt_check certificate_verify(struct verified_batch *out, struct arena *
     out->digest = hash_statement(LABEL_PRE_PREPARE, &configuration->service,
                                  certificate->pre_prepare, &certificate->pre_prepare_signature);
     return signers_hold(out, primary, configuration, certificate);
+}
+
+uint32_t certificate_statements(struct digest *out, const struct configuration *configuration,
+                                const struct verified_batch *batch,
+                                const struct certificate *certificate) {
+    uint32_t const primary = configuration_primary(configuration, batch->pre_prepare.view);
+    struct prepared_batch const prepared = prepared_of(batch);
+    const struct nonce *nonce = certificate->nonces;
+    const struct signature *signature = certificate->signatures;
+    uint32_t count = 0;
+    out[count++] = batch->digest;
+    for (uint32_t replica = 0; replica < configuration->replica_count; replica++) {
+        if ((certificate->signers >> replica & 1) == 0) {
+            continue;
+        }
+        uint8_t memory[STATEMENT_SIZE_MAX];
+        struct buffer body;
+        buffer_init_on(&body, memory, sizeof memory);
+        if (replica != primary && prepare_body(&body, configuration, &prepared, replica, nonce)) {
+            out[count++] = hash_statement(LABEL_PREPARE, &configuration->service,
+                                          buffer_span(&body), signature);
+        }
+        signature += replica == primary ? 0 : 1;
+        nonce++;
+    }
+    return count;
 }

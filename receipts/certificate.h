@@ -45,4 +45,14 @@ MUST_USE enum receipt_check certificate_verify(struct verified_batch *out, struc
                                                const struct configuration *configuration,
                                                const struct certificate *certificate);
 
+/*
+ * Digests of the statements that a verified certificate shows to be signed, each with its
+ * signature: of the pre-prepare, then of the prepares (hash_statement by their labels). A body
+ * says whose key it is signed with.
+ * out: room for Q. Returns: how many there are.
+ */
+uint32_t certificate_statements(struct digest *out, const struct configuration *configuration,
+                                const struct verified_batch *batch,
+                                const struct certificate *certificate);
+
 #endif

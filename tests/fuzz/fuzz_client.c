@@ -5,8 +5,34 @@
 #include <stdlib.h>
 
 #include "base/check.h"
+#include "ledger/codec_served.h"
+#include "ledger/served.h"
 #include "ledger/wire.h"
 #include "tests/fuzz/target.h"
+
+/* What a replica answers: whatever it hands over, there is a judgement about it. */
+static enum codec_result take_served(struct arena *arena, struct span payload) {
+    struct served_message message;
+    struct served served;
+    enum codec_result result = served_message_decode(&message, arena, payload);
+    if (result == CODEC_OK) {
+        result = served_decode(&served, arena, message.statement.body);
+    }
+    if (result == CODEC_OK && served.part == SERVED_ENTRIES) {
+        struct served_judgement const judgement =
+            served_range_judge(&target_consortium()->configuration, &served, message.payload, NULL);
+        CHECK(rule_name(judgement.rule) != NULL);
+    }
+    return result;
+}
+
+static enum codec_result take_demand(struct arena *arena, struct span payload) {
+    struct signed_body statement;
+    struct demand demand;
+    enum codec_result const result =
+        signed_decode(&statement, arena, payload, message_size_max(MESSAGE_DEMAND));
+    return result == CODEC_OK ? demand_decode(&demand, arena, statement.body) : result;
+}
 
 static enum codec_result decode(uint8_t kind, struct arena *arena, struct span payload) {
     static union {
@@ -36,6 +62,10 @@ static enum codec_result decode(uint8_t kind, struct arena *arena, struct span p
         return status_reply_message_decode(&out.status, arena, payload);
     case MESSAGE_RECEIPT_REPLY:
         return receipt_reply_message_decode(&out.receipt, arena, payload);
+    case MESSAGE_DEMAND:
+        return take_demand(arena, payload);
+    case MESSAGE_SERVED:
+        return take_served(arena, payload);
     default:
         return CODEC_RANGE;
     }

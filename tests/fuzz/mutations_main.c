@@ -28,6 +28,7 @@ static const char *const row_names[ROWS] = {
     "understated view-change",
     "broken new view",
     "forked view",
+    "malformed range",
     "receipt",
 };
 

@@ -8,8 +8,11 @@
 #include <string.h>
 
 #include "audit-tool/audit.h"
+#include "audit-tool/served_evidence.h"
 #include "base/check.h"
+#include "ledger/codec_demand_report.h"
 #include "ledger/derive.h"
+#include "ledger/served.h"
 #include "ledger/wire.h"
 #include "tests/forge/story.h"
 #include "tests/sim/fake_disk.h"
@@ -243,6 +246,60 @@ static void make_two_prepares(struct samples *samples) {
     }
 }
 
+/* An answer of replica 2: the whole ledger, or as much of it as it did not leave out. */
+static void answer_of(const struct samples *samples, const struct forge *forge, uint32_t left_out,
+                      struct served_message *out, struct buffer *statement,
+                      struct buffer *payload) {
+    const struct digest *const service = &samples->consortium.configuration.service;
+    const struct key_pair *const key = &samples->consortium.replicas[2].signing;
+    uint32_t const count = (uint32_t)forge_entry_count(forge) - left_out;
+    struct entry *const entries = calloc(count, sizeof *entries);
+    CHECK(entries != NULL);
+    for (uint32_t i = 0; i < count; i++) {
+        entries[i] = forge_entry_at(forge, i);
+    }
+    CHECK(
+        range_message_encode(payload, &(struct range_message){.count = count, .entries = entries}));
+    struct served const served = {.config = 1,
+                                  .replica = 2,
+                                  .demand = *service,
+                                  .part = SERVED_ENTRIES,
+                                  .end = count,
+                                  .available = count,
+                                  .digest = served_bytes_digest(service, buffer_span(payload))};
+    CHECK(served_encode(statement, &served));
+    *out = (struct served_message){
+        .statement = {.body = buffer_span(statement),
+                      .signature = sign_labelled(&key->secret, &key->key, LABEL_SERVED_RANGE,
+                                                 service, buffer_span(statement))},
+        .payload = buffer_span(payload)};
+    free(entries);
+}
+
+/* A replica signs for a ledger that ends within a batch, and for one with a lie in it. */
+static void make_malformed_range(struct samples *samples, enum rule lie) {
+    struct forge forge;
+    struct buffer statement;
+    struct buffer payload;
+    struct served_message answer;
+    forge_init(&forge, &samples->consortium);
+    struct story story = {.forge = &forge, .random = SEED};
+    buffer_init(&statement, STATEMENT_SIZE_MAX);
+    buffer_init(&payload, FRAME_SIZE_MAX);
+    forge.signers = 0x7;
+    story_append(&story, 1, 1, RULE_NONE);
+    story_append(&story, 2, 1, lie);
+    answer_of(samples, &forge, lie == RULE_NONE ? 1 : 0, &answer, &statement, &payload);
+    struct sample *const sample = sample_add(samples, SAMPLE_EVIDENCE, "malformed-range");
+    CHECK(served_evidence(&sample->bytes, NULL, buffer_span(&samples->consortium.genesis_bytes),
+                          &answer.statement, answer.payload));
+    sample->kind = PROOF_MALFORMED_RANGE;
+    sample->blamed = 0x4;
+    buffer_free(&statement);
+    buffer_free(&payload);
+    forge_free(&forge);
+}
+
 static void make_evidence(struct samples *samples) {
     static const enum rule lies[] = {RULE_TIME, RULE_EVIDENCE_NONCE, RULE_OUTCOME};
     make_two_prepares(samples);
@@ -261,6 +318,8 @@ static void make_evidence(struct samples *samples) {
     make_new_view(samples, RULE_VIEW_CHANGES, 0);
     make_forked_view(samples);
     make_forked_ledgers(samples);
+    make_malformed_range(samples, RULE_NONE);
+    make_malformed_range(samples, RULE_EVIDENCE_NONCE);
 }
 
 /* ---- all else ---- */
@@ -440,6 +499,45 @@ static void make_client_frames(struct samples *samples, const struct forge *forg
     arena_free(&arena);
 }
 
+/* A user's demand, what it is answered with, and what the user reports. */
+static void make_demands(struct samples *samples, const struct forge *forge) {
+    const struct digest *const service = &samples->consortium.configuration.service;
+    const struct key_pair *const user = &samples->consortium.users[0];
+    struct buffer bytes[3];
+    struct served_message answer;
+    struct demand const demand = {.author = user->key, .deadline_ms = 1, .part = SERVED_ENTRIES};
+    for (unsigned i = 0; i < 3; i++) {
+        buffer_init(&bytes[i], FRAME_SIZE_MAX);
+    }
+    CHECK(demand_encode(&bytes[0], &demand));
+    struct signed_body const asked = {.body = buffer_span(&bytes[0]),
+                                      .signature =
+                                          sign_labelled(&user->secret, &user->key, LABEL_DEMAND,
+                                                        service, buffer_span(&bytes[0]))};
+    CHECK(signed_encode(kinded(samples, SAMPLE_CLIENT, "demand", MESSAGE_DEMAND), &asked));
+    answer_of(samples, forge, 0, &answer, &bytes[1], &bytes[2]);
+    CHECK(served_message_encode(kinded(samples, SAMPLE_CLIENT, "served", MESSAGE_SERVED), &answer));
+    struct demand_report *const report = calloc(1, sizeof *report);
+    CHECK(report != NULL);
+    *report = (struct demand_report){.author = user->key, .deadline_ms = 1, .count = 1};
+    report->replicas[0] = (struct asked_replica){
+        .state = 3, .demands = 1, .has_demand = true, .demand = asked, .reason = span_text("why")};
+    buffer_clear(&bytes[1]);
+    CHECK(demand_report_encode(&bytes[1], report));
+    struct demand_report_file const file = {
+        .genesis = buffer_span(&samples->consortium.genesis_bytes),
+        .report = {.body = buffer_span(&bytes[1]),
+                   .signature = sign_labelled(&user->secret, &user->key, LABEL_DEMAND_REPORT,
+                                              service, buffer_span(&bytes[1]))}};
+    struct sample *const sample = sample_add(samples, SAMPLE_REPORT, "report");
+    CHECK(buffer_append(&sample->bytes, span_text(DEMAND_REPORT_FILE_MAGIC)) &&
+          demand_report_file_encode(&sample->bytes, &file));
+    free(report);
+    for (unsigned i = 0; i < 3; i++) {
+        buffer_free(&bytes[i]);
+    }
+}
+
 void samples_make(struct samples *samples, uint32_t seed) {
     *samples = (struct samples){.count = 0};
     samples->items = calloc(SAMPLES_MAX, sizeof *samples->items);
@@ -457,6 +555,7 @@ void samples_make(struct samples *samples, uint32_t seed) {
     make_segments(samples, &forge);
     make_peer_frames(samples, &forge);
     make_client_frames(samples, &forge);
+    make_demands(samples, &forge);
     forge_free(&forge);
     make_view_frames(samples);
     struct sample *const genesis = sample_add(samples, SAMPLE_GENESIS, "genesis");

@@ -18,6 +18,7 @@
 #define SAMPLE_PEER "peer"
 #define SAMPLE_CLIENT "client"
 #define SAMPLE_GENESIS "genesis"
+#define SAMPLE_REPORT "report"
 
 struct sample {
     const char *target;

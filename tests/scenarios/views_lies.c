@@ -420,6 +420,35 @@ Test(views_lies, a_worthless_new_view_of_a_far_view_does_not_shut_out_the_next) 
     end(&m);
 }
 
+/*
+ * Replica 2 was away: the new view that came to it waits for the ledger that it builds on, and
+ * comes only once. What the liar makes up meanwhile is refused, and does not take its place.
+ */
+Test(views_lies, a_new_view_that_waits_is_not_pushed_aside_by_a_worthless_one) {
+    struct meddler m;
+    struct cluster *const c = begin_with_liar(&m, 52, 3);
+    cluster_isolate(c, 2, true);
+    put_some(c, 20);
+    cluster_run_until_done(c, 1000);
+    cluster_isolate(c, 2, false);
+    lose(&m, ANYBODY, 2, MESSAGE_RANGE);
+    lose_proposals_of(&m, 0);
+    lose_proposals_of(&m, 1); /* so that no ledger on disk has the new view to show */
+    cluster_submit(c, "kv.put a 1");
+    run_until_view(c, 0, 1, 4000);
+    cluster_run_ms(c, 20);
+    cr_assert(cluster_status(c, 2).view == 0);
+    declare_far(c, 3, 4003);
+    cluster_run_ms(c, 10);
+    cr_assert(c->nodes[2].notes[NOTE_NEW_VIEW_REFUSED] == 1);
+    meddler_release(&m);
+    lose_proposals_of(&m, 1);
+    lose(&m, ANYBODY, 2, MESSAGE_NEW_VIEW);
+    run_until_view(c, 2, 1, 1500);
+    cr_assert(cluster_status(c, 0).view == 1);
+    end(&m);
+}
+
 /* The liar passes on what primary 1 signed, beside another set; the true one comes later. */
 static bool spoiled_in_passing(struct cluster *c, const struct frame *frame, struct buffer *out) {
     struct declaration d = decode_declaration(c, frame);

@@ -378,6 +378,7 @@ struct cluster_options {
     bool no_joins;                /* who begins at genesis catches up by ranges */
     bool sessions;                /* clients are client/session.h, not our own */
     bool cheap_signatures;        /* tests/sim/signing.h */
+    bool overrun;                 /* more than f lie: a request may be answered in two ways */
     uint64_t events_max;          /* then the run fails; 0: any number */
 };
 
@@ -696,6 +697,8 @@ void watch_truncate(struct cluster *cluster, uint32_t node, uint64_t entries);
 void watch_end(struct cluster *cluster);
 /* Does a ledger, replayed from genesis, lead where its checkpoint leads (watch_replay.c)? */
 void watch_replay(struct cluster *cluster, uint32_t node);
+/* Is every range of its ledger well formed for an auditor (watch_served.c)? */
+void watch_served(struct cluster *cluster, uint32_t node);
 /* Is what was just installed what the others have? */
 void watch_joined(struct cluster *cluster, uint32_t node);
 /* The same of its whole ledger, from genesis on. */

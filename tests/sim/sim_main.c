@@ -14,7 +14,7 @@
 
 #include "base/problem.h"
 #include "base/sign.h"
-#include "tests/sim/simulation.h"
+#include "tests/sim/sim_accountability.h"
 
 #define SEED_SECONDS_MAX 600u
 #define JOBS_MAX 64u
@@ -25,6 +25,7 @@ struct program {
     uint64_t first_seed;
     uint64_t seeds;
     uint32_t jobs;
+    bool accountability;
     bool trace;
     bool hash;
     bool quiet;
@@ -44,6 +45,7 @@ struct summary {
     uint64_t real;
     uint64_t with_liars;
     struct sim_result sum;
+    struct account_table accounts;
 };
 
 /* ---- arguments ---- */
@@ -51,12 +53,14 @@ struct summary {
 static void print_usage(FILE *out) {
     (void)fputs(
         "usage: onus-sim [--seed S] [--seeds N] [--replicas N] [--byzantine K]\n"
-        "                [--real-signatures] [--jobs J] [--trace] [--hash]\n\n"
+        "                [--accountability] [--real-signatures] [--jobs J] [--trace] [--hash]\n\n"
         "Runs N simulated clusters under faults drawn from the seeds from S on, judges them, and\n"
         "prints a summary. Without --seed it takes the time. The same seed and options give the\n"
         "same run.\n\n"
         "  --replicas N       4 to 13; default: drawn\n"
         "  --byzantine K      how many of them lie, at most a third; default: drawn\n"
+        "  --accountability   more than a third lie, of 4 to 7 replicas: whatever they do, the\n"
+        "                     auditor must convict enough of them, and nobody else\n"
         "  --real-signatures  Ed25519 in every run; default: one run in twenty\n"
         "  --jobs J           seeds at a time; default 1\n"
         "  --trace            print every event to standard error\n"
@@ -85,7 +89,7 @@ static bool take_option(struct program *program, int option, const char *argumen
         program->options.replicas = (uint32_t)number;
         return true;
     case 'b':
-        if (!number_of(argument, 4, &number)) {
+        if (!number_of(argument, ACCOUNT_REPLICAS_MAX, &number)) {
             return false;
         }
         program->options.byzantine = (uint32_t)number;
@@ -98,6 +102,9 @@ static bool take_option(struct program *program, int option, const char *argumen
         return true;
     case 'e':
         program->options.real_signatures = true;
+        return true;
+    case 'a':
+        program->accountability = true;
         return true;
     case 't':
         program->trace = true;
@@ -113,21 +120,21 @@ static bool take_option(struct program *program, int option, const char *argumen
 static bool fits_together(const struct program *program) {
     uint32_t const replicas = program->options.replicas;
     uint32_t const byzantine = program->options.byzantine;
+    if (program->accountability) {
+        return replicas <= ACCOUNT_REPLICAS_MAX &&
+               (byzantine == SIM_DRAWN || (byzantine != 0 && byzantine <= replicas));
+    }
     return byzantine == SIM_DRAWN || byzantine == 0 ||
            (replicas != 0 && byzantine <= configuration_faults_max(replicas));
 }
 
 static bool read_arguments(struct program *program, int argc, char **argv) {
     static const struct option known[] = {
-        {"seed", required_argument, NULL, 's'},
-        {"seeds", required_argument, NULL, 'n'},
-        {"replicas", required_argument, NULL, 'r'},
-        {"byzantine", required_argument, NULL, 'b'},
-        {"jobs", required_argument, NULL, 'j'},
-        {"real-signatures", no_argument, NULL, 'e'},
-        {"trace", no_argument, NULL, 't'},
-        {"hash", no_argument, NULL, 'h'},
-        {NULL, 0, NULL, 0},
+        {"seed", required_argument, NULL, 's'},     {"seeds", required_argument, NULL, 'n'},
+        {"replicas", required_argument, NULL, 'r'}, {"byzantine", required_argument, NULL, 'b'},
+        {"jobs", required_argument, NULL, 'j'},     {"real-signatures", no_argument, NULL, 'e'},
+        {"accountability", no_argument, NULL, 'a'}, {"trace", no_argument, NULL, 't'},
+        {"hash", no_argument, NULL, 'h'},           {NULL, 0, NULL, 0},
     };
     int option = 0;
     while ((option = getopt_long(argc, argv, "", known, NULL)) != -1) {
@@ -136,8 +143,10 @@ static bool read_arguments(struct program *program, int argc, char **argv) {
         }
     }
     if (!fits_together(program)) {
-        (void)fputs("onus-sim: --byzantine: at most a third of --replicas, which must be given\n",
-                    stderr);
+        (void)fputs(
+            "onus-sim: --byzantine: at most a third of --replicas, which must be given; with "
+            "--accountability 1 to all of at most 7\n",
+            stderr);
         return false;
     }
     return optind == argc;
@@ -155,7 +164,7 @@ static _Noreturn void run_child(const struct program *program, const struct job 
         _exit(EXIT_ERROR);
     }
     (void)alarm(SEED_SECONDS_MAX);
-    simulation_run(job->result, &options);
+    (program->accountability ? accountability_run : simulation_run)(job->result, &options);
     exit(EXIT_OK); /* not _exit: a sanitizer looks for leaks */
 }
 
@@ -211,7 +220,8 @@ static void print_replay(const struct program *program, uint64_t seed) {
     if (program->options.byzantine != SIM_DRAWN) {
         (void)printf(" --byzantine %u", program->options.byzantine);
     }
-    (void)printf("%s --trace\n", program->options.real_signatures ? " --real-signatures" : "");
+    (void)printf("%s%s --trace\n", program->accountability ? " --accountability" : "",
+                 program->options.real_signatures ? " --real-signatures" : "");
 }
 
 static void report_failure(const struct program *program, const struct job *job, int status) {
@@ -262,6 +272,7 @@ static void finish(const struct program *program, struct job *job, int status,
     bool const good = job->result->finished && WIFEXITED(status) && WEXITSTATUS(status) == EXIT_OK;
     job->result->finished = good;
     add_up(summary, job->result);
+    account_add(&summary->accounts, job->result);
     if (!good) {
         report_failure(program, job, status);
     } else if (program->hash) {
@@ -335,7 +346,7 @@ static double now_seconds(void) {
 
 int main(int argc, char **argv) {
     struct program program = {.options = {.byzantine = SIM_DRAWN}, .seeds = 1, .jobs = 1};
-    struct summary summary = {.seeds = 0};
+    static struct summary summary;
     struct job jobs[JOBS_MAX] = {{.child = 0}};
     program.first_seed = (uint64_t)time(NULL) * 1000;
     if (!read_arguments(&program, argc, argv)) {
@@ -361,6 +372,9 @@ int main(int argc, char **argv) {
     (void)fflush(stdout);
     double const began = now_seconds();
     bool const ran = run_all(&program, jobs, &summary);
+    if (program.accountability) {
+        account_print(&summary.accounts);
+    }
     print_summary(&summary, now_seconds() - began);
     (void)munmap(results, size);
     return ran && summary.failed == 0 ? EXIT_OK : EXIT_ERROR;

@@ -19,6 +19,20 @@ struct sim_options {
     bool real_signatures; /* false: in one run of twenty */
 };
 
+/* What came of the audits of a run against a coalition (sim_accountability.h). */
+struct account_result {
+    bool rests;              /* nobody did anything wrong */
+    uint64_t audits;         /* ledgers and receipts handed in */
+    uint64_t contradictions; /* of those: somebody had to be convicted */
+    uint64_t lies;           /* of those again: for a broken rule alone */
+    uint64_t proofs;
+    uint64_t kinds[PROOF_KIND_END]; /* of proofs */
+    uint64_t blamed_sum;            /* over contradictions: by the proof that names most */
+    uint32_t blamed_min;            /* 0: there were none */
+    uint64_t false_accusations;
+    uint64_t missed;
+};
+
 /* What came of a run. Plain memory, which a process that dies can leave to its parent. */
 struct sim_result {
     char drawn[SIM_TEXT_SIZE];  /* its options, for a person */
@@ -36,6 +50,7 @@ struct sim_result {
     uint64_t receipts;
     uint64_t simulated_ms;
     uint64_t faults[FAULT_COUNT];
+    struct account_result account;
     struct digest trace_hash;
 };
 

@@ -302,6 +302,9 @@ void watch_end(struct cluster *cluster) {
         if (cluster->nodes[i].replica != NULL) {
             watch_node(cluster, i);
         }
+        if (node_is_correct(&cluster->nodes[i])) {
+            watch_served(cluster, i);
+        }
     }
     uint32_t const best = best_node(cluster);
     if (best < cluster->node_count) {

@@ -100,25 +100,36 @@ static bool certificate_holds(struct cluster *cluster, const struct journal_reco
     return holds;
 }
 
-/* Find the durable record of a nonce. Out: digest of the pre-prepare it is about. */
-static bool journal_has_nonce(struct cluster *cluster, const struct node *node, uint64_t view,
-                              uint64_t seq, struct digest *pre_prepare) {
+/* The durable record of a nonce, the last one; earlier: that was there when this process started.
+ */
+static const struct journal_item *nonce_item(const struct node *node, uint64_t view, uint64_t seq,
+                                             bool earlier) {
     const struct journal_list *const journal = &node->disk.journal;
     for (uint64_t i = journal->count; i > 0; i--) {
         const struct journal_item *const item = &journal->items[i - 1];
-        struct journal_record record;
-        struct arena arena;
-        if (item->kind != JOURNAL_NONCE || item->seq != seq || item->view != view) {
-            continue;
+        if (item->kind == JOURNAL_NONCE && item->seq == seq && item->view == view &&
+            !(earlier && item->incarnation == node->incarnation)) {
+            return item;
         }
-        arena_init(&arena, 4 * JOURNAL_RECORD_SIZE_MAX);
-        CHECK(journal_record_decode(&record, &arena, item->bytes) == CODEC_OK);
-        *pre_prepare = record.pre_prepare_digest;
-        bool const holds = certificate_holds(cluster, &record);
-        arena_free(&arena);
-        return holds;
     }
-    return false;
+    return NULL;
+}
+
+/* Is it durable, and does its certificate hold? Out: digest of the pre-prepare it is about. */
+static bool journal_has_nonce(struct cluster *cluster, const struct node *node, uint64_t view,
+                              uint64_t seq, struct digest *pre_prepare) {
+    const struct journal_item *const item = nonce_item(node, view, seq, false);
+    struct journal_record record;
+    struct arena arena;
+    if (item == NULL) {
+        return false;
+    }
+    arena_init(&arena, 4 * JOURNAL_RECORD_SIZE_MAX);
+    CHECK(journal_record_decode(&record, &arena, item->bytes) == CODEC_OK);
+    *pre_prepare = record.pre_prepare_digest;
+    bool const holds = certificate_holds(cluster, &record);
+    arena_free(&arena);
+    return holds;
 }
 
 /* ---- once only ---- */
@@ -229,11 +240,31 @@ void watch_started(struct cluster *cluster, uint32_t number) {
         entry_last_whole(&node->disk.durable) + cluster->configuration->parameters.pipeline;
 }
 
-/* What the journal knows of it may say again; anything else may contradict what it forgot. */
-static void judge_memory(const struct cluster *cluster, uint32_t number, const struct said *said) {
+/* Did this process find the record of a nonce for this very batch in its journal? */
+static bool was_remembered(const struct node *node, const struct said *said,
+                           const struct digest *pre_prepare) {
+    const struct journal_item *const item = nonce_item(node, said->view, said->seq, true);
+    struct journal_record record;
+    struct arena arena;
+    if (item == NULL) {
+        return false;
+    }
+    arena_init(&arena, 4 * JOURNAL_RECORD_SIZE_MAX);
+    CHECK(journal_record_decode(&record, &arena, item->bytes) == CODEC_OK);
+    bool const remembered = digest_equal(&record.pre_prepare_digest, pre_prepare);
+    arena_free(&arena);
+    return remembered;
+}
+
+/*
+ * What the journal knows of may be said again, or for the first time, if a crash came between the
+ * record and the link; anything else may contradict what was forgotten.
+ */
+static void judge_memory(const struct cluster *cluster, uint32_t number, const struct said *said,
+                         const struct digest *pre_prepare) {
     const struct node *const node = &cluster->nodes[number];
     if (!node->restored && !said->from_ledger && said->view <= node->voice.barred_view &&
-        said->seq <= node->voice.barred_seq) {
+        said->seq <= node->voice.barred_seq && !was_remembered(node, said, pre_prepare)) {
         fail(cluster, number, said, "is for a place where it may have forgotten another");
     }
 }
@@ -262,7 +293,7 @@ static void judge_pre_prepare(struct cluster *cluster, uint32_t number, struct a
         configuration_primary(cluster->configuration, body.view) == cluster->nodes[number].id;
     if (is_own && !is_repeated(cluster, number, &said)) {
         judge_new(cluster, number, &said);
-        judge_memory(cluster, number, &said);
+        judge_memory(cluster, number, &said, &said.digest);
         judge_reach(cluster, number, &said);
         note_vote(cluster, number, &said);
     }
@@ -285,7 +316,7 @@ static void watch_prepare(struct cluster *cluster, uint32_t number, struct arena
                               .digest = statement_digest(&statement)};
     if (!is_repeated(cluster, number, &said)) {
         judge_new(cluster, number, &said);
-        judge_memory(cluster, number, &said);
+        judge_memory(cluster, number, &said, &body.pre_prepare_digest);
         judge_reach(cluster, number, &said);
         note_vote(cluster, number, &said);
     }

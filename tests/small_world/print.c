@@ -250,6 +250,7 @@ static void put_patience(struct printer *printer) {
         put(printer, peer->status.asked_view);
         put(printer, peer->status.committed_seq);
         put(printer, peer->status.suspects);
+        put(printer, peer->helped_first);
         put_due(printer, peer->range_after_ms);
     }
 }

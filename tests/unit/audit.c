@@ -362,6 +362,36 @@ Test(audit, a_lie_beside_a_sound_ledger) {
     fork_close(&fork);
 }
 
+/* It ends before the receipt's batch, but gave out the receipt's indices to another. */
+Test(audit, a_receipt_behind_a_ledger_that_took_its_indices) {
+    struct fork fork;
+    part_ways(&fork, 12, 0x7, 0xd);
+    story_append(&story, 6, 1, RULE_NONE);
+    story_append(&story, 1, 1, RULE_NONE); /* with the evidence for batch 13 */
+    for (uint32_t i = 0; i < 3; i++) {
+        story_append(&fork.story, 1, 1, RULE_NONE);
+    }
+    cr_assert_lt(forge_batch_at(&fork.forge, 15)->body.first_index,
+                 forge_batch_at(&forge, 14)->body.first_index);
+    give_ledger(&forge);
+    give_receipts(&fork.forge, 15, 15);
+    expect_finding(run(EXIT_MISBEHAVIOUR), PROOF_CONFLICTING_CERTIFICATES, 0x5);
+    fork_close(&fork);
+}
+
+/* A ledger that ends with the batch does not show who vouches for it; another of the same does. */
+Test(audit, evidence_in_the_longer_of_two_ledgers) {
+    struct fork fork;
+    part_ways(&fork, 12, 0x7, 0xd);
+    go_on(&fork, 1);
+    give_ledger(&forge); /* up to batch 13 */
+    go_on(&fork, 4);
+    give_ledger(&forge);
+    give_ledger(&fork.forge);
+    expect_finding(run(EXIT_MISBEHAVIOUR), PROOF_CONFLICTING_CERTIFICATES, 0x5);
+    fork_close(&fork);
+}
+
 /* ---- damage ---- */
 
 static void damage(struct forge *victim, uint32_t round) {

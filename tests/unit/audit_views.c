@@ -347,6 +347,21 @@ Test(audit_views, new_views_that_do_not_follow) {
     }
 }
 
+/* Nobody may enter the view; who asked for it has hidden what a receipt shows all the same. */
+Test(audit_views, understated_before_a_new_view_that_is_a_lie) {
+    struct forge_view_order const order = {
+        .view = 1, .stated = {8, 8, 8}, .only_enter = true, .lie = RULE_VIEW_CHOICE};
+    story_append_honest(&story, 12);
+    forge.signers = 0x7;
+    story_append(&story, 1, 1, RULE_NONE);
+    give_receipts(&forge, 13, 13);
+    forge_change_view(&forge, &order);
+    give_ledger(&forge);
+    const struct audit_report *const report = run(EXIT_MISBEHAVIOUR);
+    cr_assert_eq(blamed_by(report, PROOF_BROKEN_NEW_VIEW), 0x2);
+    cr_assert_eq(blamed_by(report, PROOF_UNDERSTATED_VIEW_CHANGE), 0x7);
+}
+
 Test(audit_views, a_receipt_shows_who_prepared_in_it) {
     lie_about_view(RULE_VIEW_CHOICE, 3, 0x7);
     give_receipts(&forge, forge_seq(&forge), forge_seq(&forge));

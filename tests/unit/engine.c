@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "execution/layer.h"
 #include "tests/unit/calls.h"
 
 /* ---- a naive model: whole states, copied ---- */
@@ -488,4 +489,89 @@ Test(engine, settled_cut_is_read_by_another_thread) {
         cr_assert(reader.count == 4000 * (2 + 7 + 9));
     }
     bench_free(&b);
+}
+
+/* ---- one layer with many items ---- */
+
+#define LAYER_KEYS 5000u
+#define CROWD 24u /* more than a search looks at in one cell */
+
+static struct span numbered_key(char (*text)[24], uint32_t number) {
+    int const size = snprintf(*text, sizeof *text, "account/%u", number);
+    return span_of(*text, (size_t)size);
+}
+
+static struct item *layer_put(struct layer *layer, uint32_t number) {
+    char text[24];
+    struct item_value *const value = item_value_new(span_of(&number, sizeof number));
+    cr_assert(value != NULL);
+    struct item *const item = layer_insert(layer, numbered_key(&text, number), value);
+    cr_assert(item != NULL);
+    return item;
+}
+
+/* Is every number found that was put, and no other? */
+static void expect_found(const struct layer *layer, uint32_t number, bool present) {
+    char text[24];
+    const struct item *const item = layer_find(layer, numbered_key(&text, number));
+    cr_assert_eq(item != NULL, present, "%u", number);
+    cr_assert(item == NULL || span_equal(item_value_span(item), span_of(&number, sizeof number)));
+}
+
+Test(engine, a_layer_finds_what_it_holds_however_large) {
+    struct layer layer;
+    struct layer below;
+    layer_init(&layer);
+    layer_init(&below);
+    for (uint32_t i = 0; i < LAYER_KEYS; i += 2) {
+        (void)layer_put(&layer, i);
+    }
+    for (uint32_t i = 0; i < LAYER_KEYS; i++) {
+        expect_found(&layer, i, i % 2 == 0);
+    }
+    for (uint32_t i = 0; i < LAYER_KEYS; i += 4) {
+        char text[24];
+        layer_remove(&layer, layer_find(&layer, numbered_key(&text, i)));
+    }
+    for (uint32_t i = 0; i < LAYER_KEYS; i += 3) {
+        (void)layer_put(&below, i);
+    }
+    layer_merge_down(&below, &layer);
+    cr_assert(layer_empty(&layer));
+    for (uint32_t i = 0; i < LAYER_KEYS; i++) {
+        expect_found(&layer, i, false);
+        expect_found(&below, i, i % 3 == 0 || i % 4 == 2);
+    }
+    layer_clear(&below);
+    expect_found(&below, 3, false);
+    (void)layer_put(&below, 3);
+    expect_found(&below, 3, true);
+    layer_clear(&below);
+}
+
+Test(engine, keys_that_crowd_one_cell_are_found) {
+    struct layer all;
+    struct layer crowded;
+    uint32_t numbers[CROWD];
+    uint32_t count = 0;
+    layer_init(&all);
+    layer_init(&crowded);
+    for (uint32_t i = 0; count < CROWD; i++) {
+        if (layer_put(&all, i)->hash % 64 == 5) { /* one cell, of as many as a small layer has */
+            numbers[count++] = i;
+        }
+    }
+    for (uint32_t i = 0; i < CROWD; i++) {
+        (void)layer_put(&crowded, numbers[i]);
+    }
+    for (uint32_t round = 0; round < CROWD; round++) {
+        for (uint32_t i = 0; i < CROWD; i++) {
+            expect_found(&crowded, numbers[i], i >= round);
+        }
+        char text[24];
+        layer_remove(&crowded, layer_find(&crowded, numbered_key(&text, numbers[round])));
+    }
+    cr_assert(layer_empty(&crowded));
+    layer_clear(&all);
+    layer_clear(&crowded);
 }

@@ -1,7 +1,7 @@
 /*
  * context: see context.h. Every problem names the file, and for config the line.
  */
-#include "client/context.h"
+#include "host/context.h"
 
 #include <errno.h>
 #include <stdio.h>

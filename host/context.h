@@ -12,8 +12,8 @@
  *   address: ID HOST:PORT reach replica ID there, whatever genesis says
  *   timeout: SECONDS      how long commands wait by default
  */
-#ifndef ONUS_CLIENT_CONTEXT_H
-#define ONUS_CLIENT_CONTEXT_H
+#ifndef ONUS_HOST_CONTEXT_H
+#define ONUS_HOST_CONTEXT_H
 
 #include <limits.h>
 

@@ -1,0 +1,103 @@
+/*
+ * fetch_answer: see fetch_answer.h. What anybody could have sent is told from what the replica
+ * signed first; only the latter is judged, and only with its digest right.
+ */
+#include "audit-tool/fetch_answer.h"
+
+#include "audit-tool/served_evidence.h"
+#include "ledger/served.h"
+
+/* The message, and the range in it: bytes unpacked, packed again to be compared, and places. */
+#define ANSWER_BUDGET (8 * (size_t)FRAME_SIZE_MAX)
+
+void fetch_answer_init(struct fetch_answer *answer) {
+    *answer = (struct fetch_answer){.kind = FETCH_ANSWER_INVALID};
+    arena_init(&answer->arena, ANSWER_BUDGET);
+    buffer_init(&answer->evidence, EVIDENCE_FILE_SIZE_MAX);
+}
+
+void fetch_answer_free(struct fetch_answer *answer) {
+    buffer_free(&answer->evidence);
+    arena_free(&answer->arena);
+}
+
+static bool check_universally(void *context, const struct sign_check *check, enum rule rule) {
+    (void)rule;
+    const struct digest *const service = context;
+    return sign_verify_universal(service, check);
+}
+
+static enum fetch_answer_kind say(struct fetch_answer *answer, enum fetch_answer_kind kind,
+                                  const char *reason) {
+    answer->reason = answer->arena.exhausted ? "out of memory" : reason;
+    return answer->arena.exhausted ? FETCH_ANSWER_FAILED : kind;
+}
+
+/* Is it that replica's statement about the answer to this very demand? */
+static enum fetch_answer_kind check_statement(struct fetch_answer *answer,
+                                              const struct fetch_question *question,
+                                              const struct served_message *message) {
+    const struct configuration *const configuration = &question->founding->configuration;
+    const struct served *const served = &answer->served;
+    if (served_decode(&answer->served, &answer->arena, message->statement.body) != CODEC_OK) {
+        return say(answer, FETCH_ANSWER_INVALID, "its statement does not decode");
+    }
+    if (served->config != configuration->number || served->replica != question->replica) {
+        return say(answer, FETCH_ANSWER_INVALID, "its statement is not one of this replica");
+    }
+    if (!digest_equal(&served->demand, &question->demand)) {
+        return say(answer, FETCH_ANSWER_INVALID, "its statement answers another demand");
+    }
+    struct sign_check const check = {.key = configuration->replicas[served->replica].key,
+                                     .signature = message->statement.signature,
+                                     .body = message->statement.body,
+                                     .label = LABEL_SERVED_RANGE};
+    if (!sign_verify_universal(&configuration->service, &check)) {
+        return say(answer, FETCH_ANSWER_INVALID, "its statement has a bad signature");
+    }
+    if (served->part != SERVED_ENTRIES || served->first != question->first) {
+        return say(answer, FETCH_ANSWER_INVALID, "it signed for something that was not demanded");
+    }
+    struct digest const digest = served_bytes_digest(&configuration->service, message->payload);
+    if (!digest_equal(&digest, &served->digest)) {
+        return say(answer, FETCH_ANSWER_INVALID, "it sent other bytes than it signed for");
+    }
+    return FETCH_ANSWER_GOOD;
+}
+
+static enum fetch_answer_kind check_range(struct fetch_answer *answer,
+                                          const struct fetch_question *question,
+                                          const struct served_message *message) {
+    const struct configuration *const configuration = &question->founding->configuration;
+    struct digest service = configuration->service;
+    struct sign_sink const sink = {.context = &service, .check = check_universally};
+    struct served_judgement const judgement =
+        served_range_judge(configuration, &answer->served, message->payload, &sink);
+    if (judgement.failed) {
+        return say(answer, FETCH_ANSWER_FAILED, "out of memory");
+    }
+    if (judgement.rule == RULE_NONE) {
+        return range_message_decode(&answer->range, &answer->arena, message->payload) == CODEC_OK
+                   ? FETCH_ANSWER_GOOD
+                   : say(answer, FETCH_ANSWER_FAILED, "out of memory");
+    }
+    answer->reason = rule_text(judgement.rule);
+    return served_evidence(&answer->evidence, NULL, question->founding->genesis.bytes,
+                           &message->statement, message->payload)
+               ? FETCH_ANSWER_MALFORMED
+               : say(answer, FETCH_ANSWER_FAILED, "out of memory");
+}
+
+void fetch_answer_judge(struct fetch_answer *answer, const struct fetch_question *question,
+                        struct span payload) {
+    struct served_message message;
+    answer->reason = "";
+    if (served_message_decode(&message, &answer->arena, payload) != CODEC_OK) {
+        answer->kind = say(answer, FETCH_ANSWER_INVALID, "its answer does not decode");
+        return;
+    }
+    answer->kind = check_statement(answer, question, &message);
+    if (answer->kind == FETCH_ANSWER_GOOD) {
+        answer->kind = check_range(answer, question, &message);
+    }
+}

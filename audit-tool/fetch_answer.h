@@ -1,0 +1,45 @@
+/*
+ * fetch_answer: does what a replica sent answer a demand, and is it a range of a ledger (protocol
+ * §10)? Every byte is hostile. Pure, slow for the signatures: for threads beside the loop.
+ */
+#ifndef ONUS_AUDIT_TOOL_FETCH_ANSWER_H
+#define ONUS_AUDIT_TOOL_FETCH_ANSWER_H
+
+#include "host/genesis_file.h"
+#include "ledger/codec_served.h"
+#include "ledger/wire.h"
+
+enum fetch_answer_kind {
+    FETCH_ANSWER_GOOD,
+    FETCH_ANSWER_INVALID,   /* not what that replica signed as the answer to that demand */
+    FETCH_ANSWER_MALFORMED, /* it did, and it is no range: see evidence */
+    FETCH_ANSWER_FAILED     /* out of memory: nothing is known */
+};
+
+/* What was demanded. */
+struct fetch_question {
+    const struct founding *founding;
+    uint32_t replica;
+    struct digest demand; /* LABEL_DEMAND */
+    uint64_t first;
+};
+
+struct fetch_answer {
+    enum fetch_answer_kind kind;
+    const char *reason;         /* one line, static: why it is not good */
+    struct served served;       /* unless invalid */
+    struct range_message range; /* when good; points into the payload's copy or the arena */
+    struct buffer evidence;     /* when malformed: a file of evidence, verified */
+
+    /* private */
+    struct arena arena;
+};
+
+void fetch_answer_init(struct fetch_answer *answer);
+void fetch_answer_free(struct fetch_answer *answer);
+
+/* Judge a MESSAGE_SERVED. payload must live as long as the answer is used. */
+void fetch_answer_judge(struct fetch_answer *answer, const struct fetch_question *question,
+                        struct span payload);
+
+#endif

@@ -1,0 +1,233 @@
+#!/usr/bin/env python3
+"""onus-audit fetch: ledgers are demanded of running replicas with signed challenges.
+
+What they hand over under their signatures audits clean against what the client holds; a later
+fetch goes on where the last one was; who does not answer is named in a report that blames nobody;
+and a service that is fetched from, or is sent nonsense in place of demands, goes on.
+"""
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import time
+
+import harness
+from harness import INVALID, OK, REJECTED, UNREACHABLE, USAGE, Load, Sandbox, program, run
+from hostile import connect_tls, dropped, frame, log_lines, send
+
+SEED = 20261122
+MESSAGE_DEMAND = 35
+DEADLINE_S = 120
+MEASURED_S = 6
+# What a service must keep of its throughput while somebody fetches without a pause. The bound is
+# loose, since fetcher and replicas share a machine here.
+SHARE_KEPT_MIN = 0.2
+
+service = None  # the sandbox that all tests share
+load = None
+
+
+def command(out, *arguments, context=None, deadline=DEADLINE_S):
+    return [program("onus-audit"), "fetch", "--context", context or service.context, "--out", out,
+            "--deadline", str(deadline), "-o", "json", *arguments]
+
+
+def fetch(out, *arguments, context=None, deadline=DEADLINE_S):
+    return run(*command(out, *arguments, context=context, deadline=deadline),
+               timeout=deadline + 60)
+
+
+def start_fetch(suite, out, *arguments, deadline=DEADLINE_S):
+    started = subprocess.Popen(command(out, *arguments, deadline=deadline),
+                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE)
+    suite.pids.add(started.pid)
+    return started
+
+
+def states(result):
+    return {int(item["id"]): item for item in result.json()["replicas"]}
+
+
+def kept(out, replica):
+    """Bytes that were fetched from a replica so far."""
+    try:
+        return sum(file.stat().st_size
+                   for file in os.scandir(os.path.join(out, f"replica-{replica}")))
+    except OSError:
+        return 0
+
+
+def audit(out, *replicas):
+    ledgers = [os.path.join(out, f"replica-{replica}") for replica in replicas]
+    return run(program("onus-audit"), "run", "--service", service.service(), "--ledger", *ledgers,
+               "--receipts", os.path.join(service.context, "receipts"), timeout=300)
+
+
+def report(out):
+    return run(program("onus-audit"), "report", os.path.join(out, "fetch.report"))
+
+
+def under_load(suite):
+    global service, load
+    service = Sandbox(suite).up()
+    suite.code(service.ready(), OK, "the service commits")
+    load = Load(service)
+    suite.check(load.begun(), "a load is under way")
+    out = os.path.join(suite.dir, "fetched")
+    result = fetch(out)
+    levels = [item["state"] for item in states(result).values()] if result.code == OK else []
+    suite.check(result.code == OK and levels == ["level"] * service.count,
+                "under load all replicas hand over what they have", result)
+    first = states(result)
+    again = fetch(out)
+    second = states(again) if again.code == OK else {}
+    grown = all(int(second[r]["entries"]) > int(first[r]["entries"]) for r in second)
+    suite.check(second and grown and not any(item["parted"] for item in second.values()),
+                "a second fetch has more, and of the same ledger", again)
+    suite.check(service.follows(*range(service.count)), "the replicas follow all the while")
+
+
+def share_of_throughput(suite):
+    """How much of the throughput is left while one auditor fetches all, again and again."""
+    def rate():
+        before, start = service.committed(), time.monotonic()
+        time.sleep(MEASURED_S)
+        return (service.committed() - before) / (time.monotonic() - start)
+
+    alone = rate()
+    started = start_fetch(suite, os.path.join(suite.dir, "measured"))
+    os.setpriority(os.PRIO_PROCESS, started.pid, 19)  # it is the replicas' work that counts
+    beside = rate()
+    was_busy = started.poll() is None
+    started.kill()
+    started.communicate()
+    shutil.rmtree(os.path.join(suite.dir, "measured"), ignore_errors=True)
+    print(f"# {alone:.0f} transactions a second alone, {beside:.0f} while all is fetched"
+          f"{'' if was_busy else ' (which ended before)'}")
+    suite.check(beside >= SHARE_KEPT_MIN * alone,
+                f"a fetch at full speed leaves at least {SHARE_KEPT_MIN:.0%} of the throughput",
+                f"{alone:.0f}/s alone, {beside:.0f}/s beside it")
+
+
+def audited(suite):
+    load.finish("all of the load's requests have their receipts")
+    out = os.path.join(suite.dir, "fetched")
+    before = {r: kept(out, r) for r in range(service.count)}
+    harness.wait_until(service.level)
+    result = fetch(out)
+    suite.code(result, OK, "a third fetch, with the service at rest")
+    fewest = max(int(item["demands"]) for item in states(result).values())
+    suite.check(all(kept(out, r) > before[r] > 0 for r in before),
+                f"it goes on and does not begin anew ({fewest} demands at most)", result)
+    checked = audit(out, *range(service.count))
+    suite.check(checked.code == OK and "no misbehaviour" in checked.out,
+                "onus-audit run finds nothing wrong with what was fetched", checked)
+    for r in range(service.count):
+        names = os.listdir(os.path.join(out, f"replica-{r}"))
+        suite.check(names and all(name.endswith(".seg") for name in names),
+                    f"replica {r}'s directory holds segments alone", names)
+    text = report(out)
+    suite.check(text.code == OK and "blames nobody" in text.out and "level" in text.out,
+                "the report verifies, and says that it blames nobody", text)
+    spoiled = os.path.join(suite.dir, "spoiled.report")
+    with open(os.path.join(out, "fetch.report"), "rb") as file:
+        content = bytearray(file.read())
+    content[-40] ^= 1
+    with open(spoiled, "wb") as file:
+        file.write(content)
+    suite.code(run(program("onus-audit"), "report", spoiled), INVALID, "a spoiled one does not")
+
+
+def killed(suite):
+    """kill -9 of the fetcher, again and again; in the end it is as if that had never happened."""
+    out = os.path.join(suite.dir, "killed")
+    for attempt in range(4):
+        before = kept(out, 1)
+        started = start_fetch(suite, out)
+        harness.wait_until(
+            lambda b=before, s=started: s.poll() is not None or kept(out, 1) > b + 200000)
+        started.kill()
+        started.communicate()
+        suite.check(kept(out, 1) >= before, f"killed with {kept(out, 1)} bytes ({attempt + 1})")
+    result = fetch(out)
+    suite.code(result, OK, "then it goes on to the end")
+    suite.check(not any(item["parted"] for item in states(result).values()), "with one history",
+                result)
+    suite.code(audit(out, *range(service.count)), OK, "and the ledgers audit clean")
+
+
+def silent(suite):
+    """One replica is stopped in the midst of a fetch, another one is dead from the start."""
+    out = os.path.join(suite.dir, "silent")
+    service.kill(2)
+    started = start_fetch(suite, out, deadline=25)
+    harness.wait_until(lambda: kept(out, 3) > 100000 or started.poll() is not None, 20, 0.005)
+    service.pause(3)
+    result = harness.finish(started, 60)
+    service.resume(3)
+    suite.code(result, UNREACHABLE, "some do not answer: exit 3")
+    found = states(result)
+    suite.check(found[3]["state"] == "SILENT", "the one that was stopped is silent", result)
+    suite.check(found[2]["state"] == "UNREACHABLE" and found[2]["reason"],
+                "the one that was killed cannot be reached, and it is said why", result)
+    suite.check([found[r]["state"] for r in (0, 1)] == ["level"] * 2, "the others are level",
+                result)
+    text = report(out)
+    suite.check(text.code == OK and "blames nobody" in text.out,
+                "the report verifies and blames nobody", text)
+    lines = text.out.splitlines()
+    at = next((i for i, line in enumerate(lines) if line.strip().startswith("replica 3")), None)
+    told = "\n".join(lines[at:at + 7]) if at is not None else ""
+    suite.check("silent" in told.lower() and "UTC" in told and "challenge" in told,
+                "and says who was asked, when, and for what", text)
+    text = run(*[word for word in command(out, deadline=3) if word not in ("-o", "json")],
+               "--replica", "2")
+    told = all(word in text.out for word in ("UNREACHABLE", "fetch.report", "blames nobody"))
+    suite.check(text.code == UNREACHABLE and told, "for people: a table, and where the report is",
+                text)
+    service.start(2)
+    suite.check(harness.wait_until(lambda: fetch(out, deadline=20).code == OK, 60, 1),
+                "when both are back, so are their ledgers")
+
+
+def refused(suite):
+    stranger = os.path.join(suite.dir, "stranger")
+    os.mkdir(stranger)
+    shutil.copy(os.path.join(service.context, "genesis.onus"), stranger)
+    result = run(program("onus"), "key", "generate", os.path.join(stranger, "user.key"))
+    suite.code(result, OK, "a key of nobody")
+    out = os.path.join(suite.dir, "refused")
+    suite.code(fetch(out, context=stranger), REJECTED, "a stranger's key is refused")
+    suite.code(run(program("onus-audit"), "fetch", "--context", service.context), USAGE,
+               "without --out: usage")
+    suite.code(fetch(out, "--replica", "9"), USAGE, "a replica that there is not: usage")
+
+
+def hostile(suite):
+    rng = random.Random(SEED)
+    cases = {"random bytes": rng.randbytes(100), "nothing": b"",
+             "a Signed of nothing": b"\x0a\x00\x12\x40" + bytes(64),
+             "a Signed of noise": b"\x0a\x20" + rng.randbytes(32) + b"\x12\x40" + rng.randbytes(64)}
+    time.sleep(2.1)  # logs are limited by the second: begin with a quiet one
+    pids = service.pids()
+    for title, content in cases.items():
+        before = len(log_lines(service, 0))
+        with connect_tls(service.client_port(0)) as sock:
+            send(sock, frame(MESSAGE_DEMAND, content))
+            suite.check(dropped(sock), f"a demand of {title} ends the link")
+        suite.check(harness.wait_until(lambda b=before: len(log_lines(service, 0)) > b, 3),
+                    "and is logged")
+        time.sleep(0.3)
+    with connect_tls(service.client_port(0)) as sock:
+        send(sock, frame(MESSAGE_DEMAND, b"x", 1 << 20))
+        suite.check(dropped(sock), "an oversized demand ends the link")
+    suite.code(service.ready(), OK, "the service commits afterwards")
+    suite.check(service.pids() == pids, "no replica ended")
+    service.kill(*range(service.count), how=signal.SIGTERM)
+
+
+if __name__ == "__main__":
+    harness.main(under_load, share_of_throughput, audited, killed, silent, refused, hostile)

@@ -1,0 +1,152 @@
+/*
+ * auditing: see auditing.h.
+ */
+#include "tests/sim/auditing.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "audit-tool/account.h"
+#include "base/check.h"
+#include "ledger/segment.h"
+
+static _Noreturn void fail(const struct auditing *auditing, const struct problem *problem) {
+    cluster_fail(auditing->cluster, "the audit fails: %s", problem->text);
+}
+
+void auditing_open(struct auditing *auditing, const struct cluster *cluster) {
+    *auditing = (struct auditing){.cluster = cluster};
+    auditing->audit = audit_new(
+        &(struct audit_options){.configuration = cluster->configuration,
+                                .genesis = buffer_span(&cluster->consortium.genesis_bytes),
+                                .jobs = 1});
+    CHECK(auditing->audit != NULL);
+}
+
+void auditing_close(struct auditing *auditing) {
+    audit_free(auditing->audit);
+    for (uint32_t i = 0; i < auditing->ledger_count; i++) {
+        fake_disk_free(auditing->disks[i]);
+    }
+}
+
+/* ---- ledgers ---- */
+
+/* Entries may be appended up to where a segment may be closed. */
+static enum segment_result append_all(struct segment_writer *writer, const struct entry_list *list,
+                                      struct problem *problem) {
+    uint64_t first = 0;
+    for (uint64_t i = 0; i < list->count; i++) {
+        if (!list->marks[i].ends_unit) {
+            continue;
+        }
+        enum segment_result const result = segment_writer_append(
+            writer, &list->items[first], (size_t)(i + 1 - first), true, problem);
+        if (result != SEGMENT_OK) {
+            return result;
+        }
+        first = i + 1;
+    }
+    return segment_writer_sync(writer, problem);
+}
+
+static void write_ledger(const struct auditing *auditing, const struct disk *disk,
+                         const struct entry_list *list) {
+    struct segment_writer_options const options = {.service =
+                                                       auditing->cluster->configuration->service};
+    struct segment_writer *const writer = cluster_zeroed(1, sizeof *writer);
+    struct segment_torn_tail torn;
+    struct problem problem = {.code = EXIT_OK};
+    if (segment_writer_open(writer, &torn, disk, &options, &problem) != SEGMENT_OK ||
+        append_all(writer, list, &problem) != SEGMENT_OK) {
+        fail(auditing, &problem);
+    }
+    segment_writer_close(writer);
+    free(writer);
+}
+
+static struct fake_disk *add_disk(struct auditing *auditing, const char *whose, uint32_t number) {
+    uint32_t const nth = auditing->ledger_count++;
+    struct problem problem = {.code = EXIT_OK};
+    CHECK(nth < AUDITING_LEDGERS_MAX);
+    (void)snprintf(auditing->names[nth], sizeof auditing->names[nth], "%s %u", whose, number);
+    auditing->disks[nth] = fake_disk_new();
+    if (audit_add_ledger(auditing->audit, auditing->names[nth], &auditing->disks[nth]->disk,
+                         &problem) != 0) {
+        fail(auditing, &problem);
+    }
+    return auditing->disks[nth];
+}
+
+struct fake_disk *auditing_give_node(struct auditing *auditing, uint32_t node) {
+    struct fake_disk *const disk = add_disk(auditing, "node", node);
+    write_ledger(auditing, &disk->disk, &auditing->cluster->nodes[node].disk.live);
+    return disk;
+}
+
+struct fake_disk *auditing_give_forged(struct auditing *auditing, const struct forge *forge) {
+    struct fake_disk *const disk = add_disk(auditing, "ledger", auditing->ledger_count);
+    struct problem problem = {.code = EXIT_OK};
+    if (forge_write(forge, &disk->disk, &problem) != 0) {
+        fail(auditing, &problem);
+    }
+    return disk;
+}
+
+void auditing_give_receipt(struct auditing *auditing, struct span receipt) {
+    struct problem problem = {.code = EXIT_OK};
+    CHECK(receipt.size != 0);
+    if (audit_add_receipt(auditing->audit, "receipt", receipt, &problem) != 0) {
+        fail(auditing, &problem);
+    }
+}
+
+const struct audit_report *auditing_run(struct auditing *auditing) {
+    struct problem problem = {.code = EXIT_OK};
+    if (audit_run(auditing->audit, &problem) != 0) {
+        fail(auditing, &problem);
+    }
+    return audit_report(auditing->audit);
+}
+
+/* ---- accounts ---- */
+
+char *auditing_account(const struct proof_verdict *verdict, struct span file) {
+    char *text = NULL;
+    size_t size = 0;
+    FILE *const out = open_memstream(&text, &size);
+    json_t *const account = account_make(verdict, file, "evidence.onus");
+    CHECK(out != NULL && account != NULL);
+    account_write_text(out, account);
+    CHECK(fclose(out) == 0);
+    json_decref(account);
+    return text;
+}
+
+/* ---- going on with a ledger ---- */
+
+void auditing_continue(struct forge *forge, const struct cluster *cluster, uint32_t node) {
+    const struct entry_list *const ledger = &cluster->nodes[node].disk.live;
+    uint64_t const last = entry_last_whole(ledger);
+    uint64_t const evidenced =
+        last == 0 ? 0 : ledger->marks[entry_find(ledger, last)].facts->evidence_upto;
+    struct batch batch;
+    uint64_t index = 1;
+    bool ends = false;
+    batch_init(&batch);
+    while (!ends) {
+        enum batch_step const step = read_unit(&batch, ledger, &index, ledger->count);
+        if (step == BATCH_VIEW) {
+            CHECK(forge_import_view(forge, &batch) == RULE_NONE);
+        } else if (step == BATCH_WHOLE && batch.pre_prepare.seq <= evidenced) {
+            CHECK(forge_import(forge, &batch) == RULE_NONE);
+        } else if (step == BATCH_WHOLE) {
+            forge_import_evidence(forge, &batch);
+        } else {
+            ends = true;
+        }
+        batch_clear(&batch);
+    }
+    batch_free(&batch);
+    CHECK(forge_seq(forge) == evidenced);
+}
