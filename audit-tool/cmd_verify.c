@@ -68,15 +68,15 @@ static int verify(const struct command *command, const char *service_text, const
     }
     buffer_init(&file, EVIDENCE_FILE_SIZE_MAX);
     int code = EXIT_OK;
-    if (command_service(&service, service_text, &problem) != 0 ||
-        evidence_file_read(&file, path, &problem) != 0) {
-        code = command_fail(&problem);
-    } else if (demand_report_is(buffer_span(&file))) {
+    const bool read = command_service(&service, service_text, &problem) == 0 &&
+                      evidence_file_read(&file, path, &problem) == 0;
+    if (read && demand_report_is(buffer_span(&file))) {
         code = verify_report(&service, path, buffer_span(&file));
-    } else if (evidence_file_check(verdict, &service, path, buffer_span(&file), &problem) != 0) {
-        code = command_fail(&problem);
-    } else {
+    } else if (read &&
+               evidence_file_check(verdict, &service, path, buffer_span(&file), &problem) == 0) {
         print_valid(verdict);
+    } else {
+        code = command_fail(&problem);
     }
     buffer_free(&file);
     free(verdict);

@@ -132,7 +132,12 @@ static bool take_reason(struct span *out, struct arena *memory, const char *text
         return false;
     }
     for (size_t i = 0; i < size; i++) {
-        copy[i] = text[i] >= ' ' && text[i] <= '~' ? text[i] : '?';
+        const char c = text[i];
+        if (c >= ' ' && c <= '~') {
+            copy[i] = c;
+        } else {
+            copy[i] = '?';
+        }
     }
     *out = span_of(copy, size);
     return true;

@@ -52,6 +52,7 @@ struct source {
     uint64_t asked_at_ms; /* monotonic */
     uint32_t empties;
     uint32_t restarts;
+    uint64_t goal; /* what it had when it first answered: it may grow faster than we fetch */
     struct fetch_question question;
     uv_timer_t again;
 
@@ -264,6 +265,7 @@ static void after_good(struct source *source) {
     source->result.answers++;
     source->result.answered_ms = clock_wall_ms();
     source->result.available = served->available;
+    source->goal = source->goal == 0 ? served->available : source->goal;
     source->busy = false;
     source->was_silent = false;
     if (!has_taken(source) || source->concluded) {
@@ -273,7 +275,7 @@ static void after_good(struct source *source) {
         after_parting(source);
     } else if (served->first == served->end) {
         after_empty(source, served->available);
-    } else if (served->end == served->available) {
+    } else if (served->end >= source->goal) {
         conclude(source, FETCH_LEVEL, "%s", "");
     } else {
         source->empties = 0;
@@ -491,6 +493,7 @@ static void begin(struct source *source) {
     source->has_parted = false;
     source->empties = 0;
     source->restarts = 0;
+    source->goal = 0;
     source->problem = (struct problem){.code = EXIT_OK};
     CHECK(uv_timer_init(&source->fetcher->loop, &source->again) == 0);
     source->again.data = source;

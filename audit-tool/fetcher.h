@@ -1,7 +1,7 @@
 /*
  * fetcher: demands their ledgers of all replicas, each demand a signed challenge, and keeps what
  * they hand over and sign for in directories, one a replica (protocol §10). A round ends when all
- * have handed over what they say they have, or at its deadline; the next goes on from there.
+ * have handed over what they had when they first answered, or at its deadline; the next goes on.
  *
  *   DIR/replica-<r>/              its ledger, as segment files: what onus-audit run takes
  *   DIR/replica-<r>.before-<n>/   what it handed over before it handed over another history
@@ -16,7 +16,7 @@
 #include "host/genesis_file.h"
 
 enum fetch_state {
-    FETCH_LEVEL = 1,       /* it handed over all that it has */
+    FETCH_LEVEL = 1,       /* it handed over all that it had when it first answered, or more */
     FETCH_BEHIND = 2,      /* it answers, but the deadline came first */
     FETCH_SILENT = 3,      /* it was reached, and demands were not answered in time */
     FETCH_UNREACHABLE = 4, /* there was no link to it */

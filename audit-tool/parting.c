@@ -4,7 +4,8 @@
  * Two batches in one place cannot both be right. A new view and a batch, or two new views, can:
  * a replica that was cut off still has the end of its old view on its disk. So each way is tried
  * for as long as a correct replica can have gone it alone, what it holds is noted, and the audit
- * goes on with the one that reaches furthest.
+ * goes on with the one that reaches furthest. Of two batches that only their primary answers for,
+ * either may lead to a change of view that shows more of the guilty: these are tried as well.
  */
 #include "audit-tool/audit_internal.h"
 #include "base/check.h"
@@ -184,7 +185,7 @@ static void try_ledger(struct audit *audit, struct trials *trials,
     replayer_trial_end(&audit->replayer);
     if (going && !is_followed) {
         audit_notice(audit, EXIT_CANNOT_AUDIT,
-                     "%s: not followed beyond batch %llu, since other ledgers changed their view "
+                     "%s: not followed beyond batch %llu, since other ledgers left its way "
                      "before it; audit it by itself as well",
                      ledger->name, (unsigned long long)seq);
     }
@@ -219,15 +220,16 @@ static void try_all(struct audit *audit, const struct way *ways, uint32_t count,
 
 /* ---- deciding ---- */
 
-/* Two signed batches where one belongs. */
-static void blame_fork(struct audit *audit, const struct audit_ledger *ours,
+/* Two signed batches where one belongs. Returns: did a quorum vouch for both? */
+static bool blame_fork(struct audit *audit, const struct audit_ledger *ours,
                        const struct audit_ledger *theirs) {
     struct found_certificate ours_found;
     struct found_certificate theirs_found;
     found_certificate_init(&ours_found);
     found_certificate_init(&theirs_found);
-    if (certificate_find(audit, &ours_found, ours) &&
-        certificate_find(audit, &theirs_found, theirs)) {
+    bool const certified = certificate_find(audit, &ours_found, ours) &&
+                           certificate_find(audit, &theirs_found, theirs);
+    if (certified) {
         blame_certificates(audit, &ours_found, &theirs_found);
     } else {
         blame_primary(audit, &ours->reader.batch.seal.statement,
@@ -235,13 +237,19 @@ static void blame_fork(struct audit *audit, const struct audit_ledger *ours,
     }
     found_certificate_free(&ours_found);
     found_certificate_free(&theirs_found);
+    return certified;
 }
 
-/* All ways but the chosen one: what breaks a rule, and batches beside each other. */
-static void judge_others(struct audit *audit, const struct way *ways, uint32_t count,
+/*
+ * All ways but the chosen one: what breaks a rule, and batches beside each other.
+ * Returns: has a batch been signed twice by its primary alone, so that what lies behind it may show
+ * others?
+ */
+static bool judge_others(struct audit *audit, const struct way *ways, uint32_t count,
                          const struct way *chosen) {
     const struct audit_ledger *const ours = chosen == NULL ? NULL : chosen->ledger;
     const struct audit_ledger *batch = ours != NULL && !ledger_is_at_view(ours) ? ours : NULL;
+    bool primary_alone = false;
     for (uint32_t i = 0; i < count; i++) {
         const struct audit_ledger *const theirs = ways[i].ledger;
         if (&ways[i] == chosen) {
@@ -251,12 +259,13 @@ static void judge_others(struct audit *audit, const struct way *ways, uint32_t c
             judge_astray(audit, theirs, ways[i].rule, ours);
         } else if (!ledger_is_at_view(theirs)) {
             if (batch != NULL) {
-                blame_fork(audit, batch, theirs);
+                primary_alone |= !blame_fork(audit, batch, theirs);
             } else {
                 batch = theirs;
             }
         }
     }
+    return primary_alone;
 }
 
 /* Can more than one way be right? */
@@ -280,8 +289,8 @@ struct audit_ledger *audit_choose_way(struct audit *audit) {
     if (replayer_failed(&audit->replayer)) {
         return NULL;
     }
-    judge_others(audit, ways, count, chosen);
-    if (is_change_of_view(ways, count)) {
+    bool const primary_alone = judge_others(audit, ways, count, chosen);
+    if (primary_alone || is_change_of_view(ways, count)) {
         try_all(audit, ways, count, chosen);
     }
     for (uint32_t i = 0; i < count; i++) {

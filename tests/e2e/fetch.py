@@ -6,10 +6,12 @@ fetch goes on where the last one was; who does not answer is named in a report t
 and a service that is fetched from, or is sent nonsense in place of demands, goes on.
 """
 
+import hashlib
 import os
 import random
 import shutil
 import signal
+import struct
 import subprocess
 import time
 
@@ -18,7 +20,9 @@ from harness import INVALID, OK, REJECTED, UNREACHABLE, USAGE, Load, Sandbox, pr
 from hostile import connect_tls, dropped, frame, log_lines, send
 
 SEED = 20261122
-MESSAGE_DEMAND = 35
+MESSAGE_DEMAND, MESSAGE_REJECT = 35, 66
+SERVED_ENTRIES, SERVED_OFFER, SERVED_DIGESTS, SERVED_ITEMS = 1, 2, 3, 4
+REJECT_SIGNATURE, REJECT_AUTHOR, REJECT_UNKNOWN = 3, 4, 7
 DEADLINE_S = 120
 MEASURED_S = 6
 # What a service must keep of its throughput while somebody fetches without a pause. The bound is
@@ -206,6 +210,68 @@ def refused(suite):
     suite.code(fetch(out, "--replica", "9"), USAGE, "a replica that there is not: usage")
 
 
+def varint(number):
+    content = b""
+    while number > 0x7f:
+        content += bytes([number & 0x7f | 0x80])
+        number >>= 7
+    return content + bytes([number])
+
+
+def encode(*fields):
+    """Fields, numbered from 1, as the codec wants them: what is zero or empty is left out."""
+    content = b""
+    for tag, value in enumerate(fields, 1):
+        if isinstance(value, bytes) and value:
+            content += varint(tag << 3 | 2) + varint(len(value)) + value
+        elif not isinstance(value, bytes) and value:
+            content += varint(tag << 3) + varint(value)
+    return content
+
+
+def take(sock, size):
+    content = b""
+    while len(content) < size:
+        piece = sock.recv(size - len(content))
+        if not piece:
+            raise ConnectionError("the link ended")
+        content += piece
+    return content
+
+
+def answer_to(replica, content):
+    """The kind and payload of what a replica answers."""
+    with connect_tls(service.client_port(replica)) as sock:
+        send(sock, frame(MESSAGE_DEMAND, content))
+        sock.settimeout(10)
+        size, kind = struct.unpack(">IB", take(sock, 5))
+        return kind, take(sock, size)
+
+
+def turned_down(suite):
+    """Demands that decode and are not answered: each is refused by name, and for what it is."""
+    rng = random.Random(SEED)
+    shown = run(program("onus"), "key", "show", os.path.join(service.context, "user.key"))
+    author = bytes.fromhex(shown.out.split()[-1])
+    cases = {
+        "for another replica": (author, 1, SERVED_ENTRIES, 0, REJECT_UNKNOWN),
+        "for a replica that there is not": (author, 9, SERVED_ENTRIES, 0, REJECT_UNKNOWN),
+        "for the offer of a checkpoint": (author, 0, SERVED_OFFER, 0, REJECT_UNKNOWN),
+        "for a checkpoint's digests": (author, 0, SERVED_DIGESTS, 8, REJECT_UNKNOWN),
+        "for a checkpoint's items": (author, 0, SERVED_ITEMS, 8, REJECT_UNKNOWN),
+        "of a stranger": (rng.randbytes(32), 0, SERVED_ENTRIES, 0, REJECT_AUTHOR),
+        "that its author did not sign": (author, 0, SERVED_ENTRIES, 0, REJECT_SIGNATURE),
+    }
+    for title, (key, replica, part, seq, reason) in cases.items():
+        body = encode(key, rng.randbytes(32), replica, int(time.time() * 1000), 10000, part, seq, 0)
+        signature = rng.randbytes(64)
+        prefix = b"onus/v1/demand\0" + bytes.fromhex(service.service())
+        name = hashlib.sha256(prefix + body + signature).digest()
+        kind, payload = answer_to(0, encode(body, signature))
+        suite.check(kind == MESSAGE_REJECT and payload.startswith(encode(name, reason)),
+                    f"a demand {title} is refused", f"{kind}: {payload.hex()}")
+
+
 def hostile(suite):
     rng = random.Random(SEED)
     cases = {"random bytes": rng.randbytes(100), "nothing": b"",
@@ -230,4 +296,5 @@ def hostile(suite):
 
 
 if __name__ == "__main__":
-    harness.main(under_load, share_of_throughput, audited, killed, silent, refused, hostile)
+    harness.main(under_load, share_of_throughput, audited, killed, silent, refused, turned_down,
+                 hostile)

@@ -334,7 +334,8 @@ static void make_body(struct forge *forge, struct work *work) {
            DIGEST_SIZE);
 }
 
-static void lie_about_body(struct pre_prepare *body, enum rule lie, uint32_t replica_count) {
+static void lie_about_body(struct pre_prepare *body, enum rule lie, const struct forge *forge) {
+    uint32_t const replica_count = forge->consortium->configuration.replica_count;
     body->config += lie == RULE_CONFIGURATION;
     body->view += lie == RULE_VIEW ? replica_count : 0;
     body->seq += lie == RULE_SEQUENCE;
@@ -342,10 +343,12 @@ static void lie_about_body(struct pre_prepare *body, enum rule lie, uint32_t rep
     body->gov_index += lie == RULE_GOVERNANCE_INDEX;
     body->checkpoint_seq += lie == RULE_CHECKPOINT_SEQUENCE;
     body->kind = lie == RULE_BATCH_KIND ? BATCH_END_OF_CONFIGURATION : body->kind;
-    body->time_ms = lie == RULE_TIME ? 1 : body->time_ms;
     body->evidence_upto = lie == RULE_EVIDENCE_RANGE ? body->seq : body->evidence_upto;
     body->evidence_signers[0] &= lie == RULE_EVIDENCE_SIGNERS ? ~(uint64_t)2 : UINT64_MAX;
-    if (lie == RULE_CHECKPOINT_DIGEST) {
+    if (lie == RULE_TIME) {
+        CHECK(forge->time_ms > 0); /* else no time runs back */
+        body->time_ms = forge->time_ms - 1;
+    } else if (lie == RULE_CHECKPOINT_DIGEST) {
         flip(&body->checkpoint_digest);
     } else if (lie == RULE_LEDGER_ROOT) {
         flip(&body->ledger_root);
@@ -463,7 +466,7 @@ void forge_append(struct forge *forge, const struct forge_order *order) {
     }
     make_body(forge, &work);
     uint64_t const evidence_upto = work.body.evidence_upto; /* also when the body lies */
-    lie_about_body(&work.body, order->lie, forge->consortium->configuration.replica_count);
+    lie_about_body(&work.body, order->lie, forge);
     struct forge_batch batch = {.body = work.body};
     sign_as_primary(forge, &batch);
     write_entries(forge, &batch, &work);
@@ -613,10 +616,9 @@ static int write_piece(const struct forge *forge, struct segment_writer *writer,
 }
 
 /* Genesis, then each batch, and each new view where it stands. */
-static int write_all(const struct forge *forge, struct segment_writer *writer,
-                     struct problem *problem) {
+static int write_entries_upto(const struct forge *forge, uint64_t end,
+                              struct segment_writer *writer, struct problem *problem) {
     uint64_t const views = forge->views.size / sizeof(struct forge_view);
-    uint64_t const end = forge_entry_count(forge);
     uint64_t seq = 0;
     uint64_t view = 0;
     int status = write_piece(forge, writer, 0, 1, problem);
@@ -632,7 +634,8 @@ static int write_all(const struct forge *forge, struct segment_writer *writer,
     return status;
 }
 
-int forge_write(const struct forge *forge, const struct disk *disk, struct problem *problem) {
+int forge_write_beginning(const struct forge *forge, uint64_t end, const struct disk *disk,
+                          struct problem *problem) {
     struct segment_writer_options const options = {.service =
                                                        forge->consortium->configuration.service};
     struct segment_writer *const writer = malloc(sizeof *writer);
@@ -640,7 +643,7 @@ int forge_write(const struct forge *forge, const struct disk *disk, struct probl
     CHECK(writer != NULL);
     int status = -1;
     if (segment_writer_open(writer, &torn, disk, &options, problem) == SEGMENT_OK) {
-        status = write_all(forge, writer, problem);
+        status = write_entries_upto(forge, end, writer, problem);
         if (status == 0 && segment_writer_sync(writer, problem) != SEGMENT_OK) {
             status = -1;
         }
@@ -648,4 +651,8 @@ int forge_write(const struct forge *forge, const struct disk *disk, struct probl
     }
     free(writer);
     return status;
+}
+
+int forge_write(const struct forge *forge, const struct disk *disk, struct problem *problem) {
+    return forge_write_beginning(forge, forge_entry_count(forge), disk, problem);
 }

@@ -139,5 +139,8 @@ void forge_receipt(const struct forge *forge, const struct forge_place *place, s
 /* Append the whole ledger to a disk's empty directory, and make it durable. */
 MUST_USE int forge_write(const struct forge *forge, const struct disk *disk,
                          struct problem *problem);
+/* The entries before `end` only. */
+MUST_USE int forge_write_beginning(const struct forge *forge, uint64_t end, const struct disk *disk,
+                                   struct problem *problem);
 
 #endif

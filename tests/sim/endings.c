@@ -165,9 +165,12 @@ static enum rule draw_lie(struct ending *ending) {
         RULE_REQUEST_DUPLICATE,
     };
     struct prng *const prng = &ending->coalition->prng;
-    return ending->lies || !prng_chance(prng, 250)
-               ? RULE_NONE
-               : lies[prng_below(prng, sizeof lies / sizeof lies[0])];
+    if (ending->lies || !prng_chance(prng, 250)) {
+        return RULE_NONE;
+    }
+    enum rule const lie = lies[prng_below(prng, sizeof lies / sizeof lies[0])];
+    /* Before time began there is none to run back to. */
+    return lie == RULE_TIME && ending->forge->time_ms == 0 ? RULE_OUTCOME : lie;
 }
 
 static void append_batch(struct ending *ending) {

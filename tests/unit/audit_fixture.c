@@ -48,14 +48,18 @@ void tear_down(void) {
 
 /* ---- giving it things ---- */
 
-struct fake_disk *give_ledger(const struct forge *from) {
+struct fake_disk *give_beginning(const struct forge *from, uint64_t end) {
     struct problem problem = {.code = EXIT_OK};
     struct fake_disk *const disk = fake_disk_new();
     cr_assert(disk != NULL && disk_count < DISKS_MAX);
-    cr_assert_eq(forge_write(from, &disk->disk, &problem), 0, "%s", problem.text);
+    cr_assert_eq(forge_write_beginning(from, end, &disk->disk, &problem), 0, "%s", problem.text);
     disks[disk_count++] = disk;
     cr_assert_eq(audit_add_ledger(audit, "ledger", &disk->disk, &problem), 0);
     return disk;
+}
+
+struct fake_disk *give_ledger(const struct forge *from) {
+    return give_beginning(from, forge_entry_count(from));
 }
 
 uint64_t give_receipts(const struct forge *from, uint64_t first_seq, uint64_t last_seq) {

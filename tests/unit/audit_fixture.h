@@ -25,6 +25,8 @@ void set_up(void);
 void tear_down(void);
 
 struct fake_disk *give_ledger(const struct forge *from);
+/* The entries before `end` only. */
+struct fake_disk *give_beginning(const struct forge *from, uint64_t end);
 /* The receipt of the first call of each request. Returns: how many. */
 uint64_t give_receipts(const struct forge *from, uint64_t first_seq, uint64_t last_seq);
 

@@ -265,6 +265,30 @@ Test(audit_views, ledgers_that_were_lost) {
     }
 }
 
+/* A batch that its primary signed twice: the ledger that is not followed goes on to a new view. */
+Test(audit_views, behind_a_batch_that_was_signed_twice) {
+    struct fork other;
+    fork_open(&other);
+    story_append_honest(&other.story, 15);
+    story_append_honest(&story, 15);
+    other.story.random ^= 9;
+    other.forge.signers = 0xd;
+    story_append(&other.story, 1, 1, RULE_NONE);
+    story_append(&other.story, 1, 1, RULE_NONE);
+    forge_change_view(&other.forge, &(struct forge_view_order){.view = 1, .authors = 0xe});
+    forge.signers = 0x7;
+    for (uint32_t k = 0; k < 6; k++) {
+        story_append(&story, 1, 1, RULE_NONE);
+    }
+    /* Up to the new view: the evidence for the batch before it would come with the next one. */
+    give_beginning(&other.forge, forge_batch_at(&other.forge, 17)->first_entry);
+    give_ledger(&forge);
+    const struct audit_report *const report = run(EXIT_MISBEHAVIOUR);
+    cr_assert_eq(blamed_by(report, PROOF_EQUIVOCATION), 0x1);
+    cr_assert_eq(blamed_by(report, PROOF_UNDERSTATED_VIEW_CHANGE), 0x6);
+    fork_close(&other);
+}
+
 /* One understates and the others do not: nothing is lost, and the ledger itself convicts it. */
 Test(audit_views, one_hides_alone) {
     for (uint32_t lag = 1; lag <= 3; lag++) {

@@ -60,7 +60,8 @@ static struct server {
     enum lie lie;
     unsigned demands;
     bool has_first;
-    uint64_t first; /* the first entry that was demanded */
+    uint64_t first;  /* the first entry that was demanded */
+    uint64_t begins; /* where its ledger begins: it joined, and hands over nothing before that */
     bool was_busy;
 } server;
 
@@ -139,7 +140,7 @@ static void answer(struct link *link, const struct demand *demand, const struct 
     uint64_t end = first < available ? end_of_range(server.forge, first) : first;
     struct buffer payload;
     buffer_init(&payload, SERVED_PAYLOAD_SIZE_MAX);
-    end = server.lie == NOTHING ? first : end;
+    end = server.lie == NOTHING || first < server.begins ? first : end;
     end -= server.lie == CUT_SHORT && end - first > 1 ? 1 : 0;
     encode_range(&payload, first, end);
     struct served served = {.config = 1,
@@ -427,6 +428,42 @@ Test(fetcher, a_shorter_ledger_is_told) {
     cr_assert_gt(result->entries, 1, "what was evidenced is kept");
     fetcher_free(fetcher);
     forge_free(&shorter);
+}
+
+Test(fetcher, one_that_joined_is_behind_until_it_has_its_older_ledger) {
+    struct fetcher *const fetcher = new_fetcher(60000);
+    uint64_t const place = forge_entry_count(&forge);
+    story_append_honest(&story, BATCHES);
+    server.begins = place;
+    const struct fetch_result *result = round_of(fetcher, HONEST);
+    cr_assert_eq(result->state, FETCH_BEHIND, "%s", result->reason);
+    cr_assert_neq(result->reason[0], '\0');
+    cr_assert_eq(result->available, forge_entry_count(&forge), "it says what it has");
+    cr_assert_eq(result->entries, 0);
+    cr_assert_eq(result->evidence.size, 0, "that is no guilt");
+    cr_assert_lt(result->demands, 20);
+    server.begins = 0;
+    result = round_of(fetcher, HONEST);
+    cr_assert_eq(result->state, FETCH_LEVEL, "%s", result->reason);
+    cr_assert_not(result->has_parted);
+    fetcher_free(fetcher);
+    expect_kept("replica-0", &forge);
+}
+
+Test(fetcher, one_that_joined_goes_on_for_who_has_what_lies_before) {
+    struct fetcher *const fetcher = new_fetcher(60000);
+    story_append_honest(&story, BATCHES);
+    uint64_t const place = forge_entry_count(&forge);
+    story_append_honest(&story, BATCHES);
+    cr_assert_eq(round_of(fetcher, HONEST)->state, FETCH_LEVEL);
+    story_append_honest(&story, BATCHES);
+    server.begins = place;
+    const struct fetch_result *const result = round_of(fetcher, HONEST);
+    cr_assert_gt(server.first, place, "it demands what lies behind the beginning");
+    cr_assert_eq(result->state, FETCH_LEVEL, "%s", result->reason);
+    cr_assert_not(result->has_parted);
+    fetcher_free(fetcher);
+    expect_kept("replica-0", &forge);
 }
 
 Test(fetcher, waits_for_one_that_is_busy) {
