@@ -39,8 +39,15 @@ struct batch_place {
 /* The batches that evidence may still come for. */
 #define BATCH_PLACES_MAX CHECKER_MARKS_MAX
 
+/* A new view in a ledger that is not followed there. */
+struct view_left {
+    const struct audit_ledger *ledger;
+    struct view_seen seen;
+};
+
 struct view_watch {
     struct spill seen;                           /* of struct view_seen, ascending */
+    struct spill left;                           /* of struct view_left */
     struct batch_place places[BATCH_PLACES_MAX]; /* by sequence number, a ring */
     struct batch_place revealed[REPLICAS_MAX];   /* the highest that each is evidenced with */
 };
@@ -160,6 +167,13 @@ MUST_USE bool watch_view(struct audit *audit, const struct audit_ledger *ledger)
 MUST_USE int watch_first_above(struct audit *audit, uint64_t view, struct view_seen *out);
 /* Blame who understates in the view-changes of the new view at this entry what it revealed. */
 void watch_hold(struct audit *audit, const struct audit_ledger *ledger, uint64_t entry);
+/*
+ * The same for a new view that the audit does not follow its ledger into, now and for as long as
+ * the ledger followed shows what was revealed in earlier views. Returns: false: out of memory.
+ */
+MUST_USE bool watch_leave(struct audit *audit, const struct audit_ledger *ledger, uint64_t entry);
+/* Hold those new views once more against what was revealed. */
+void watch_hold_left(struct audit *audit);
 
 /* ---- start.c ---- */
 

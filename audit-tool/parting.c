@@ -33,6 +33,7 @@ struct trials {
 struct trial_view {
     const struct audit_ledger *ledger;
     uint64_t entry;
+    bool is_followed;
 };
 
 static uint32_t collect_ways(struct audit *audit, struct way *ways) {
@@ -155,7 +156,8 @@ static bool try_next(struct audit *audit, struct trials *trials, struct audit_le
         return false;
     }
     if (ledger_is_at_view(at)) {
-        struct trial_view const view = {.ledger = ledger, .entry = at->reader.batch.first_entry};
+        struct trial_view const view = {
+            .ledger = ledger, .entry = at->reader.batch.first_entry, .is_followed = is_followed};
         trials->failed |= !buffer_append(&trials->views, span_of(&view, sizeof view));
     } else {
         note_batch(audit, trials, at);
@@ -209,7 +211,11 @@ static void try_all(struct audit *audit, const struct way *ways, uint32_t count,
     for (size_t i = 0; i < trials.views.size / sizeof(struct trial_view); i++) {
         struct trial_view view;
         memcpy(&view, trials.views.data + i * sizeof view, sizeof view);
-        watch_hold(audit, view.ledger, view.entry);
+        if (view.is_followed) {
+            watch_hold(audit, view.ledger, view.entry);
+        } else {
+            trials.failed |= !watch_leave(audit, view.ledger, view.entry);
+        }
     }
     if (trials.failed) {
         audit_notice(audit, EXIT_ERROR, "out of memory where ledgers part; audit fewer at once");

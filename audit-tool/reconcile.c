@@ -259,6 +259,7 @@ void reconcile_rest(struct audit *audit) {
     bool has_first = false;
     int const visited = audit_visit_revealed(audit, contradict_end, audit);
     CHECK(visited == 0); /* contradict_end never stops it */
+    watch_hold_left(audit);
     for (uint64_t i = 0; i < claims_count(&audit->claims); i++) {
         struct claim *const claim = claims_at(&audit->claims, i);
         if (claim->state == CLAIM_OPEN && is_outside(audit, claim)) {

@@ -4,6 +4,9 @@
  * Whoever revealed a nonce for a batch of a view holds a certificate that ranks at least as high,
  * and never loses it; so in every view-change for a later view it states that rank or a higher
  * one. The nonces are in receipts, and in the evidence of ledgers.
+ *
+ * A new view on the way that is followed is held against what came before it there. One that is
+ * left aside is held against what the way that is followed shows, until that is in a view as high.
  */
 #include "audit-tool/audit_internal.h"
 #include "base/check.h"
@@ -11,10 +14,12 @@
 void watch_init(struct view_watch *watch) {
     *watch = (struct view_watch){.seen = {0}};
     spill_init(&watch->seen);
+    spill_init(&watch->left);
 }
 
 void watch_free(struct view_watch *watch) {
     spill_free(&watch->seen);
+    spill_free(&watch->left);
 }
 
 static uint64_t seen_count(const struct view_watch *watch) {
@@ -210,6 +215,60 @@ void watch_hold(struct audit *audit, const struct audit_ledger *ledger, uint64_t
     ledger_close(at);
 }
 
+/* ---- aside ---- */
+
+static const struct view_left *left_at(const struct view_watch *watch, uint64_t nth) {
+    return (const struct view_left *)(const void *)watch->left.data + nth;
+}
+
+static uint64_t left_count(const struct view_watch *watch) {
+    return watch->left.size / sizeof(struct view_left);
+}
+
+/* The one that stays where it is, of a ledger that may have been opened again. */
+static const struct audit_ledger *ledger_of(const struct audit *audit,
+                                            const struct audit_ledger *ledger) {
+    uint32_t nth = 0;
+    while (nth < audit->ledger_count && audit->ledgers[nth].disk != ledger->disk) {
+        nth++;
+    }
+    CHECK(nth < audit->ledger_count);
+    return &audit->ledgers[nth];
+}
+
+bool watch_leave(struct audit *audit, const struct audit_ledger *ledger, uint64_t entry) {
+    struct audit_ledger *const at = ledger_open_at(audit, ledger, entry);
+    bool kept = true;
+    if (at != NULL && ledger_is_at_view(at)) {
+        struct view_left const left = {
+            .ledger = ledger_of(audit, ledger),
+            .seen = {.view = at->reader.batch.view.new_view.view, .entry = entry}};
+        kept = spill_append(&audit->watch.left, span_of(&left, sizeof left));
+    }
+    ledger_close(at);
+    watch_hold(audit, ledger, entry);
+    return kept;
+}
+
+void watch_hold_left(struct audit *audit) {
+    for (uint64_t i = 0; i < left_count(&audit->watch); i++) {
+        const struct view_left *const left = left_at(&audit->watch, i);
+        watch_hold(audit, left->ledger, left->seen.entry);
+    }
+}
+
+/* Nothing that was revealed in this view or a later one is owed to them. */
+static void forget_left(struct view_watch *watch, uint64_t view) {
+    struct view_left *const left = (struct view_left *)(void *)watch->left.data;
+    uint64_t kept = 0;
+    for (uint64_t i = 0; i < left_count(watch); i++) {
+        if (left[i].seen.view > view) {
+            left[kept++] = left[i];
+        }
+    }
+    spill_cut(&watch->left, kept * sizeof *left);
+}
+
 /* ---- along the ledger ---- */
 
 /* Remember who revealed a nonce for this batch, if it is the highest so far. */
@@ -245,6 +304,8 @@ void watch_batch(struct audit *audit, const struct audit_ledger *ledger) {
     /* What the new view cut off was evidence too: its first batch brings it back. */
     if (is_first_of_view && seen_count(watch) != 0) {
         watch_hold(audit, ledger, seen_at(watch, seen_count(watch) - 1)->entry);
+        watch_hold_left(audit);
+        forget_left(watch, body->view);
     }
 }
 
@@ -256,6 +317,7 @@ bool watch_view(struct audit *audit, const struct audit_ledger *ledger) {
     if (!spill_append(&audit->watch.seen, span_of(&seen, sizeof seen))) {
         return false;
     }
+    watch_hold_left(audit); /* what was revealed in the view before is now known */
     watch_hold(audit, ledger, seen.entry);
     return true;
 }

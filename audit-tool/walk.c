@@ -178,7 +178,9 @@ void judge_astray(struct audit *audit, const struct audit_ledger *theirs, enum r
         blame_batch(audit, theirs, rule);
         /* Whoever asked for a view that nobody may enter has stated something all the same. */
         if (ledger_is_at_view(theirs) && rule != RULE_VIEW_CHANGES) {
-            watch_hold(audit, theirs, theirs->reader.batch.first_entry);
+            if (!watch_leave(audit, theirs, theirs->reader.batch.first_entry)) {
+                audit_notice(audit, EXIT_ERROR, "out of memory where ledgers part");
+            }
         }
     } else if (ours != NULL && is_signed_twice(audit, ours, theirs)) {
         blame_primary(audit, &ours->reader.batch.seal.statement,

@@ -289,6 +289,30 @@ Test(audit_views, behind_a_batch_that_was_signed_twice) {
     fork_close(&other);
 }
 
+/* A new view that nobody may enter lies aside; what contradicts it is evidenced only later. */
+Test(audit_views, a_view_that_was_left_aside) {
+    struct fork other;
+    fork_open(&other);
+    story_append_honest(&other.story, 12);
+    story_append_honest(&story, 12);
+    story_append(&other.story, 1, 1, RULE_NONE);
+    story_append(&story, 1, 1, RULE_NONE); /* the same in both, and cut off for no reason */
+    forge_change_view(&other.forge,
+                      &(struct forge_view_order){.view = 1, .authors = 0xe, .lie = RULE_VIEW_CUT});
+    forge.signers = 0x7;
+    for (uint32_t k = 0; k < 12; k++) {
+        story_append(&story, 1, 1, RULE_NONE);
+    }
+    change_view(&forge, 2);
+    story_append_honest(&story, 4);
+    give_ledger(&other.forge);
+    give_ledger(&forge);
+    const struct audit_report *const report = run(EXIT_MISBEHAVIOUR);
+    cr_assert_eq(blamed_by(report, PROOF_BROKEN_NEW_VIEW) & 0x2, 0x2);
+    cr_assert_eq(blamed_by(report, PROOF_UNDERSTATED_VIEW_CHANGE), 0x6);
+    fork_close(&other);
+}
+
 /* One understates and the others do not: nothing is lost, and the ledger itself convicts it. */
 Test(audit_views, one_hides_alone) {
     for (uint32_t lag = 1; lag <= 3; lag++) {
