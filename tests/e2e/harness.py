@@ -98,17 +98,29 @@ def wait_until(condition, timeout=20.0, interval=0.05):
         time.sleep(interval)
 
 
+CLAIMED = []  # keeps the claims of this process
+
+
+def claim(port):
+    """No other test that runs at the same time may take this port: a name until the process ends."""
+    sock = socket.socket(socket.AF_UNIX)
+    sock.bind(f"\0onus-e2e-port-{port}")
+    return sock
+
+
 def free_ports(count):
-    """The first of `count` ports in a row on which nobody listens."""
+    """The first of `count` ports in a row on which nobody listens, and that nobody else claims."""
     start = PORTS_FROM + os.getpid() * 37 % (PORTS_TO - PORTS_FROM)
     for step in range(0, PORTS_TO - PORTS_FROM, count):
         base = PORTS_FROM + (start - PORTS_FROM + step) % (PORTS_TO - PORTS_FROM - count)
-        with contextlib.ExitStack() as stack:
+        with contextlib.ExitStack() as probes, contextlib.ExitStack() as claims:
             try:
                 for port in range(base, base + count):
-                    sock = stack.enter_context(socket.socket())
+                    claims.enter_context(claim(port))
+                    sock = probes.enter_context(socket.socket())
                     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                     sock.bind(("127.0.0.1", port))
+                CLAIMED.append(claims.pop_all())
                 return base
             except OSError:
                 continue
