@@ -6,9 +6,11 @@
 #define ONUS_TESTS_SCENARIOS_BLAME_H
 
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "audit-tool/account.h"
 #include "tests/sim/auditing.h"
 
 static const char *const bank_names[] = {"bank-a", "bank-b", "bank-c", "bank-d"};
@@ -49,6 +51,19 @@ static inline void expect_names(const char *report, uint64_t blamed, const struc
     cr_assert(report_says(report, "why this is not honest"));
 }
 
+/* A verified proof told in full, as `onus-audit report` prints it. Returns: to be freed. */
+static inline char *report_text(const struct proof_verdict *verdict, struct span file) {
+    char *text = NULL;
+    size_t size = 0;
+    FILE *const out = open_memstream(&text, &size);
+    json_t *const account = account_make(verdict, file, "evidence.onus");
+    cr_assert(out != NULL && account != NULL);
+    account_write_text(out, account);
+    cr_assert_eq(fclose(out), 0);
+    json_decref(account);
+    return text;
+}
+
 /* The file convicts these by itself, and its report has all of these sentences; the last is NULL.
  */
 static inline void expect_proof(const struct cluster *c, struct span file, enum proof_kind kind,
@@ -60,7 +75,7 @@ static inline void expect_proof(const struct cluster *c, struct span file, enum 
     cr_assert_eq(verdict->kind, kind);
     cr_assert_eq(verdict->blamed, blamed, "%llx, not %llx", (unsigned long long)verdict->blamed,
                  (unsigned long long)blamed);
-    char *const report = auditing_account(verdict, file);
+    char *const report = report_text(verdict, file);
     expect_names(report, blamed, service);
     for (; *sentences != NULL; sentences++) {
         cr_assert(report_says(report, *sentences), "\"%s\" is not in\n%s", *sentences, report);

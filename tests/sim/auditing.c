@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "audit-tool/account.h"
 #include "base/check.h"
 #include "ledger/segment.h"
 
@@ -78,10 +77,15 @@ static struct fake_disk *add_disk(struct auditing *auditing, const char *whose, 
     return auditing->disks[nth];
 }
 
-struct fake_disk *auditing_give_node(struct auditing *auditing, uint32_t node) {
-    struct fake_disk *const disk = add_disk(auditing, "node", node);
-    write_ledger(auditing, &disk->disk, &auditing->cluster->nodes[node].disk.live);
+struct fake_disk *auditing_give_entries(struct auditing *auditing, uint32_t number,
+                                        const struct entry_list *list) {
+    struct fake_disk *const disk = add_disk(auditing, "node", number);
+    write_ledger(auditing, &disk->disk, list);
     return disk;
+}
+
+struct fake_disk *auditing_give_node(struct auditing *auditing, uint32_t node) {
+    return auditing_give_entries(auditing, node, &auditing->cluster->nodes[node].disk.live);
 }
 
 struct fake_disk *auditing_give_forged(struct auditing *auditing, const struct forge *forge) {
@@ -107,20 +111,6 @@ const struct audit_report *auditing_run(struct auditing *auditing) {
         fail(auditing, &problem);
     }
     return audit_report(auditing->audit);
-}
-
-/* ---- accounts ---- */
-
-char *auditing_account(const struct proof_verdict *verdict, struct span file) {
-    char *text = NULL;
-    size_t size = 0;
-    FILE *const out = open_memstream(&text, &size);
-    json_t *const account = account_make(verdict, file, "evidence.onus");
-    CHECK(out != NULL && account != NULL);
-    account_write_text(out, account);
-    CHECK(fclose(out) == 0);
-    json_decref(account);
-    return text;
 }
 
 /* ---- going on with a ledger ---- */

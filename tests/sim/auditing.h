@@ -1,6 +1,6 @@
 /*
  * auditing: the real auditor over what a cluster, or a forge that goes on with its ledger, leaves
- * behind: exactly the ledgers and receipts that it is given. And a proof's account as text.
+ * behind: exactly the ledgers and receipts that it is given.
  *
  * What goes wrong in the machinery ends the process; what the auditor finds is the caller's.
  */
@@ -12,7 +12,7 @@
 #include "tests/sim/cluster.h"
 #include "tests/sim/fake_disk.h"
 
-#define AUDITING_LEDGERS_MAX 8u
+#define AUDITING_LEDGERS_MAX CLUSTER_NODES_MAX
 
 struct auditing {
     const struct cluster *cluster;
@@ -26,16 +26,16 @@ struct auditing {
 void auditing_open(struct auditing *auditing, const struct cluster *cluster);
 void auditing_close(struct auditing *auditing);
 
-/* What lies on a node's disk, tail and all. Returns: the disk, to be damaged; owned here. */
+/* The one way to give these entries. Returns: the disk, to be damaged; owned here. */
+struct fake_disk *auditing_give_entries(struct auditing *auditing, uint32_t number,
+                                        const struct entry_list *list);
+/* What lies on a node's disk, tail and all. */
 struct fake_disk *auditing_give_node(struct auditing *auditing, uint32_t node);
 struct fake_disk *auditing_give_forged(struct auditing *auditing, const struct forge *forge);
 void auditing_give_receipt(struct auditing *auditing, struct span receipt);
 
 /* Once, when all was given. */
 const struct audit_report *auditing_run(struct auditing *auditing);
-
-/* A verified proof told in full, as `onus-audit report` prints it. Returns: to be freed. */
-char *auditing_account(const struct proof_verdict *verdict, struct span file);
 
 /*
  * Go on with a node's ledger: import it up to the last batch that it evidences. The forge signs

@@ -100,34 +100,35 @@ static bool certificate_holds(struct cluster *cluster, const struct journal_reco
     return holds;
 }
 
-/* The durable record of a nonce, the last one; earlier: that was there when this process started.
+/*
+ * The durable record of a nonce, the last one; earlier: that was there when this process started.
+ * Returns: false: there is none. The arena, to be freed in any case, owns what it points to.
  */
-static const struct journal_item *nonce_item(const struct node *node, uint64_t view, uint64_t seq,
-                                             bool earlier) {
+static bool nonce_record(struct journal_record *out, struct arena *arena, const struct node *node,
+                         const struct rank *rank, bool earlier) {
     const struct journal_list *const journal = &node->disk.journal;
+    arena_init(arena, 4 * JOURNAL_RECORD_SIZE_MAX);
     for (uint64_t i = journal->count; i > 0; i--) {
         const struct journal_item *const item = &journal->items[i - 1];
-        if (item->kind == JOURNAL_NONCE && item->seq == seq && item->view == view &&
+        if (item->kind == JOURNAL_NONCE && item->seq == rank->seq && item->view == rank->view &&
             !(earlier && item->incarnation == node->incarnation)) {
-            return item;
+            CHECK(journal_record_decode(out, arena, item->bytes) == CODEC_OK);
+            return true;
         }
     }
-    return NULL;
+    return false;
 }
 
 /* Is it durable, and does its certificate hold? Out: digest of the pre-prepare it is about. */
-static bool journal_has_nonce(struct cluster *cluster, const struct node *node, uint64_t view,
-                              uint64_t seq, struct digest *pre_prepare) {
-    const struct journal_item *const item = nonce_item(node, view, seq, false);
+static bool journal_has_nonce(struct cluster *cluster, const struct node *node,
+                              const struct rank *rank, struct digest *pre_prepare) {
     struct journal_record record;
     struct arena arena;
-    if (item == NULL) {
-        return false;
+    bool const found = nonce_record(&record, &arena, node, rank, false);
+    if (found) {
+        *pre_prepare = record.pre_prepare_digest;
     }
-    arena_init(&arena, 4 * JOURNAL_RECORD_SIZE_MAX);
-    CHECK(journal_record_decode(&record, &arena, item->bytes) == CODEC_OK);
-    *pre_prepare = record.pre_prepare_digest;
-    bool const holds = certificate_holds(cluster, &record);
+    bool const holds = found && certificate_holds(cluster, &record);
     arena_free(&arena);
     return holds;
 }
@@ -243,15 +244,12 @@ void watch_started(struct cluster *cluster, uint32_t number) {
 /* Did this process find the record of a nonce for this very batch in its journal? */
 static bool was_remembered(const struct node *node, const struct said *said,
                            const struct digest *pre_prepare) {
-    const struct journal_item *const item = nonce_item(node, said->view, said->seq, true);
     struct journal_record record;
     struct arena arena;
-    if (item == NULL) {
-        return false;
-    }
-    arena_init(&arena, 4 * JOURNAL_RECORD_SIZE_MAX);
-    CHECK(journal_record_decode(&record, &arena, item->bytes) == CODEC_OK);
-    bool const remembered = digest_equal(&record.pre_prepare_digest, pre_prepare);
+    bool const remembered =
+        nonce_record(&record, &arena, node, &(struct rank){.view = said->view, .seq = said->seq},
+                     true) &&
+        digest_equal(&record.pre_prepare_digest, pre_prepare);
     arena_free(&arena);
     return remembered;
 }
@@ -378,7 +376,8 @@ static void judge_nonce(struct cluster *cluster, uint32_t number, const struct s
     if (node->restored) {
         return;
     }
-    if (!journal_has_nonce(cluster, node, said->view, said->seq, &pre_prepare)) {
+    if (!journal_has_nonce(cluster, node, &(struct rank){.view = said->view, .seq = said->seq},
+                           &pre_prepare)) {
         fail(cluster, number, said, "leaves without its record in the journal");
     }
     struct rank rank = {.view = said->view, .seq = said->seq};

@@ -10,6 +10,18 @@
 /* Decode bytes and, when they are accepted, encode what was understood. */
 typedef enum codec_result (*reencoder)(struct buffer *out, struct arena *arena, struct span bytes);
 
+/* One for a kind that has a decoder and an encoder of its own. */
+#define REENCODER(kind)                                                                            \
+    static enum codec_result reencode_##kind(struct buffer *out, struct arena *arena,              \
+                                             struct span bytes) {                                  \
+        struct kind value;                                                                         \
+        enum codec_result const result = kind##_decode(&value, arena, bytes);                      \
+        if (result == CODEC_OK) {                                                                  \
+            cr_assert(kind##_encode(out, &value));                                                 \
+        }                                                                                          \
+        return result;                                                                             \
+    }
+
 /*
  * The sample must be accepted and come out as it went in. Then every truncation, bit flip, random
  * mutation, repeated, swapped, overlong, unknown or oversized field, and every memory budget: each

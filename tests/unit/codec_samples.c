@@ -9,17 +9,6 @@ const struct digest sample_service = {.bytes = {7, 7, 7}};
 
 /* ---- decode, then encode what was understood ------------------------------------------------- */
 
-#define REENCODER(kind)                                                                            \
-    static enum codec_result reencode_##kind(struct buffer *out, struct arena *arena,              \
-                                             struct span bytes) {                                  \
-        struct kind value;                                                                         \
-        enum codec_result const result = kind##_decode(&value, arena, bytes);                      \
-        if (result == CODEC_OK) {                                                                  \
-            cr_assert(kind##_encode(out, &value));                                                 \
-        }                                                                                          \
-        return result;                                                                             \
-    }
-
 REENCODER(outcome)
 REENCODER(pre_prepare)
 REENCODER(prepare)

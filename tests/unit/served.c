@@ -38,17 +38,6 @@ TestSuite(served_range, .init = set_up, .fini = tear_down, .timeout = 170);
 
 /* ---- messages -------------------------------------------------------------------------------- */
 
-#define REENCODER(kind)                                                                            \
-    static enum codec_result reencode_##kind(struct buffer *out, struct arena *arena,              \
-                                             struct span bytes) {                                  \
-        struct kind value;                                                                         \
-        enum codec_result const result = kind##_decode(&value, arena, bytes);                      \
-        if (result == CODEC_OK) {                                                                  \
-            cr_assert(kind##_encode(out, &value));                                                 \
-        }                                                                                          \
-        return result;                                                                             \
-    }
-
 REENCODER(demand)
 REENCODER(served)
 REENCODER(served_message)

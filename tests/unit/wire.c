@@ -9,17 +9,6 @@
 
 #include "codec_attack.h"
 
-#define REENCODER(kind)                                                                            \
-    static enum codec_result reencode_##kind(struct buffer *out, struct arena *arena,              \
-                                             struct span bytes) {                                  \
-        struct kind value;                                                                         \
-        enum codec_result const result = kind##_decode(&value, arena, bytes);                      \
-        if (result == CODEC_OK) {                                                                  \
-            cr_assert(kind##_encode(out, &value));                                                 \
-        }                                                                                          \
-        return result;                                                                             \
-    }
-
 REENCODER(pre_prepare_message)
 REENCODER(new_view_message)
 REENCODER(commit_message)
