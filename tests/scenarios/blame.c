@@ -5,7 +5,10 @@
  */
 #include "tests/scenarios/blame.h"
 
+#include "audit-tool/served_evidence.h"
 #include "ledger/segment.h"
+#include "ledger/served.h"
+#include "ledger/wire.h"
 #include "tests/scenarios/telling.h"
 
 /* ---- two worlds ---- */
@@ -258,6 +261,111 @@ static void give_receipts(struct auditing *a, const struct cluster *c) {
     for (uint32_t i = 0; i < c->request_count; i++) {
         auditing_give_receipt(a, c->requests[i].receipt);
     }
+}
+
+/* ---- what a bank hands over ---- */
+
+/* A demand of the auditor for a bank's whole ledger, and what the bank signs for in answer. */
+struct handing_over {
+    struct buffer demand_bytes;
+    struct signed_body demand;
+    struct buffer statement;
+    struct buffer payload;
+    struct signed_body answer;
+};
+
+static void demand_ledger(struct handing_over *over, const struct cluster *c, uint32_t bank) {
+    const struct digest *const service = &c->configuration->service;
+    const struct key_pair *const auditor = &c->consortium.users[0];
+    struct demand const demand = {.author = auditor->key,
+                                  .challenge = {4, 7, 11},
+                                  .replica = bank,
+                                  .time_ms = 1000,
+                                  .deadline_ms = 60000,
+                                  .part = SERVED_ENTRIES};
+    buffer_init(&over->demand_bytes, STATEMENT_SIZE_MAX);
+    buffer_init(&over->statement, STATEMENT_SIZE_MAX);
+    buffer_init(&over->payload, FRAME_SIZE_MAX);
+    cr_assert(demand_encode(&over->demand_bytes, &demand));
+    over->demand.body = buffer_span(&over->demand_bytes);
+    over->demand.signature =
+        sign_labelled(&auditor->secret, &auditor->key, LABEL_DEMAND, service, over->demand.body);
+}
+
+/* The bank's machine, or whoever holds its key, signs for these entries as its ledger. */
+static void hand_over(struct handing_over *over, const struct cluster *c, uint32_t bank,
+                      const struct entry *entries, uint64_t count) {
+    const struct digest *const service = &c->configuration->service;
+    const struct key_pair *const key = &c->consortium.replicas[bank].signing;
+    struct range_message const range = {.count = (uint32_t)count, .entries = entries};
+    cr_assert(range_message_encode(&over->payload, &range));
+    struct served const served = {.config = c->configuration->number,
+                                  .replica = bank,
+                                  .demand = demand_digest(service, &over->demand),
+                                  .part = SERVED_ENTRIES,
+                                  .end = count,
+                                  .available = count,
+                                  .digest =
+                                      served_bytes_digest(service, buffer_span(&over->payload))};
+    cr_assert(served_encode(&over->statement, &served));
+    over->answer.body = buffer_span(&over->statement);
+    over->answer.signature =
+        sign_labelled(&key->secret, &key->key, LABEL_SERVED_RANGE, service, over->answer.body);
+}
+
+static void handing_over_free(struct handing_over *over) {
+    buffer_free(&over->demand_bytes);
+    buffer_free(&over->statement);
+    buffer_free(&over->payload);
+}
+
+/* What anybody can make of the answer. Returns: is there a proof? */
+static bool proves(const struct handing_over *over, const struct cluster *c, struct buffer *file) {
+    buffer_init(file, EVIDENCE_FILE_SIZE_MAX);
+    return served_evidence(file, NULL, buffer_span(&c->consortium.genesis_bytes), &over->answer,
+                           buffer_span(&over->payload));
+}
+
+/*
+ * The auditor demands the ledgers of banks b and c. Bank b hands over what is on its disk. Bank c
+ * would like a payment never to have been, and leaves its batch out, numbers and all.
+ */
+Test(blame, a_bank_signs_for_a_ledger_with_a_hole) {
+    struct meddler m;
+    struct cluster *const c = begin(&m, 14);
+    put_some(c, 9);
+    cluster_run_until_done(c, 5000);
+    cluster_run_ms(c, 300);
+    const struct entry_list *const ledger = &c->nodes[2].disk.durable;
+    struct entry *const cut = calloc(ledger->count, sizeof *cut);
+    uint64_t kept = 0;
+    cr_assert(cut != NULL);
+    for (uint64_t i = 0; i < ledger->count; i++) {
+        if (i < entry_batch_end(ledger, 3) || i >= entry_batch_end(ledger, 4)) {
+            cut[kept++] = ledger->items[i];
+        }
+    }
+    struct handing_over honest;
+    struct handing_over made_up;
+    struct buffer file;
+    demand_ledger(&honest, c, 1);
+    hand_over(&honest, c, 1, c->nodes[1].disk.durable.items, c->nodes[1].disk.durable.count);
+    cr_assert_not(proves(&honest, c, &file));
+    buffer_free(&file);
+    demand_ledger(&made_up, c, 2);
+    hand_over(&made_up, c, 2, cut, kept);
+    cr_assert(proves(&made_up, c, &file));
+    expect_proof(c, buffer_span(&file), PROOF_MALFORMED_RANGE, 0x4,
+                 SENTENCES("A replica was asked for its ledger, and signed for something else",
+                           "A user or member of the service may demand its ledger of each replica",
+                           "They are no piece of any ledger of this service, which anyone can see "
+                           "without knowing the rest of it",
+                           "Whoever holds the key signed for a forgery, or without looking"));
+    buffer_free(&file);
+    handing_over_free(&honest);
+    handing_over_free(&made_up);
+    free(cut);
+    end(&m);
 }
 
 /* Bank c loses power, comes back, and votes again in a later view, with all that it has signed. */
