@@ -265,10 +265,6 @@ static void give_receipts(struct auditing *a, const struct cluster *c) {
 
 /* ---- what a bank hands over ---- */
 
-#define NO_PIECE_SENTENCE                                                                          \
-    "They are no piece of any ledger of this service, which anyone can see without knowing the "   \
-    "rest of it"
-
 /* A demand of the auditor for a bank's whole ledger, and what the bank signs for in answer. */
 struct handing_over {
     struct buffer demand_bytes;
@@ -362,7 +358,7 @@ Test(blame, a_bank_signs_for_a_ledger_with_a_hole) {
     expect_proof(c, buffer_span(&file), PROOF_MALFORMED_RANGE, 0x4,
                  SENTENCES("A replica was asked for its ledger, and signed for something else",
                            "A user or member of the service may demand its ledger of each replica",
-                           NO_PIECE_SENTENCE,
+                           "They are no piece of any ledger of this service, which anyone can see",
                            "Whoever holds the key signed for a forgery, or without looking"));
     buffer_free(&file);
     handing_over_free(&honest);
