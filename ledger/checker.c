@@ -1,5 +1,5 @@
 /*
- * checker: see checker.h. New views are in checker_view.c.
+ * checker: see checker.h. New views are in checker_view.c, new configurations in checker_gov.c.
  *
  * Invariants: `now` is the position after the last sealed batch and the new views behind it;
  * marks[s % MARKS] is the position after batch s, and the new views that followed it, for every s
@@ -75,7 +75,13 @@ void checker_batch_begin_stated(struct checker *checker, uint64_t first_index) {
     checker->batch_first_index = first_index;
     checker->request_rule = RULE_NONE;
     checker->batch_tx_count = 0;
+    checker->batch_closes = false;
     tree_clear(&checker->batch_tree);
+}
+
+void checker_batch_close(struct checker *checker) {
+    CHECK(checker->in_batch);
+    checker->batch_closes = true;
 }
 
 uint64_t checker_next_index(const struct checker *checker) {
@@ -159,7 +165,8 @@ void checker_batch_tree_take(struct checker *checker, struct tree *tree) {
 /* ---- the pre-prepare of a batch ---- */
 
 uint64_t checker_checkpoint_for(const struct checker *checker, uint64_t seq) {
-    return configuration_checkpoint_for(checker->configuration, seq);
+    uint64_t const regular = configuration_checkpoint_for(checker->configuration, seq);
+    return regular > checker->now.config_start ? regular : checker->now.config_start;
 }
 
 static const struct digest *checkpoint_find(const struct checker *checker, uint64_t seq) {
@@ -213,8 +220,8 @@ void checker_batch_fill(const struct checker *checker, struct pre_prepare *pre_p
     pre_prepare->batch_root = tree_root(&checker->batch_tree);
     pre_prepare->first_index = checker->batch_first_index;
     pre_prepare->tx_count = (uint32_t)checker->batch_tx_count;
-    pre_prepare->kind = BATCH_NORMAL;
-    pre_prepare->gov_index = now->gov_index;
+    pre_prepare->kind = checker_next_kind(checker);
+    pre_prepare->gov_index = checker_gov_index_of(checker, pre_prepare->kind);
     pre_prepare->checkpoint_seq = checker_checkpoint_for(checker, seq);
     pre_prepare->checkpoint_digest = *checkpoint;
     if (pre_prepare->time_ms < now->time_ms) {
@@ -270,14 +277,14 @@ static enum rule judge_place(const struct checker *checker, const struct pre_pre
     if (body->tx_count != checker->batch_tx_count || body->tx_count > parameters->batch_calls_max) {
         return RULE_TX_COUNT;
     }
-    if (body->kind != BATCH_NORMAL) {
+    if (!checker_kind_fits(checker, body)) {
         return RULE_BATCH_KIND;
     }
     if (body->seq <= now->view_start &&
         !carried_matches(checker_carried(checker, body->seq), body)) {
         return RULE_REPROPOSAL;
     }
-    if (body->gov_index != now->gov_index) {
+    if (body->gov_index != checker_gov_index_of(checker, body->kind)) {
         return RULE_GOVERNANCE_INDEX;
     }
     return body->time_ms < now->time_ms ? RULE_TIME : RULE_NONE;
@@ -367,7 +374,8 @@ static enum rule judge_evidence(const struct checker *checker, const struct batc
     bool const is_first_of_view = now->view != 0 && now->seq == now->view_seq;
     if (body->evidence_upto < now->evidence_upto || body->evidence_upto >= seq ||
         body->evidence_upto + pipeline < seq ||
-        (is_first_of_view && body->evidence_upto + 1 != seq) ||
+        ((is_first_of_view || checker_evidences_all(checker, body)) &&
+         body->evidence_upto + 1 != seq) ||
         body->evidence_count != body->evidence_upto - now->evidence_upto) {
         return RULE_EVIDENCE_RANGE;
     }
@@ -383,8 +391,8 @@ static enum rule judge_evidence(const struct checker *checker, const struct batc
             &checker->pending[(now->evidence_upto + 1 + i) % CHECKER_MARKS_MAX];
         CHECK(pending->seq == now->evidence_upto + 1 + i);
         enum rule const rule =
-            batch_evidence_judge(checker->configuration, pending, body->evidence_signers[i],
-                                 &seal->evidence->batches[i], sink);
+            batch_evidence_judge(checker_configuration_of(checker, pending->seq), pending,
+                                 body->evidence_signers[i], &seal->evidence->batches[i], sink);
         if (rule != RULE_NONE) {
             return rule;
         }
@@ -423,6 +431,7 @@ static void advance(struct checker *checker, const struct batch_seal *seal,
     now->time_ms = body->time_ms;
     now->checkpoint_seq = body->checkpoint_seq;
     now->checkpoint_digest = body->checkpoint_digest;
+    checker_advance_configuration(checker, body);
     checker->pending[now->seq % CHECKER_MARKS_MAX] = (struct pending_batch){
         .seq = now->seq,
         .view = body->view,

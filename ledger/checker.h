@@ -38,7 +38,9 @@ struct ledger_position {
     uint64_t seq;        /* last batch; 0: genesis alone */
     uint64_t next_index; /* of the next transaction; genesis is governance transaction 0 */
     uint64_t evidence_upto;
-    uint64_t gov_index;
+    uint64_t gov_index;    /* of the vote that made the configuration in force, or the next one */
+    uint64_t config_start; /* the last batch of the configuration before; 0: the founding one */
+    uint64_t closing_seq;  /* the batch that ended with a passing vote; 0: nothing is decided */
     uint64_t time_ms;
     uint64_t checkpoint_seq; /* what the last batch carried */
     struct digest checkpoint_digest;
@@ -108,6 +110,9 @@ uint64_t checker_next_index(const struct checker *checker);
 /* Transactions in the batch in progress. */
 uint32_t checker_batch_tx_count(const struct checker *checker);
 
+/* The last call of the batch in progress was the vote that makes the next configuration (§9). */
+void checker_batch_close(struct checker *checker);
+
 /*
  * Fill in everything of the pre-prepare that follows from the ledger and the batch in progress:
  * all but the nonce hash. evidence_upto, evidence_count and evidence_signers are taken as given,
@@ -156,6 +161,27 @@ enum rule checker_batch_skim(struct checker *checker, const struct batch_seal *s
 
 /* The tree G of the last sealed batch, swapped against the caller's (cleared) tree. */
 void checker_batch_tree_take(struct checker *checker, struct tree *tree);
+
+/* ---- a new configuration (§9) ---- */
+
+/* Batches of END_OF_CONFIGURATION after the one with the passing vote. */
+#define CLOSING_BATCHES 2u
+
+/* The kind that the next batch must have. */
+enum batch_kind checker_next_kind(const struct checker *checker);
+/* Is the last batch of this configuration sealed? Then nothing may follow but its successor. */
+bool checker_is_closed(const struct checker *checker);
+/*
+ * Enter the configuration that the vote made, which is borrowed: its views begin at 0, its ledger
+ * behind the last batch of the one before. That one must be closed, and its last batch committed:
+ * it is settled with this.
+ */
+void checker_enter(struct checker *checker, const struct configuration *next);
+/*
+ * The configuration that ended at the position's config_start, by whose keys the evidence of its
+ * last batches holds: for a checker that was loaded from a checkpoint at a boundary. Borrowed.
+ */
+void checker_set_before(struct checker *checker, const struct configuration *before);
 
 /* ---- a new view ---- */
 
@@ -210,7 +236,10 @@ const struct ledger_position *checker_position_at(const struct checker *checker,
 
 /* ---- checkpoints ---- */
 
-/* Which checkpoint batch `seq` must carry: the last but one multiple of C (§7). */
+/*
+ * Which checkpoint batch `seq` of this configuration must carry: the last but one multiple of C
+ * (§7), but none before the configuration began.
+ */
 uint64_t checker_checkpoint_for(const struct checker *checker, uint64_t seq);
 /*
  * What is remembered of the ledger at a checkpoint while its state is digested elsewhere: the
@@ -224,6 +253,9 @@ struct checkpoint_cut {
     struct anchors anchors; /* where a replica that joins with it could begin its ledger */
 };
 
+/* Is a checkpoint due after the last sealed batch: every C of them, and where a configuration ends?
+ */
+bool checker_cut_is_due(const struct checker *checker);
 /* Take the cut just after the last sealed batch. It becomes an anchor of those after it. */
 void checker_cut(struct checker *checker, struct checkpoint_cut *cut);
 /*

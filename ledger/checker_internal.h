@@ -27,6 +27,8 @@ struct view_record {
 
 struct checker {
     const struct configuration *configuration;
+    const struct configuration
+        *before; /* that ended at now.config_start; NULL: founding, unknown */
     struct window *window;
     struct ledger_position now;
     struct ledger_position marks[CHECKER_MARKS_MAX];
@@ -46,6 +48,7 @@ struct checker {
     /* the batch in progress */
     bool in_batch;
     bool skimming;          /* its requests are not here */
+    bool batch_closes;      /* its last call makes the next configuration */
     enum rule request_rule; /* the first rule that a request of the batch broke */
     uint64_t batch_first_index;
     uint64_t batch_tx_count;
@@ -58,6 +61,16 @@ struct checker {
 void checker_mark_now(struct checker *checker);
 /* Is this batch what was carried (§6)? NULL: nothing was. */
 bool carried_matches(const struct carried_batch *carried, const struct pre_prepare *body);
+/* What the next batch must state when it is of this kind. */
+uint64_t checker_gov_index_of(const struct checker *checker, enum batch_kind kind);
+/* May a batch of this kind, and so many transactions, stand next? */
+bool checker_kind_fits(const struct checker *checker, const struct pre_prepare *body);
+/* Must it evidence all batches before it? */
+bool checker_evidences_all(const struct checker *checker, const struct pre_prepare *body);
+/* The configuration of a batch up to now.seq. */
+const struct configuration *checker_configuration_of(const struct checker *checker, uint64_t seq);
+/* This batch now stands: what does that mean for the configuration? */
+void checker_advance_configuration(struct checker *checker, const struct pre_prepare *body);
 /* Remember what a view takes over. */
 void checker_record_view(struct checker *checker, const struct view_record *record);
 

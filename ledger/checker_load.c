@@ -40,8 +40,8 @@ void checker_start(struct checker *checker, struct span genesis) {
 static bool carried_loads(struct checker *checker, const struct checkpoint_header *header) {
     uint64_t const left = header->view_start > header->seq ? header->view_start - header->seq : 0;
     struct view_record record = {.view = header->view, .carried_count = header->carried_count};
-    if ((header->view == 0 && header->view_start != 0) || header->carried_count != left ||
-        left > PIPELINE_MAX) {
+    if ((header->view == 0 && header->view_start != header->config_start) ||
+        header->carried_count != left || left > PIPELINE_MAX) {
         return false;
     }
     for (uint32_t i = 0; i < header->carried_count; i++) {
@@ -65,6 +65,8 @@ static bool header_loads(struct checker *checker, const struct checkpoint_header
         .next_index = header->next_index,
         .evidence_upto = header->evidence_upto,
         .gov_index = header->gov_index,
+        .config_start = header->config_start,
+        .closing_seq = header->closing_seq,
         .time_ms = header->time_ms,
         .checkpoint_seq = header->checkpoint_seq,
         .checkpoint_digest = header->checkpoint_digest,
@@ -205,6 +207,12 @@ static uint64_t needed_entry(const struct checkpoint_cut *cut) {
     return cut->past_entry != 0 && cut->past_entry < needed ? cut->past_entry : needed;
 }
 
+bool checker_cut_is_due(const struct checker *checker) {
+    const struct ledger_position *const now = &checker->now;
+    return now->seq % checker->configuration->parameters.checkpoint_interval == 0 ||
+           checker_is_closed(checker);
+}
+
 void checker_cut(struct checker *checker, struct checkpoint_cut *cut) {
     CHECK(!checker->in_batch);
     const struct ledger_position *const now = &checker->now;
@@ -220,6 +228,8 @@ void checker_cut(struct checker *checker, struct checkpoint_cut *cut) {
         .ledger_root = frontier_root(&now->frontier),
         .evidence_upto = now->evidence_upto,
         .gov_index = now->gov_index,
+        .config_start = now->config_start,
+        .closing_seq = now->closing_seq,
         .time_ms = now->time_ms,
         .checkpoint_seq = now->checkpoint_seq,
         .checkpoint_digest = now->checkpoint_digest,

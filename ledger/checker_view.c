@@ -129,7 +129,8 @@ static enum rule judge_choice(const struct checker *checker, const struct ledger
         return RULE_VIEW_CHOICE;
     }
     uint32_t const count = chosen->view_change.chain_count;
-    uint64_t const cut_seq = count == 0 ? 0 : chosen->batches[count - 1].evidence_upto;
+    uint64_t const cut_seq =
+        count == 0 ? at->config_start : chosen->batches[count - 1].evidence_upto;
     if (at->seq != cut_seq || at->view != chosen->rank.view) {
         return RULE_VIEW_CUT;
     }

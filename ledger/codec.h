@@ -326,7 +326,9 @@ struct checkpoint_header {
     uint64_t state_count;
     struct digest state_root;
     struct digest window_root;
-    uint64_t entries; /* of every kind, genesis included */
+    uint64_t entries;      /* of every kind, genesis included */
+    uint64_t config_start; /* the last batch of the configuration before; 0: the founding one */
+    uint64_t closing_seq;  /* the batch that ended with a passing vote; 0: none */
     uint32_t pending_count;
     struct pending_batch pending[EVIDENCE_BATCHES_MAX];
     uint32_t carried_count; /* batches after seq that the view took over, ascending */

@@ -10,8 +10,8 @@
 #include "ledger/strict.h"
 
 #define FIELD_EVIDENCE_BATCHES 1u
-#define FIELD_PENDING 17u
-#define FIELD_CARRIED 18u
+#define FIELD_PENDING 19u
+#define FIELD_CARRIED 20u
 #define FIELD_WINDOW 4u
 #define FIELD_ANCHORS 6u
 #define CALL_COUNT_SIZE 2u
@@ -171,6 +171,8 @@ enum codec_result checkpoint_header_decode(struct checkpoint_header *out, struct
     field_take_digest(&result, &out->ledger_root, in->ledger_root);
     field_take_number(&result, &out->evidence_upto, in->evidence_upto);
     field_take_number(&result, &out->gov_index, in->gov_index);
+    field_take_number(&result, &out->config_start, in->config_start);
+    field_take_number(&result, &out->closing_seq, in->closing_seq);
     field_take_number(&result, &out->time_ms, in->time_ms);
     field_take_number(&result, &out->checkpoint_seq, in->checkpoint_seq);
     field_take_digest(&result, &out->checkpoint_digest, in->checkpoint_digest);
@@ -229,6 +231,8 @@ bool checkpoint_header_encode(struct buffer *out, const struct checkpoint_header
     message.ledger_root = pack_digest(&in->ledger_root);
     message.evidence_upto = in->evidence_upto;
     message.gov_index = in->gov_index;
+    message.config_start = in->config_start;
+    message.closing_seq = in->closing_seq;
     message.time_ms = in->time_ms;
     message.checkpoint_seq = in->checkpoint_seq;
     message.checkpoint_digest = pack_digest(&in->checkpoint_digest);

@@ -35,6 +35,9 @@ static struct span keep(struct book *book, struct buffer *bytes) {
 /* ---- the book ---- */
 
 static const struct digest *checkpoint_of(const struct book *book, uint64_t seq) {
+    if (seq != 0 && seq == book->end->after.config_start) {
+        return &book->boundary;
+    }
     uint64_t const nth = seq / book->configuration->parameters.checkpoint_interval;
     cr_assert_lt(nth, BOOK_CHECKPOINTS_MAX);
     return &book->checkpoints[nth];
@@ -50,6 +53,7 @@ void book_open(struct book *book, const struct consortium *consortium) {
     genesis->after = *checker_position(book->checker);
     book->checkpoints[0] = genesis->after.checkpoint_digest;
     book->genesis = genesis;
+    book->beginning = genesis;
     book->end = genesis;
 }
 
@@ -83,6 +87,8 @@ void book_expect_position(const struct checker *checker, const struct ledger_pos
     cr_assert_eq(own->next_index, position->next_index);
     cr_assert_eq(own->evidence_upto, position->evidence_upto);
     cr_assert_eq(own->gov_index, position->gov_index);
+    cr_assert_eq(own->config_start, position->config_start);
+    cr_assert_eq(own->closing_seq, position->closing_seq);
     cr_assert_eq(own->time_ms, position->time_ms);
     cr_assert_eq(own->checkpoint_seq, position->checkpoint_seq);
     cr_assert(digest_equal(&own->checkpoint_digest, &position->checkpoint_digest));
@@ -167,32 +173,36 @@ void book_put_requests(const struct book *book, struct book_batch *batch) {
 }
 
 /* The prepare of one backup for a batch, as it is signed. */
-static struct signature prepare_of(const struct book *book, const struct pre_prepare *body,
-                                   const struct digest *digest, uint32_t replica,
-                                   struct digest *nonce_hash) {
+static struct signature prepare_of(const struct consortium *consortium,
+                                   const struct pre_prepare *body, const struct digest *digest,
+                                   uint32_t replica, struct digest *nonce_hash) {
+    const struct digest *const service = &consortium->configuration.service;
+    const struct key_pair *const pair = &consortium->replicas[replica].signing;
     struct prepared_batch const prepared = {
         .config = body->config, .view = body->view, .seq = body->seq, .digest = *digest};
     struct nonce const nonce = nonce_of(replica, body->view, body->seq);
     struct prepare prepare;
     struct buffer encoded;
     buffer_init(&encoded, STATEMENT_SIZE_MAX);
-    prepare_rebuild(&prepare, &book->configuration->service, &prepared, replica, &nonce);
+    prepare_rebuild(&prepare, service, &prepared, replica, &nonce);
     cr_assert(prepare_encode(&encoded, &prepare));
     *nonce_hash = prepare.nonce_hash;
-    struct signature const signature = sign_as(book, replica, LABEL_PREPARE, buffer_span(&encoded));
+    struct signature const signature =
+        sign_labelled(&pair->secret, &pair->key, LABEL_PREPARE, service, buffer_span(&encoded));
     buffer_free(&encoded);
     return signature;
 }
 
 static void put_batch_evidence(struct book *book, struct batch_evidence *out,
                                const struct book_batch *batch) {
+    const struct configuration *const configuration = &batch->consortium->configuration;
     uint32_t const count = (uint32_t)__builtin_popcountll(batch->signers);
-    uint32_t const primary = primary_of(book, batch->body.view);
+    uint32_t const primary = configuration_primary(configuration, batch->body.view);
     struct signature *const signatures = take(book, count * sizeof *signatures);
     struct nonce *const nonces = take(book, count * sizeof *nonces);
     *out =
         (struct batch_evidence){.seq = batch->body.seq, .signatures = signatures, .nonces = nonces};
-    for (uint32_t r = 0; r < book->configuration->replica_count; r++) {
+    for (uint32_t r = 0; r < configuration->replica_count; r++) {
         struct digest ignored;
         if ((batch->signers >> r & 1) == 0) {
             continue;
@@ -200,7 +210,7 @@ static void put_batch_evidence(struct book *book, struct batch_evidence *out,
         nonces[out->nonce_count++] = nonce_of(r, batch->body.view, batch->body.seq);
         if (r != primary) {
             signatures[out->signature_count++] =
-                prepare_of(book, &batch->body, &batch->digest, r, &ignored);
+                prepare_of(batch->consortium, &batch->body, &batch->digest, r, &ignored);
         }
     }
 }
@@ -246,12 +256,23 @@ static uint64_t evidence_wanted(const struct ledger_position *now, uint64_t want
                                           : wanted;
 }
 
+/* A vote, two batches, and the first of the next configuration. */
+static enum batch_kind kind_at(const struct ledger_position *now) {
+    bool const starts = now->config_start != 0 && now->seq == now->config_start;
+    return now->closing_seq != 0 ? BATCH_END_OF_CONFIGURATION
+           : starts              ? BATCH_START_OF_CONFIGURATION
+                                 : BATCH_NORMAL;
+}
+
 struct book_batch *book_draft(struct book *book, const struct batch_order *order) {
     const struct ledger_position *const now = book_now(book);
     struct book_batch *const batch = take(book, sizeof *batch);
     uint64_t const checkpoint_seq = checker_checkpoint_for(book->checker, now->seq + 1);
+    enum batch_kind const kind = kind_at(now);
     batch->base = book->end;
     batch->before = book->end->last;
+    batch->consortium = book->consortium;
+    batch->closes = order->again == NULL ? order->closes : order->again->closes;
     batch->signers = order->signers == 0 ? signers_of(book, now->view) : order->signers;
     batch->body = (struct pre_prepare){
         .config = book->configuration->number,
@@ -259,9 +280,9 @@ struct book_batch *book_draft(struct book *book, const struct batch_order *order
         .seq = now->seq + 1,
         .view_start = now->view_start,
         .first_index = now->next_index,
-        .kind = BATCH_NORMAL,
+        .kind = kind,
         .evidence_upto = evidence_wanted(now, order->evidence_upto),
-        .gov_index = now->gov_index,
+        .gov_index = kind == BATCH_END_OF_CONFIGURATION ? now->next_index - 1 : now->gov_index,
         .checkpoint_seq = checkpoint_seq,
         .checkpoint_digest = *checkpoint_of(book, checkpoint_seq),
         .time_ms = order->again == NULL ? now->time_ms + 1 : order->again->body.time_ms,
@@ -327,6 +348,9 @@ enum rule book_judge(struct checker *checker, const struct book_batch *batch,
     for (uint32_t i = 0; i < batch->request_count; i++) {
         checker_batch_add(checker, batch->requests[i], outcomes, sink);
     }
+    if (batch->closes) {
+        checker_batch_close(checker);
+    }
     enum rule const rule = checker_batch_seal(checker, &seal, sink);
     cr_assert(!checker_failed(checker));
     return rule;
@@ -345,6 +369,8 @@ static void advance_by_batch(struct ledger_position *now, const struct book_batc
     now->seq++;
     now->next_index += batch->body.tx_count;
     now->evidence_upto = batch->body.evidence_upto;
+    now->gov_index = batch->body.gov_index;
+    now->closing_seq = batch->closes ? batch->body.seq : now->closing_seq;
     now->time_ms = batch->body.time_ms;
     now->checkpoint_seq = batch->body.checkpoint_seq;
     now->checkpoint_digest = batch->body.checkpoint_digest;
@@ -378,6 +404,25 @@ enum rule book_add(struct book *book, const struct book_batch *batch) {
     unit->last = batch;
     advance_by_batch(&unit->after, batch);
     return added(book, unit, book_judge(book->checker, batch, &sink));
+}
+
+void book_enter_configuration(struct book *book, const struct consortium *next) {
+    struct book_unit *const unit = take(book, sizeof *unit);
+    *unit = *book->end;
+    unit->after.config_start = unit->after.seq;
+    unit->after.closing_seq = 0;
+    unit->after.view = 0;
+    unit->after.view_start = unit->after.seq;
+    unit->after.view_seq = unit->after.seq;
+    unit->in_force = NULL;
+    checker_enter(book->checker, &next->configuration);
+    book->consortium = next;
+    book->configuration = &next->configuration;
+    book->boundary = (struct digest){.bytes = {0xb0, (uint8_t)unit->after.seq}};
+    checker_checkpoint_learn(book->checker, unit->after.seq, &book->boundary);
+    book->end = unit;
+    book->beginning = unit;
+    book_expect_position(book->checker, book_now(book));
 }
 
 static void add_honest(struct book *book, const struct batch_order *order) {
@@ -437,7 +482,8 @@ void book_certify(const struct book *book, struct claim_draft *draft, uint64_t s
     for (uint32_t r = 0; r < REPLICAS_MAX; r++) {
         if ((signers >> r & 1) != 0) {
             uint32_t const at = out->signature_count++;
-            draft->signatures[at] = prepare_of(book, &body, &digest, r, &draft->nonce_hashes[at]);
+            draft->signatures[at] =
+                prepare_of(book->consortium, &body, &digest, r, &draft->nonce_hashes[at]);
         }
     }
 }
@@ -628,7 +674,7 @@ enum rule book_enter(struct book *book, const struct book_view *view) {
 const struct book_unit *book_base_of(const struct book *book, const struct book_batch *last) {
     const struct book_batch *first = last;
     if (last == NULL) {
-        return book->genesis;
+        return book->beginning;
     }
     while (first->body.seq > last->body.evidence_upto + 1) {
         first = first->before;

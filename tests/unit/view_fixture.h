@@ -31,7 +31,9 @@ struct book_batch {
     struct span entry_payload;
     uint32_t request_count;
     const struct request *requests[BOOK_REQUESTS_MAX];
-    uint64_t signers; /* who prepares it, its primary among them */
+    uint64_t signers;                    /* who prepares it, its primary among them */
+    bool closes;                         /* its last call makes the next configuration */
+    const struct consortium *consortium; /* whose keys sign it */
     const struct book_unit *base;
     const struct book_batch *before; /* the batch before it; NULL: it is the first */
 };
@@ -57,12 +59,14 @@ struct book {
     struct arena arena;
     struct checker *checker;
     const struct book_unit *genesis;
+    const struct book_unit *beginning; /* of the configuration */
     const struct book_unit *end;
     uint64_t request_number;
     uint32_t made_count; /* every batch that was signed */
     uint32_t made_capacity;
     const struct book_batch **made;
     struct digest checkpoints[BOOK_CHECKPOINTS_MAX]; /* that of batch k * C at k */
+    struct digest boundary;                          /* that of where the configuration began */
 };
 
 /* A book and its checker, at genesis. The consortium is borrowed. */
@@ -91,6 +95,7 @@ struct batch_order {
     const struct book_batch *again; /* or the requests and the time of this one */
     uint64_t evidence_upto;         /* or BOOK_EVIDENCE_ALL, BOOK_EVIDENCE_NONE */
     uint64_t signers;               /* 0: the primary and those after it */
+    bool closes;
 };
 
 const struct request *book_request(struct book *book);
@@ -107,6 +112,12 @@ enum rule book_judge(struct checker *checker, const struct book_batch *batch,
                      const struct sign_sink *sink);
 /* The book's checker, every signature included; appended to the book when it breaks no rule. */
 enum rule book_add(struct book *book, const struct book_batch *batch);
+
+/*
+ * The configuration has ended: whoever holds the keys of the next one, which must outlive the book,
+ * goes on behind it.
+ */
+void book_enter_configuration(struct book *book, const struct consortium *next);
 
 /* So many honest batches with evidence for all before them. */
 void book_append(struct book *book, uint32_t count);
