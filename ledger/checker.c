@@ -374,8 +374,8 @@ static enum rule judge_evidence(const struct checker *checker, const struct batc
     bool const is_first_of_view = now->view != 0 && now->seq == now->view_seq;
     if (body->evidence_upto < now->evidence_upto || body->evidence_upto >= seq ||
         body->evidence_upto + pipeline < seq ||
-        ((is_first_of_view || checker_evidences_all(checker, body)) &&
-         body->evidence_upto + 1 != seq) ||
+        (is_first_of_view && body->evidence_upto + 1 != seq) ||
+        (checker_evidences_all(checker, body) && body->evidence_upto + 1 != seq) ||
         body->evidence_count != body->evidence_upto - now->evidence_upto) {
         return RULE_EVIDENCE_RANGE;
     }

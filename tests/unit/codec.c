@@ -485,7 +485,7 @@ static void expect_carried(uint32_t field, struct span bytes, enum codec_result 
     put_number(&item, 5, BATCH_NORMAL);
     with_bytes(&changed, buffer_span(&item), field, bytes);
     cr_assert(checkpoint_header_encode(&message, &header));
-    put_bytes(&message, 18, buffer_span(&changed));
+    put_bytes(&message, 20, buffer_span(&changed));
     expect_result("carried", kind_named("checkpoint header")->reencode, buffer_span(&message),
                   expected);
     buffer_free(&item);

@@ -247,8 +247,8 @@ Test(codec, unknown_fields_are_refused_at_depth) {
         uint32_t field;
     } fields[] = {{"genesis", 3},     {"genesis", 4},
                   {"genesis", 5},     {"evidence", 1},
-                  {"proof", 4},       {"checkpoint header", 17},
-                  {"proof", 6},       {"checkpoint header", 18},
+                  {"proof", 4},       {"checkpoint header", 19},
+                  {"proof", 6},       {"checkpoint header", 20},
                   {"view-change", 7}, {"view-change set", 1}};
     struct buffer unknown = buffer_new();
     put_number(&unknown, 12, 5);
@@ -334,8 +334,8 @@ Test(codec, repeated_fields_cannot_amplify) {
     expect_no_amplification("evidence", kind_named("evidence")->reencode, 1, EVIDENCE_SIZE_MAX / 2);
     expect_no_amplification("request entry", kind_named("request entry")->reencode, 3,
                             ENTRY_SIZE_MAX / 2);
-    expect_no_amplification("checkpoint", kind_named("checkpoint header")->reencode, 17, 2000);
-    expect_no_amplification("checkpoint", kind_named("checkpoint header")->reencode, 18,
+    expect_no_amplification("checkpoint", kind_named("checkpoint header")->reencode, 19, 2000);
+    expect_no_amplification("checkpoint", kind_named("checkpoint header")->reencode, 20,
                             PIPELINE_MAX + 1);
     expect_no_amplification("view-change", kind_named("view-change")->reencode, 7,
                             PIPELINE_MAX + 1);
