@@ -1,8 +1,10 @@
 /*
  * onus-audit fetch: one round of demands to the replicas of a context's service: their ledgers go
  * into a directory each, what became of the demands into a report that the context's key signs, and
- * what convicts into files of evidence.
+ * what convicts into files of evidence. With --checkpoint they begin behind a checkpoint, which is
+ * demanded first.
  */
+#include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
 #include <jansson.h>
@@ -10,9 +12,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "audit-tool/checkpoint_fetcher.h"
+#include "audit-tool/checkpoint_store.h"
 #include "audit-tool/command.h"
 #include "audit-tool/demand_report.h"
 #include "audit-tool/evidence_file.h"
@@ -35,7 +40,11 @@ struct fetch {
     bool json;
     bool quiet;
     struct context context;
-    struct fetcher *fetcher;
+    bool wants_checkpoint;
+    char states[PATH_MAX];  /* where the checkpoint is, or goes */
+    struct fetch_mark base; /* behind it; all zero: there is none, and ledgers begin at genesis */
+    struct checkpoint_fetch checkpoint;
+    struct fetcher *fetcher; /* NULL: there is no checkpoint to begin with */
     struct demand_report report;
     char report_path[PATH_MAX];
     char evidence[REPLICAS_MAX][PATH_MAX]; /* empty: none */
@@ -51,6 +60,53 @@ static const char *member_of(const struct fetch *fetch, uint32_t replica) {
     return configuration_member_of(&fetch->context.founding.configuration, replica);
 }
 
+/* What became of a replica: of its ledger, unless what it said of its checkpoint is worse. */
+static const struct fetch_result *result_of(const struct fetch *fetch, uint32_t replica) {
+    const struct fetch_result *const first = &fetch->checkpoint.results[replica];
+    const bool was_asked = fetch->checkpoint.was_asked[replica];
+    bool const was_wrong =
+        was_asked && (first->state == FETCH_INVALID || first->state == FETCH_MALFORMED);
+    if (fetch->fetcher == NULL) {
+        return was_asked ? first : NULL;
+    }
+    return was_wrong ? first : fetcher_result(fetch->fetcher, replica);
+}
+
+/* ---- the checkpoint -------------------------------------------------------------------------- */
+
+static bool never_stops(void *context) {
+    (void)context;
+    return false;
+}
+
+/*
+ * Where the ledgers begin: behind the checkpoint that an earlier fetch has brought, or behind one
+ * that is fetched now. Returns: 1; 0: it cannot be had, which the results tell; or -1.
+ */
+static int find_beginning(struct fetch *fetch, const struct fetcher_options *options,
+                          struct problem *problem) {
+    const struct founding *const founding = &fetch->context.founding;
+    if (mkdir(fetch->out, 0700) != 0 && errno != EEXIST) {
+        return problem_set(problem, EXIT_ERROR, "%s: %s; give another directory", fetch->out,
+                           strerror(errno));
+    }
+    int const size = snprintf(fetch->states, sizeof fetch->states, "%s/state", fetch->out);
+    if (size < 0 || (size_t)size >= sizeof fetch->states) {
+        return problem_set(problem, EXIT_USAGE, "%s: the path is too long", fetch->out);
+    }
+    int const found = checkpoint_store_find(&fetch->base, fetch->states, founding, problem);
+    if (found != 0 || !fetch->wants_checkpoint) {
+        return found < 0 ? -1 : 1;
+    }
+    struct fetcher_options wanted = *options;
+    wanted.directory = fetch->states;
+    if (checkpoint_fetch_run(&fetch->checkpoint, &wanted, never_stops, NULL, problem) != 0) {
+        return -1;
+    }
+    fetch->base = fetch->checkpoint.mark;
+    return fetch->checkpoint.outcome == CHECKPOINT_FETCHED ? 1 : 0;
+}
+
 /* ---- the round ------------------------------------------------------------------------------- */
 
 static bool show_progress(void *context) {
@@ -63,7 +119,7 @@ static bool show_progress(void *context) {
     }
     fetch->shown_ms = now_ms;
     for (uint32_t r = 0; r < replica_count(fetch); r++) {
-        const struct fetch_result *const result = fetcher_result(fetch->fetcher, r);
+        const struct fetch_result *const result = result_of(fetch, r);
         entries += result == NULL ? 0 : result->entries;
         available += result == NULL ? 0 : result->available;
     }
@@ -86,7 +142,7 @@ static int write_report(struct fetch *fetch, struct problem *problem) {
     buffer_init(&file, DEMAND_REPORT_FILE_SIZE_MAX);
     bool made = true;
     for (uint32_t r = 0; r < replica_count(fetch) && made; r++) {
-        const struct fetch_result *const result = fetcher_result(fetch->fetcher, r);
+        const struct fetch_result *const result = result_of(fetch, r);
         made = result == NULL || demand_report_add(&fetch->report, &memory, r, result);
     }
     made = made && demand_report_file_make(&file, context->founding.genesis.bytes, &context->secret,
@@ -104,7 +160,7 @@ static int write_report(struct fetch *fetch, struct problem *problem) {
 
 static int write_evidence(struct fetch *fetch, struct problem *problem) {
     for (uint32_t r = 0; r < replica_count(fetch); r++) {
-        const struct fetch_result *const result = fetcher_result(fetch->fetcher, r);
+        const struct fetch_result *const result = result_of(fetch, r);
         if (result != NULL && result->state == FETCH_MALFORMED &&
             evidence_file_write(fetch->evidence[r], fetch->out, buffer_span(&result->evidence),
                                 problem) != 0) {
@@ -114,8 +170,15 @@ static int write_evidence(struct fetch *fetch, struct problem *problem) {
     return 0;
 }
 
+static int fetch_ledgers(struct fetch *fetch, const struct fetcher_options *options,
+                         struct problem *problem) {
+    fetch->fetcher = fetcher_new(options, problem);
+    return fetch->fetcher == NULL ? -1
+                                  : fetcher_round(fetch->fetcher, show_progress, fetch, problem);
+}
+
 static int run_round(struct fetch *fetch, struct problem *problem) {
-    struct fetcher_options const options = {
+    struct fetcher_options options = {
         .founding = &fetch->context.founding,
         .secret = fetch->context.secret,
         .key = fetch->context.key,
@@ -123,14 +186,15 @@ static int run_round(struct fetch *fetch, struct problem *problem) {
         .deadline_ms = fetch->deadline_s * 1000,
         .replicas = fetch->replicas,
     };
-    fetch->fetcher = fetcher_new(&options, problem);
-    if (fetch->fetcher == NULL) {
-        return -1;
-    }
     fetch->report.author = fetch->context.key;
     fetch->report.deadline_ms = options.deadline_ms;
     fetch->report.started_ms = clock_wall_ms();
-    int const status = fetcher_round(fetch->fetcher, show_progress, fetch, problem);
+    int const begun = find_beginning(fetch, &options, problem);
+    if (begun < 0) {
+        return -1;
+    }
+    options.base = fetch->base.entries == 0 ? NULL : &fetch->base;
+    int const status = begun == 1 ? fetch_ledgers(fetch, &options, problem) : 0;
     fetch->report.ended_ms = clock_wall_ms();
     if (fetch->report.ended_ms < fetch->report.started_ms) {
         fetch->report.ended_ms = fetch->report.started_ms; /* the clock was set back */
@@ -162,9 +226,12 @@ static const char *state_text(enum fetch_state state) {
 }
 
 static int exit_code(const struct fetch *fetch) {
-    int code = EXIT_OK;
+    int code = fetch->fetcher == NULL ? EXIT_CANNOT_AUDIT : EXIT_OK;
+    if (fetch->checkpoint.outcome == CHECKPOINT_LATE) {
+        code = EXIT_UNREACHABLE;
+    }
     for (uint32_t r = 0; r < replica_count(fetch); r++) {
-        const struct fetch_result *const result = fetcher_result(fetch->fetcher, r);
+        const struct fetch_result *const result = result_of(fetch, r);
         if (result == NULL || result->state == FETCH_LEVEL) {
             continue;
         }
@@ -228,7 +295,7 @@ static void print_table(const struct fetch *fetch) {
         CHECK(scols_table_new_column(table, columns[i].title, 0, columns[i].flags) != NULL);
     }
     for (uint32_t r = 0; r < replica_count(fetch); r++) {
-        const struct fetch_result *const result = fetcher_result(fetch->fetcher, r);
+        const struct fetch_result *const result = result_of(fetch, r);
         if (result != NULL) {
             struct libscols_line *const line = scols_table_new_line(table, NULL);
             CHECK(line != NULL);
@@ -239,13 +306,44 @@ static void print_table(const struct fetch *fetch) {
     scols_unref_table(table);
 }
 
+/* Is there something of this one for an audit? */
+static bool has_ledger(const struct fetch *fetch, uint32_t replica) {
+    const struct fetch_result *const result =
+        fetch->fetcher == NULL ? NULL : fetcher_result(fetch->fetcher, replica);
+    return result != NULL && result->entries > fetch->base.entries;
+}
+
+/* Where the audit begins, and what it cannot show. */
+static void print_beginning(const struct fetch *fetch) {
+    uint64_t const interval = fetch->context.founding.configuration.parameters.checkpoint_interval;
+    uint64_t const seq = fetch->base.seq;
+    if (fetch->base.entries == 0) {
+        return;
+    }
+    (void)printf("checkpoint    %" PRIu64 ", in %s: what came before batch %" PRIu64
+                 " is not here, and not audited\n",
+                 seq, fetch->states, seq + 1);
+    (void)printf("              evidence against batches %" PRIu64 " to %" PRIu64
+                 " begins at checkpoint %" PRIu64 ": for those take an older one\n",
+                 seq + 1, seq + interval, seq - interval);
+}
+
 static void print_next(const struct fetch *fetch, const char *service) {
+    if (fetch->fetcher == NULL) {
+        (void)printf("no checkpoint %s\n",
+                     fetch->checkpoint.outcome == CHECKPOINT_NOT_OFFERED
+                         ? "that would be of use is offered: fetch the whole ledger instead"
+                         : "could be fetched");
+        return;
+    }
     (void)printf("next          onus-audit run --service %s --ledger", service);
     for (uint32_t r = 0; r < replica_count(fetch); r++) {
-        const struct fetch_result *const result = fetcher_result(fetch->fetcher, r);
-        if (result != NULL && result->entries > 0) {
+        if (has_ledger(fetch, r)) {
             (void)printf(" %s/replica-%" PRIu32, fetch->out, r);
         }
+    }
+    if (fetch->base.entries != 0) {
+        (void)printf(" --state %s --from %" PRIu64, fetch->states, fetch->base.seq);
     }
     (void)printf(" --receipts %s/receipts\n", fetch->context.directory);
 }
@@ -253,7 +351,7 @@ static void print_next(const struct fetch *fetch, const char *service) {
 static void print_text(const struct fetch *fetch, const char *service) {
     print_table(fetch);
     for (uint32_t r = 0; r < replica_count(fetch); r++) {
-        const struct fetch_result *const result = fetcher_result(fetch->fetcher, r);
+        const struct fetch_result *const result = result_of(fetch, r);
         if (fetch->evidence[r][0] != '\0') {
             (void)printf("MISBEHAVIOUR PROVEN   replica %" PRIu32 " (%s) signed for what is no "
                          "ledger\nevidence      %s        onus-audit verify --service %s %s\n",
@@ -266,6 +364,7 @@ static void print_text(const struct fetch *fetch, const char *service) {
         }
     }
     (void)printf("report        %s        " DEMAND_REPORT_NOT_A_PROOF "\n", fetch->report_path);
+    print_beginning(fetch);
     print_next(fetch, service);
 }
 
@@ -291,14 +390,15 @@ static json_t *json_of(const struct fetch *fetch, uint32_t replica,
 static bool print_json(const struct fetch *fetch, const char *service) {
     json_t *const list = json_array();
     for (uint32_t r = 0; r < replica_count(fetch); r++) {
-        const struct fetch_result *const result = fetcher_result(fetch->fetcher, r);
+        const struct fetch_result *const result = result_of(fetch, r);
         if (result != NULL) {
             (void)json_array_append_new(list, json_of(fetch, r, result));
         }
     }
     json_t *const object =
-        json_pack("{s:s,s:s,s:i,s:o}", "service", service, "report", fetch->report_path,
-                  "exit_code", exit_code(fetch), "replicas", list);
+        json_pack("{s:s,s:s,s:i,s:o,s:s*,s:o}", "service", service, "report", fetch->report_path,
+                  "exit_code", exit_code(fetch), "checkpoint", json_u64(fetch->base.seq), "state",
+                  fetch->base.entries == 0 ? NULL : fetch->states, "replicas", list);
     bool const printed = object != NULL && json_dumpf(object, stdout, JSON_INDENT(2)) == 0;
     json_decref(object);
     (void)putchar('\n');
@@ -369,6 +469,9 @@ static int take_option(struct fetch *fetch, int option, const char *value,
         return fetch->json || strcmp(value, "text") == 0
                    ? 0
                    : problem_set(problem, EXIT_USAGE, "-o %s: give text or json", value);
+    case 'k':
+        fetch->wants_checkpoint = true;
+        return 0;
     case 'q':
         fetch->quiet = true;
         return 0;
@@ -380,10 +483,15 @@ static int take_option(struct fetch *fetch, int option, const char *value,
 static int command_fetch_with(struct fetch *fetch, const struct command *command, int argc,
                               char **argv) {
     static const struct option options[] = {
-        {"context", required_argument, NULL, 'C'},  {"out", required_argument, NULL, 'O'},
-        {"deadline", required_argument, NULL, 'd'}, {"replica", required_argument, NULL, 'r'},
-        {"output", required_argument, NULL, 'o'},   {"quiet", no_argument, NULL, 'q'},
-        {"help", no_argument, NULL, 'h'},           {NULL, 0, NULL, 0},
+        {"context", required_argument, NULL, 'C'},
+        {"out", required_argument, NULL, 'O'},
+        {"deadline", required_argument, NULL, 'd'},
+        {"replica", required_argument, NULL, 'r'},
+        {"output", required_argument, NULL, 'o'},
+        {"quiet", no_argument, NULL, 'q'},
+        {"checkpoint", no_argument, NULL, 'k'},
+        {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0},
     };
     struct problem problem = {.code = EXIT_OK};
     int option = 0;
@@ -413,6 +521,7 @@ int command_fetch(const struct command *command, int argc, char **argv) {
     fetch->deadline_s = DEADLINE_S_DEFAULT;
     int const code = command_fetch_with(fetch, command, argc, argv);
     fetcher_free(fetch->fetcher);
+    checkpoint_fetch_free(&fetch->checkpoint);
     context_free(&fetch->context);
     free(fetch);
     return code;

@@ -5,6 +5,7 @@
 #include "audit-tool/fetch_answer.h"
 
 #include "audit-tool/served_evidence.h"
+#include "execution/state_parts.h"
 #include "ledger/served.h"
 
 /* The message, and the range in it: bytes unpacked, packed again to be compared, and places. */
@@ -55,7 +56,8 @@ static enum fetch_answer_kind check_statement(struct fetch_answer *answer,
     if (!sign_verify_universal(&configuration->service, &check)) {
         return say(answer, FETCH_ANSWER_INVALID, "its statement has a bad signature");
     }
-    if (served->part != SERVED_ENTRIES || served->first != question->first) {
+    if (served->part != question->part || served->first != question->first ||
+        (served->part != SERVED_OFFER && served->seq != question->seq)) {
         return say(answer, FETCH_ANSWER_INVALID, "it signed for something that was not demanded");
     }
     struct digest const digest = served_bytes_digest(&configuration->service, message->payload);
@@ -88,6 +90,50 @@ static enum fetch_answer_kind check_range(struct fetch_answer *answer,
                : say(answer, FETCH_ANSWER_FAILED, "out of memory");
 }
 
+/* Does the part have the numbers that were signed? */
+static bool numbers_agree(const struct fetch_answer *answer) {
+    const struct served *const served = &answer->served;
+    switch (served->part) {
+    case SERVED_ENTRIES:
+        break; /* judged with everything else in it */
+    case SERVED_OFFER:
+        return answer->offer.seq == served->seq;
+    case SERVED_DIGESTS:
+        return answer->digests.seq == served->seq && answer->digests.first_group == served->first &&
+               answer->digests.count == served->end - served->first;
+    case SERVED_ITEMS:
+        return answer->items.seq == served->seq && answer->items.first_group == served->first &&
+               state_group_count(answer->items.count) == served->end - served->first;
+    }
+    return true;
+}
+
+static enum fetch_answer_kind check_part(struct fetch_answer *answer,
+                                         const struct fetch_question *question,
+                                         const struct served_message *message) {
+    struct arena *const arena = &answer->arena;
+    enum codec_result result = CODEC_OK;
+    switch (question->part) {
+    case SERVED_ENTRIES:
+        return check_range(answer, question, message);
+    case SERVED_OFFER:
+        result = checkpoint_offer_message_decode(&answer->offer, arena, message->payload);
+        break;
+    case SERVED_DIGESTS:
+        result = checkpoint_digests_message_decode(&answer->digests, arena, message->payload);
+        break;
+    case SERVED_ITEMS:
+        result = checkpoint_items_message_decode(&answer->items, arena, message->payload);
+        break;
+    }
+    if (result != CODEC_OK) {
+        return say(answer, FETCH_ANSWER_INVALID, "what it signed for does not decode");
+    }
+    return numbers_agree(answer)
+               ? FETCH_ANSWER_GOOD
+               : say(answer, FETCH_ANSWER_INVALID, "it signed for something else than it sent");
+}
+
 void fetch_answer_judge(struct fetch_answer *answer, const struct fetch_question *question,
                         struct span payload) {
     struct served_message message;
@@ -98,6 +144,6 @@ void fetch_answer_judge(struct fetch_answer *answer, const struct fetch_question
     }
     answer->kind = check_statement(answer, question, &message);
     if (answer->kind == FETCH_ANSWER_GOOD) {
-        answer->kind = check_range(answer, question, &message);
+        answer->kind = check_part(answer, question, &message);
     }
 }

@@ -1,6 +1,10 @@
 /*
  * fetch_answer: does what a replica sent answer a demand, and is it a range of a ledger (protocol
  * §10)? Every byte is hostile. Pure, slow for the signatures: for threads beside the loop.
+ *
+ * Of a part of a checkpoint only the form is judged here. Whether it is what a quorum signed is
+ * asked by consensus/join.h; bytes that are not convict nobody (protocol §10), so they are never
+ * malformed, only invalid.
  */
 #ifndef ONUS_AUDIT_TOOL_FETCH_ANSWER_H
 #define ONUS_AUDIT_TOOL_FETCH_ANSWER_H
@@ -21,15 +25,22 @@ struct fetch_question {
     const struct founding *founding;
     uint32_t replica;
     struct digest demand; /* LABEL_DEMAND */
-    uint64_t first;
+    enum served_part part;
+    uint64_t seq;   /* of the checkpoint, for its digests and items */
+    uint64_t first; /* entry, or group */
 };
 
 struct fetch_answer {
     enum fetch_answer_kind kind;
-    const char *reason;         /* one line, static: why it is not good */
-    struct served served;       /* unless invalid */
-    struct range_message range; /* when good; points into the payload's copy or the arena */
-    struct buffer evidence;     /* when malformed: a file of evidence, verified */
+    const char *reason;   /* one line, static: why it is not good */
+    struct served served; /* unless invalid */
+    union {               /* when good; points into the payload's copy or the arena */
+        struct range_message range;
+        struct checkpoint_offer_message offer;
+        struct checkpoint_digests_message digests;
+        struct checkpoint_items_message items;
+    };
+    struct buffer evidence; /* when malformed: a file of evidence, verified */
 
     /* private */
     struct arena arena;

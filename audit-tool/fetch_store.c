@@ -108,8 +108,8 @@ static bool follow(struct fetch_store *store, uint64_t index, const struct entry
 /* ---- opening --------------------------------------------------------------------------------- */
 
 static void forget(struct fetch_store *store) {
-    memset(&store->settled, 0, sizeof store->settled);
-    memset(&store->end, 0, sizeof store->end);
+    store->settled = store->base;
+    store->end = store->base;
     memset(store->pending, 0, sizeof store->pending);
     batch_clear(&store->batch);
 }
@@ -119,6 +119,11 @@ static int read_all(struct fetch_store *store, struct problem *problem) {
     struct segment_record record;
     int status = 0;
     segment_reader_init(&reader, &store->disk.disk, &store->service, true);
+    if (store->base.entries != 0 &&
+        segment_reader_seek(&reader, store->base.entries, problem) < 0) {
+        segment_reader_free(&reader);
+        return -1;
+    }
     while ((status = segment_reader_next(&reader, &record, problem)) == 1) {
         struct entry const entry = {.kind = record.kind, .payload = record.payload};
         if (!follow(store, record.index, &entry)) {
@@ -134,8 +139,8 @@ static int read_all(struct fetch_store *store, struct problem *problem) {
 }
 
 static int open_disk(struct fetch_store *store, struct problem *problem) {
-    struct segment_writer_options const options = {.service = store->service,
-                                                   .torn_tail_cut = true};
+    struct segment_writer_options const options = {
+        .service = store->service, .first_index = store->base.entries, .torn_tail_cut = true};
     struct segment_torn_tail torn;
     if (host_disk_open(&store->disk, store->path, HOST_DISK_WRITE, problem) != 0) {
         return -1;
@@ -147,8 +152,11 @@ static int open_disk(struct fetch_store *store, struct problem *problem) {
         return -1;
     }
     store->is_open = true;
+    if (store->writer.first_index == 0) {
+        store->base = (struct fetch_mark){0}; /* all of it is here */
+    }
     forget(store);
-    if (store->writer.first_index != 0) {
+    if (store->writer.first_index != store->base.entries) {
         return problem_set(problem, EXIT_CORRUPT,
                            "%s: its oldest files are missing; move the directory away to fetch "
                            "anew",
@@ -158,10 +166,11 @@ static int open_disk(struct fetch_store *store, struct problem *problem) {
 }
 
 int fetch_store_open(struct fetch_store *store, const char *path, const struct digest *service,
-                     struct problem *problem) {
+                     const struct fetch_mark *base, struct problem *problem) {
     int const size = snprintf(store->path, sizeof store->path, "%s", path);
     CHECK(size > 0 && (size_t)size < sizeof store->path);
     store->service = *service;
+    store->base = base == NULL ? (struct fetch_mark){0} : *base;
     store->is_open = false;
     batch_init(&store->batch);
     return open_disk(store, problem);

@@ -38,6 +38,7 @@ struct fetch_store {
     bool is_open;
     struct host_disk disk;
     struct segment_writer writer;
+    struct fetch_mark base;    /* where it begins; all zero: genesis */
     struct fetch_mark settled; /* the end of the last evidenced batch, where a round begins */
     struct fetch_mark end;     /* of what this round has brought */
     struct fetch_mark pending[FETCH_PENDING_MAX]; /* by batch number */
@@ -52,10 +53,12 @@ enum fetch_store_result {
 
 /*
  * Open a directory, which is made if it is missing, and read what it holds. A torn end is cut off.
- * Free it with fetch_store_close, also after a problem. Returns: 0 or -1.
+ * base: where a ledger begins that is not there yet; NULL: at genesis. One that is there begins at
+ * either. Free it with fetch_store_close, also after a problem. Returns: 0 or -1.
  */
 MUST_USE int fetch_store_open(struct fetch_store *store, const char *path,
-                              const struct digest *service, struct problem *problem);
+                              const struct digest *service, const struct fetch_mark *base,
+                              struct problem *problem);
 /* Make durable what was taken. */
 MUST_USE int fetch_store_sync(struct fetch_store *store, struct problem *problem);
 /* What was taken is made durable first, if it can be. */

@@ -14,14 +14,12 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
-#include "audit-tool/fetch_answer.h"
+#include "audit-tool/fetch_demand.h"
 #include "audit-tool/fetch_store.h"
 #include "audit-tool/proof.h"
 #include "base/check.h"
 #include "host/clock.h"
-#include "host/random.h"
 #include "host/replica_links.h"
-#include "ledger/served.h"
 
 #define LOOK_MS 100u     /* how often the deadline and whoever wants to stop are looked at */
 #define AGAIN_MS 250u    /* before one that is busy, or had nothing to give, is asked again */
@@ -34,7 +32,8 @@ enum parting {
     PARTING_TAIL,  /* behind the settled end, where ledgers may part: asked again from there */
     PARTING_ASIDE, /* there: another history. The older one was put aside */
     PARTING_AGAIN, /* and that a second time in this round */
-    PARTING_FULL   /* and too many are aside already */
+    PARTING_FULL,  /* and too many are aside already */
+    PARTING_BASE   /* right behind the checkpoint that it begins with: there is nothing to keep */
 };
 
 struct source {
@@ -47,7 +46,9 @@ struct source {
     bool concluded;
     bool asked;      /* a demand is under way */
     bool busy;       /* the last one was turned down for now */
+    bool was_absent; /* it was silent or unreachable in the round before */
     bool was_silent; /* one was not answered for long, until its link went down */
+    bool was_cut;    /* its link broke */
     bool working;
     uint64_t asked_at_ms; /* monotonic */
     uint32_t empties;
@@ -101,34 +102,14 @@ static uint64_t time_left_ms(const struct fetcher *fetcher) {
 /* A new challenge for what comes next, signed. Returns: false when out of memory. */
 static bool make_demand(struct source *source, uint64_t deadline_ms) {
     const struct fetcher_options *const options = &source->fetcher->options;
-    const struct digest *const service = &options->founding->configuration.service;
-    struct demand demand = {
-        .author = options->key,
-        .replica = source->replica,
-        .time_ms = clock_wall_ms(),
-        .deadline_ms = deadline_ms,
-        .part = SERVED_ENTRIES,
-        .first = fetch_store_next(&source->store),
-    };
-    struct buffer body;
-    random_bytes(demand.challenge, sizeof demand.challenge);
-    buffer_init(&body, STATEMENT_SIZE_MAX);
     buffer_clear(&source->result.demand);
-    bool made = demand_encode(&body, &demand);
-    if (made) {
-        struct signed_body const statement = {
-            .body = buffer_span(&body),
-            .signature = sign_labelled(&options->secret, &options->key, LABEL_DEMAND, service,
-                                       buffer_span(&body)),
-        };
-        made = signed_encode(&source->result.demand, &statement);
-        source->question = (struct fetch_question){.founding = options->founding,
-                                                   .replica = source->replica,
-                                                   .demand = demand_digest(service, &statement),
-                                                   .first = demand.first};
-    }
-    buffer_free(&body);
-    return made;
+    source->question = (struct fetch_question){.founding = options->founding,
+                                               .replica = source->replica,
+                                               .part = SERVED_ENTRIES,
+                                               .first = fetch_store_next(&source->store)};
+    return fetch_demand_make(
+        &source->question, &source->result.demand,
+        &(struct fetch_author){.secret = &options->secret, .key = &options->key}, deadline_ms);
 }
 
 static void fail(struct fetcher *fetcher, const struct problem *problem) {
@@ -186,6 +167,10 @@ static void part(struct source *source) {
         source->parting = PARTING_AGAIN;
         return;
     }
+    if (store->base.entries != 0 && fetch_store_entries(store) == store->base.entries) {
+        source->parting = PARTING_BASE;
+        return;
+    }
     int const put = fetch_store_put_aside(store, &source->problem);
     source->parting = put == 1 ? PARTING_ASIDE : PARTING_FULL;
     source->has_parted = put == 1;
@@ -237,6 +222,9 @@ static void after_parting(struct source *source) {
         conclude(source, FETCH_BEHIND,
                  "it has handed over %u other histories: look at them, and move them away",
                  FETCH_ASIDE_MAX);
+    } else if (source->parting == PARTING_BASE) {
+        conclude(source, FETCH_BEHIND,
+                 "what it hands over does not continue the checkpoint that the others signed");
     } else if (source->parting == PARTING_AGAIN || source->restarts > RESTARTS_MAX) {
         conclude(source, FETCH_BEHIND, "its ledger changes while it hands it over");
     } else {
@@ -411,6 +399,7 @@ static void on_link(void *context, uint32_t replica, bool up) {
         ask(source);
     } else {
         source->was_silent = source->was_silent || waits_long(source);
+        source->was_cut = true;
         source->asked = false;
     }
 }
@@ -424,7 +413,8 @@ static void conclude_late(struct source *source) {
     if (source->was_silent || waits_long(source)) {
         conclude(source, FETCH_SILENT, "it did not answer a demand for entries from %llu on",
                  (unsigned long long)next);
-    } else if (!replica_links_is_up(fetcher->links, source->replica)) {
+    } else if (!replica_links_is_up(fetcher->links, source->replica) ||
+               (source->was_cut && source->result.answers == 0)) {
         const char *const why = replica_links_reason(fetcher->links, source->replica);
         conclude(source, FETCH_UNREACHABLE, "%.200s", why[0] == '\0' ? "no link in time" : why);
     } else if (source->busy && source->result.answers == 0) {
@@ -435,9 +425,20 @@ static void conclude_late(struct source *source) {
     }
 }
 
+/* Is it still absent, and has it been given its time? */
+static bool is_given_up(const struct source *source) {
+    const struct fetcher *const fetcher = source->fetcher;
+    uint64_t const absent_ms = fetcher->options.absent_ms;
+    uint64_t const passed_ms = fetcher->options.deadline_ms - time_left_ms(fetcher);
+    return absent_ms != 0 && source->was_absent && source->result.answers == 0 &&
+           passed_ms >= absent_ms;
+}
+
+/* Is there nobody left to wait for? */
 static bool all_concluded(const struct fetcher *fetcher) {
     for (uint32_t r = 0; r < REPLICAS_MAX; r++) {
-        if (fetcher->sources[r] != NULL && !fetcher->sources[r]->concluded) {
+        const struct source *const source = fetcher->sources[r];
+        if (source != NULL && !source->concluded && !is_given_up(source)) {
             return false;
         }
     }
@@ -481,6 +482,7 @@ static void begin(struct source *source) {
     struct fetch_result *const result = &source->result;
     struct buffer demand = result->demand;
     struct buffer evidence = result->evidence;
+    source->was_absent = result->state == FETCH_SILENT || result->state == FETCH_UNREACHABLE;
     buffer_clear(&demand);
     buffer_clear(&evidence);
     *result = (struct fetch_result){.demand = demand, .evidence = evidence};
@@ -490,6 +492,7 @@ static void begin(struct source *source) {
     source->asked = false;
     source->busy = false;
     source->was_silent = false;
+    source->was_cut = false;
     source->has_parted = false;
     source->empties = 0;
     source->restarts = 0;
@@ -579,7 +582,7 @@ static int open_source(struct fetcher *fetcher, uint32_t replica, struct problem
     buffer_init(&source->result.evidence, EVIDENCE_FILE_SIZE_MAX);
     buffer_init(&source->payload, FRAME_SIZE_MAX);
     return fetch_store_open(&source->store, path, &fetcher->options.founding->configuration.service,
-                            problem);
+                            fetcher->options.base, problem);
 }
 
 static int open_all(struct fetcher *fetcher, struct problem *problem) {

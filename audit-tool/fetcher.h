@@ -11,6 +11,7 @@
 #ifndef ONUS_AUDIT_TOOL_FETCHER_H
 #define ONUS_AUDIT_TOOL_FETCHER_H
 
+#include "audit-tool/fetch_store.h"
 #include "base/problem.h"
 #include "base/sign.h"
 #include "host/genesis_file.h"
@@ -45,7 +46,14 @@ struct fetcher_options {
     struct public_key key;
     const char *directory; /* borrowed; made when it is missing */
     uint64_t deadline_ms;  /* of a round */
-    uint64_t replicas;     /* bitmap: who is asked; 0: all */
+    /*
+     * A replica that was silent or unreachable in the round before, and has not answered yet, makes
+     * nobody wait longer than this; 0: it gets the whole deadline, too.
+     */
+    uint64_t absent_ms;
+    uint64_t replicas; /* bitmap: who is asked; 0: all */
+    /* Where ledgers begin that are not there yet; NULL: at genesis. Copied. */
+    const struct fetch_mark *base;
 };
 
 struct fetcher;

@@ -11,7 +11,9 @@
 #include "base/sign.h"
 
 static const struct command commands[] = {
-    {"fetch", "--context DIR --out DIR [--deadline S] [--replica R]… [-o text|json] [-q]",
+    {"fetch",
+     "--context DIR --out DIR [--checkpoint] [--deadline S] [--replica R]…\n"
+     "       [-o text|json] [-q]",
      "Demand their ledgers of the replicas, and report who did not answer.", command_fetch},
     {"run",
      "--service ID --ledger DIR… [--receipts DIR…] [--jobs N] [--evidence DIR]\n"

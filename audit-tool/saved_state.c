@@ -32,14 +32,35 @@ static bool put_item(void *context, struct span key, struct span value, bool del
     return put_sized(context, key) && put_sized(context, value);
 }
 
+/* All that stands before the items. */
+static bool put_head(FILE *out, const struct saved_state *state, struct span snapshot,
+                     uint64_t count) {
+    return put(out, span_text(SAVED_STATE_MAGIC)) &&
+           put(out, span_of(state->service->bytes, DIGEST_SIZE)) && put_u64(out, state->seq) &&
+           put_sized(out, state->genesis) && put_sized(out, snapshot) && put_u64(out, count);
+}
+
 bool saved_state_write(FILE *out, const struct replayer *replayer,
                        const struct saved_state *state) {
     const struct replayer_cut *const cut = replayer_cut_at(replayer, state->seq);
-    return cut != NULL && put(out, span_text(SAVED_STATE_MAGIC)) &&
-           put(out, span_of(state->service->bytes, DIGEST_SIZE)) && put_u64(out, state->seq) &&
-           put_sized(out, state->genesis) && put_sized(out, buffer_span(&cut->snapshot)) &&
-           put_u64(out, cut->cut.header.state_count) &&
+    return cut != NULL &&
+           put_head(out, state, buffer_span(&cut->snapshot), cut->cut.header.state_count) &&
            engine_visit_state(replayer->engine, state->seq, put_item, out);
+}
+
+bool saved_state_write_parts(FILE *out, const struct saved_state *state, struct span snapshot,
+                             uint64_t count, struct span items) {
+    return put_head(out, state, snapshot, count) && put(out, items);
+}
+
+static bool spill_sized(struct spill *out, struct span bytes) {
+    uint8_t size[4];
+    store_u32_be(size, (uint32_t)bytes.size);
+    return spill_append(out, span_of(size, sizeof size)) && spill_append(out, bytes);
+}
+
+bool saved_state_item(struct spill *out, const struct state_item *item) {
+    return spill_sized(out, item->key) && spill_sized(out, item->value);
 }
 
 /* ---- reading ---- */
@@ -93,6 +114,10 @@ int saved_state_read_head(FILE *in, const struct digest *service, struct buffer 
         return problem_set(problem, EXIT_INVALID, "%s: a saved state of another service", name);
     }
     return 0;
+}
+
+bool saved_state_read_snapshot(FILE *in, struct buffer *snapshot) {
+    return get_sized(in, snapshot);
 }
 
 static bool read_items(FILE *in, struct replayer *replayer, struct replayer_loading *loading) {

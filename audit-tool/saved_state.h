@@ -19,6 +19,7 @@
 #include <stdio.h>
 
 #include "audit-tool/replayer.h"
+#include "audit-tool/spill.h"
 #include "base/problem.h"
 
 #define SAVED_STATE_MAGIC "onus-audit-state-v1\n"
@@ -36,6 +37,21 @@ struct saved_state {
  */
 MUST_USE bool saved_state_write(FILE *out, const struct replayer *replayer,
                                 const struct saved_state *state);
+
+/*
+ * The same of a checkpoint that came from elsewhere: snapshot with its window, and its items, of
+ * which there are `count`, as saved_state_item makes them. All of it was verified before.
+ */
+MUST_USE bool saved_state_write_parts(FILE *out, const struct saved_state *state,
+                                      struct span snapshot, uint64_t count, struct span items);
+/* One item as in the file, appended. Returns: false when memory or disk is short. */
+MUST_USE bool saved_state_item(struct spill *out, const struct state_item *item);
+
+/*
+ * Read the snapshot behind the head. snapshot: appended to. Nothing of it is verified.
+ * Returns: false when the file is cut short, or the snapshot too large.
+ */
+MUST_USE bool saved_state_read_snapshot(FILE *in, struct buffer *snapshot);
 
 /*
  * Read the beginning of a file, which says what it is about. genesis: appended to.

@@ -13,6 +13,7 @@
 #include "host/file.h"
 
 #define REPORT_ARENA_SIZE (4u << 20)
+#define ABSENT_MS 2000u /* what an outage that goes on may delay a round by */
 
 static int fetch_round(void *context, struct problem *problem) {
     struct watcher_fetch *const fetch = context;
@@ -89,6 +90,7 @@ int watcher_fetch_open(struct watcher_fetch *fetch, const char *state, struct pr
             .key = fetch->context->key,
             .directory = fetch->ledgers,
             .deadline_ms = fetch->deadline_ms,
+            .absent_ms = ABSENT_MS,
         },
         problem);
     return fetch->fetcher == NULL ? -1 : 0;

@@ -50,6 +50,10 @@ enum label {
     LABEL_DEMAND_REPORT,  /* signature of an auditor under who answered what */
     LABEL_VIEW_CHANGE,    /* signature of a replica under its view-change */
     LABEL_NEW_VIEW,       /* signature of a new primary under its new-view */
+    LABEL_PROPOSAL,       /* digest of a proposal: its id, and what a vote is about */
+    LABEL_CONSTITUTION,   /* digest of a constitution */
+    LABEL_REPLICA_GIVEN,  /* signature of a member for a replica that a proposal brings in */
+    LABEL_POSSESSION,     /* signature of a new key: that it is to be used */
     LABEL_SEGMENT,        /* check of a segment file's header */
     LABEL_RECORD,         /* check of one record of a segment file */
     LABEL_JOURNAL,        /* check of a journal's header and of each of its records */

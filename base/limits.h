@@ -46,6 +46,30 @@
 #define STATE_PLACES_STEP 64u           /* of so many groups, the first's key is kept at hand */
 #define STATE_BUILD_SIZE_MAX (8u << 20) /* bytes of items put into a new store in one commit */
 
+/*
+ * Governance. A proposal is one argument of a call, and one value of the state. An endorsement
+ * names a member, two keys and two addresses; a vote is a request's header and one small call.
+ */
+#define ACTIONS_MAX 32u
+#define PROPOSAL_SIZE_MAX ARGUMENT_SIZE_MAX
+#define PROPOSAL_TEXT_SIZE_MAX 1000u
+#define PROPOSAL_EVIDENCE_MAX 8u
+#define PROPOSAL_SALT_SIZE 16u
+#define ENDORSEMENT_SIZE_MAX 512u
+#define POSSESSION_SIZE_MAX 128u
+#define VOTING_DENOMINATOR_MAX 100u
+#define BALLOT_SIZE_MAX 128u
+#define CONSTITUTION_SIZE_MAX (256u << 10)
+#define VOTE_HEADER_SIZE_MAX 192u
+#define VOTE_CALL_SIZE_MAX 128u
+#define VOTE_PATH_MAX 8u /* of digests: of one call among CALLS_MAX */
+#define VOTE_SIZE_MAX 704u
+#define CHAIN_LINK_SIZE_MAX (320u << 10)
+#define CHAIN_HEADER_SIZE_MAX (GENESIS_SIZE_MAX + 64u)
+#define CHAIN_LINKS_MAX 4096u
+#define CHAIN_SIZE_MAX (256u << 20)        /* bytes of a file */
+#define CHAIN_MEMORY_SIZE_MAX (256u << 20) /* of the constitutions of one chain */
+
 /* Statements and batches. */
 #define STATEMENT_SIZE_MAX (4u << 10)
 #define PIPELINE_MAX 32u
@@ -143,6 +167,7 @@
 #define JOURNAL_SIZE_MAX (16u << 20)     /* a larger file was not written by us */
 #define JOURNAL_RECORDS_KEPT (2u * PIPELINE_MAX)
 #define CONFIG_SIZE_MAX (64u << 10)
+#define PLAN_SIZE_MAX (1u << 20) /* of a consortium, before its founding */
 #define PATH_SIZE_MAX 4096u
 #define REQUEST_POOL_DEFAULT 16384u
 #define REQUEST_POOL_MAX (1u << 18)
@@ -230,5 +255,26 @@ static_assert(LINK_IDLE_TIMEOUT_MS >= 3u * PEER_ECHO_INTERVAL_MS, "a live link i
 static_assert(VERIFY_SIZE_PER_PEER_MAX >= FRAME_SIZE_MAX, "a peer can send any frame");
 static_assert(KEY_SIZE_MAX <= 511, "LMDB's largest key");
 static_assert(BATCH_CALLS_MAX >= CALLS_MAX, "one request always fits into a batch");
+static_assert(MEMBERS_MAX <= 64, "the members who voted are one 64-bit word");
+static_assert(ENDORSEMENT_SIZE_MAX >= NAME_SIZE_MAX + 2u * ADDRESS_SIZE_MAX + 2u * 32u + 64u,
+              "every endorsement fits, one of genesis too");
+static_assert(POSSESSION_SIZE_MAX >= NAME_SIZE_MAX + 32u + 16u, "every possession fits");
+static_assert(PROPOSAL_SIZE_MAX >= ACTIONS_MAX * (ENDORSEMENT_SIZE_MAX + 32u + 2u * 64u + 64u) +
+                                       PROPOSAL_TEXT_SIZE_MAX + PROPOSAL_EVIDENCE_MAX * 32u + 256u,
+              "a proposal has room for all actions, each of the largest kind");
+static_assert(CONSTITUTION_SIZE_MAX >= (MEMBERS_MAX + USERS_MAX) * (NAME_SIZE_MAX + 32u + 16u) +
+                                           REPLICAS_MAX * (ENDORSEMENT_SIZE_MAX + 64u + 32u) + 256u,
+              "every constitution can be encoded");
+static_assert(CALLS_MAX <= 1u << VOTE_PATH_MAX, "the path to any call of a request fits");
+static_assert(VOTE_CALL_SIZE_MAX >= 2u * 32u + 64u, "a vote's call names a digest in hexadecimal");
+static_assert(VOTE_SIZE_MAX >=
+                  VOTE_HEADER_SIZE_MAX + 64u + VOTE_CALL_SIZE_MAX + VOTE_PATH_MAX * 32u + 32u,
+              "every vote fits");
+static_assert(CHAIN_LINK_SIZE_MAX >= PROPOSAL_SIZE_MAX + MEMBERS_MAX * VOTE_SIZE_MAX +
+                                         RECEIPT_SIZE_MAX + COMMIT_CERTIFICATE_SIZE_MAX + 1024u,
+              "a link with every member's vote and the largest receipt fits");
+static_assert(CHAIN_SIZE_MAX >= CHAIN_HEADER_SIZE_MAX + CHAIN_LINK_SIZE_MAX,
+              "a chain of one link fits into a file");
+static_assert(CHAIN_MEMORY_SIZE_MAX >= 2u * CONSTITUTION_SIZE_MAX, "so does it into memory");
 
 #endif

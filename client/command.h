@@ -88,12 +88,16 @@ int client_close(struct client *client, struct problem *problem);
 int command_bench(const struct command *command, struct globals *globals, int argc, char **argv);
 int command_completion(const struct command *command, struct globals *globals, int argc,
                        char **argv);
+int command_genesis_context(const struct command *command, struct globals *globals, int argc,
+                            char **argv);
 int command_genesis_create(const struct command *command, struct globals *globals, int argc,
                            char **argv);
 int command_genesis_endorse(const struct command *command, struct globals *globals, int argc,
                             char **argv);
 int command_genesis_prologue(const struct command *command, struct globals *globals, int argc,
                              char **argv);
+int command_genesis_replica(const struct command *command, struct globals *globals, int argc,
+                            char **argv);
 int command_genesis_show(const struct command *command, struct globals *globals, int argc,
                          char **argv);
 int command_key_generate(const struct command *command, struct globals *globals, int argc,

@@ -21,17 +21,24 @@ const struct command commands[] = {
      command_key_generate},
     {"key show", "FILE", "Print the public key of a key file.", command_key_show},
     {"genesis prologue",
-     "--name NAME --out FILE [--pipeline P] [--checkpoint-interval C] [--window W] "
-     "[--batch-calls-max N]",
+     "--plan FILE --out FILE | --name NAME --out FILE [--pipeline P] [--checkpoint-interval C] "
+     "[--window W] [--batch-calls-max N]",
      "First step of a founding: what all members endorse.", command_genesis_prologue},
+    {"genesis replica",
+     "--plan FILE --replica ID --out DIR [--listen-peer ADDR] [--listen-client ADDR]",
+     "Make a replica's keys, certificate and configuration, on its own machine.",
+     command_genesis_replica},
     {"genesis endorse",
-     "--prologue FILE --member-key FILE --member ID --replica ID --replica-key HEX "
-     "--tls-certificate FILE --peer-address ADDR --client-address ADDR --out FILE",
-     "Second step, by each member: answer for a replica.", command_genesis_endorse},
+     "--prologue FILE --member-key FILE --replica ID --replica-key HEX --tls-certificate FILE "
+     "--out FILE (--plan FILE | --member ID --peer-address ADDR --client-address ADDR)",
+     "By each member: answer for a replica.", command_genesis_endorse},
     {"genesis create",
-     "--prologue FILE --member NAME=KEY… --endorsement FILE… [--user NAME=KEY…] --out FILE",
+     "--prologue FILE --endorsement FILE… --out FILE (--plan FILE | --member NAME=KEY… "
+     "[--user NAME=KEY…])",
      "Last step: put the genesis together; print the service id.", command_genesis_create},
     {"genesis show", "FILE", "Print what a genesis file says.", command_genesis_show},
+    {"genesis context", "--genesis FILE --out DIR [--service ID]",
+     "Make the context of a user or an auditor.", command_genesis_context},
     {"submit", "PROC [ARG…] [--receipt FILE] [--no-wait] | --atomic FILE|- [--receipt FILE]",
      "Execute a transaction; print its id, index and reply, and keep the receipt.", command_submit},
     {"load", "FILE|- [--bundle N]",

@@ -2,21 +2,17 @@
  * sandbox_make: the files of a sandbox (sandbox.h). The genesis is put together from the same parts
  * as a real one (founding_kit.h); only that all keys are made in one place.
  */
-#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 
 #include "client/founding_kit.h"
+#include "client/replica_kit.h"
 #include "client/sandbox.h"
-#include "host/file.h"
 #include "host/genesis_file.h"
 #include "host/key_file.h"
-#include "host/tls_certificate.h"
 
 #define MEMBER_NAME_SIZE 16u
-#define YAML_SIZE_MAX 4096u
 
 struct making {
     const char *directory;
@@ -40,13 +36,6 @@ __attribute__((format(printf, 2, 3))) static const char *making_path(struct maki
     return making->path;
 }
 
-static int make_directory(const char *path, struct problem *problem) {
-    if (mkdir(path, 0700) != 0 && errno != EEXIST) {
-        return problem_set(problem, EXIT_ERROR, "%s: %s", path, strerror(errno));
-    }
-    return 0;
-}
-
 /* bank-a … bank-z, bank-aa … */
 static void name_member(char *name, uint32_t member) {
     char const last = (char)('a' + member % 26);
@@ -57,46 +46,16 @@ static void name_member(char *name, uint32_t member) {
     }
 }
 
-static int make_replica_keys(struct making *making, uint32_t replica,
-                             struct endorsement *endorsement, struct problem *problem) {
-    char key[PATH_MAX];
-    char name[32];
-    (void)snprintf(name, sizeof name, "replica-%u", replica);
-    if (make_directory(making_path(making, "replica-%u", replica), problem) != 0 ||
-        key_file_generate(&endorsement->replica_key,
-                          making_path(making, "replica-%u/replica.key", replica), problem) != 0 ||
-        secret_file_generate(making_path(making, "replica-%u/nonce.secret", replica), problem) !=
-            0) {
-        return -1;
-    }
-    (void)snprintf(key, sizeof key, "%s", making_path(making, "replica-%u/tls.key", replica));
-    struct tls_certificate_paths const paths = {
-        .key = key, .certificate = making_path(making, "replica-%u/tls.crt", replica)};
-    return tls_certificate_generate(&endorsement->tls_digest, &paths, name, problem);
-}
-
-static int write_yaml(struct making *making, uint32_t replica, const char *peer, const char *client,
-                      struct problem *problem) {
-    char text[YAML_SIZE_MAX];
-    int const size = snprintf(text, sizeof text,
-                              "# Made by onus sandbox up; docs/replica.example.yaml explains it.\n"
-                              "replica: %u\n"
-                              "genesis: ../genesis.onus\n"
-                              "data_directory: data\n"
-                              "keys:\n"
-                              "  signing: replica.key\n"
-                              "  nonce: nonce.secret\n"
-                              "  tls: tls.key\n"
-                              "  certificate: tls.crt\n"
-                              "listen:\n"
-                              "  peer: %s\n"
-                              "  client: %s\n"
-                              "log:\n"
-                              "  level: info\n"
-                              "  format: text\n",
-                              replica, peer, client);
-    return file_write(making_path(making, "replica-%u/replica.yaml", replica),
-                      span_of(text, (size_t)size), 0644, FILE_KEEP, problem);
+static int make_replica(struct making *making, struct endorsement *endorsement, const char *peer,
+                        const char *client, struct problem *problem) {
+    struct replica_kit const kit = {
+        .directory = making_path(making, "replica-%u", endorsement->replica),
+        .replica = endorsement->replica,
+        .genesis = "../genesis.onus",
+        .listen_peer = peer,
+        .listen_client = client,
+    };
+    return replica_kit_make(&kit, &endorsement->replica_key, &endorsement->tls_digest, problem);
 }
 
 /* One member with its key, and its replica with keys, endorsement and configuration. */
@@ -123,14 +82,14 @@ static int make_member(struct making *making, uint32_t member, struct problem *p
         return -1;
     }
     struct buffer *const out = &making->endorsements[member];
-    int status = make_replica_keys(making, member, &endorsement, problem);
+    int status = make_replica(making, &endorsement, peer, client, problem);
     if (status == 0) {
         status = founding_make_endorsement(out, &making->founding, &endorsement, &secret,
                                            &named->key, problem);
     }
     sign_key_wipe(&secret);
     making->parts.endorsements[member] = buffer_span(out);
-    return status == 0 ? write_yaml(making, member, peer, client, problem) : -1;
+    return status;
 }
 
 static int make_genesis(struct making *making, struct problem *problem) {
@@ -159,9 +118,9 @@ static int make_all(struct making *making, struct problem *problem) {
         parameters.window = plan->window;
     }
     struct founding_parts *const parts = &making->parts;
-    if (make_directory(making->directory, problem) != 0 ||
-        make_directory(making_path(making, "members"), problem) != 0 ||
-        make_directory(making_path(making, "context"), problem) != 0 ||
+    if (directory_make(making->directory, problem) != 0 ||
+        directory_make(making_path(making, "members"), problem) != 0 ||
+        directory_make(making_path(making, "context"), problem) != 0 ||
         founding_make_prologue(&making->prologue, span_text("sandbox"), &parameters, problem) !=
             0) {
         return -1;

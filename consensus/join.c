@@ -25,6 +25,7 @@ struct join *join_new(const struct join_options *options) {
     }
     join->configuration = options->configuration;
     join->self = options->self;
+    join->retry_ms = options->retry_ms == 0 ? JOIN_RETRY_MS : options->retry_ms;
     join->source = NOBODY;
     if (options->older != NULL) {
         CHECK(options->older->next_entry <= options->older->end_entry);
@@ -116,7 +117,7 @@ void join_fetch_part(struct join *join, uint32_t peer, enum checkpoint_part part
 
 void join_begin_waiting(struct join *join) {
     join->is_asked = true;
-    join->deadline_ms = join->now_ms + ((uint64_t)JOIN_RETRY_MS << join->patience);
+    join->deadline_ms = join->now_ms + (join->retry_ms << join->patience);
 }
 
 void join_progress_made(struct join *join) {
@@ -176,7 +177,7 @@ static void ask_for_offer(struct join *join, uint32_t peer) {
 }
 
 static void ask_all(struct join *join) {
-    join->ask_due_ms = join->now_ms + JOIN_RETRY_MS;
+    join->ask_due_ms = join->now_ms + join->retry_ms;
     for (uint32_t i = 0; i < join->configuration->replica_count; i++) {
         ask_for_offer(join, i);
     }
@@ -202,9 +203,13 @@ static void not_needed(struct join *join) {
     join->phase = JOIN_FINISHED;
 }
 
-/* Is this checkpoint, or ledger, so far ahead that ranges are the longer way? */
+/*
+ * Is this checkpoint, or ledger, so far ahead that ranges are the longer way? An auditor weighs no
+ * ways, but an audit from the first checkpoint on begins at genesis.
+ */
 static bool is_far_ahead(const struct join *join, uint64_t seq) {
-    return seq > 2 * join->configuration->parameters.checkpoint_interval;
+    uint64_t const intervals = join->self == REPLICAS_MAX ? 1 : 2;
+    return seq > intervals * join->configuration->parameters.checkpoint_interval;
 }
 
 static void go_on(struct join *join) {
@@ -272,12 +277,15 @@ static void decide(struct join *join, bool replica_has_genesis) {
     bool const is_under_way = !join->has_begun && !replica_has_genesis;
     bool const is_tired =
         join->answered_ms != 0 && join->now_ms >= join->answered_ms + JOIN_PATIENCE_MS;
-    bool const is_settled = all_heard || join->now_ms >= join->offered_ms + JOIN_RETRY_MS;
+    /* An auditor has no other way: one offer that holds is enough for it, so it hears them all. */
+    bool const is_outvoted =
+        join->self == REPLICAS_MAX ? all_heard : against > join->configuration->faults_max;
+    bool const is_settled = all_heard || join->now_ms >= join->offered_ms + join->retry_ms;
     if (best != NOBODY && !is_under_way) {
         if (is_settled) {
             begin(join, best);
         }
-    } else if (is_under_way || is_tired || against > join->configuration->faults_max) {
+    } else if (is_under_way || is_tired || is_outvoted) {
         not_needed(join);
     }
 }
@@ -434,7 +442,7 @@ uint64_t join_deadline(const struct join *join) {
         return join->is_asked ? join->deadline_ms : UINT64_MAX;
     }
     uint64_t due = join->ask_due_ms;
-    uint64_t const offered = join->offered_ms + JOIN_RETRY_MS;
+    uint64_t const offered = join->offered_ms + join->retry_ms;
     uint64_t const answered = join->answered_ms + JOIN_PATIENCE_MS;
     due = join->offered_ms != 0 && offered < due ? offered : due;
     return join->answered_ms != 0 && answered < due ? answered : due;

@@ -17,6 +17,10 @@
  * JOIN_EFFECT_BEGIN until it is started anew, or JOIN_EFFECT_NOT_NEEDED, it rests: it gets no
  * ticks, messages, requests or peers, only the answers to its own effects and an orderly end.
  *
+ * An auditor gets a checkpoint in the same way. It has no ledger, so any checkpoint but those that
+ * are as good as genesis will do; it hears no status, and JOIN_EFFECT_NOT_NEEDED means that there
+ * is none to be had.
+ *
  * Ownership: what an event points to lives until the effects of its step have been carried out,
  * since those point into it; everything else that they point to lives until the next step.
  */
@@ -43,8 +47,9 @@ struct join_older {
 
 struct join_options {
     const struct configuration *configuration; /* borrowed */
-    uint32_t self;
-    const struct join_older *older; /* NULL: begin with a checkpoint; otherwise copied */
+    uint32_t self;                             /* REPLICAS_MAX: none of them, but an auditor */
+    uint64_t retry_ms;                         /* 0: JOIN_RETRY_MS */
+    const struct join_older *older;            /* NULL: begin with a checkpoint; otherwise copied */
 };
 
 enum join_phase {
@@ -182,6 +187,14 @@ enum join_phase join_phase(const struct join *join);
 bool join_takes(const struct join *join, const struct peer_message *message);
 /* Are ranges to be kept from the replica for now? Never for longer than JOIN_PATIENCE_MS. */
 bool join_holds_ranges(const struct join *join);
+/*
+ * In JOIN_EFFECT_COMPLETE: the checkpoint for one who has no ledger to read the window from: an
+ * encoded checker_snapshot with its window and without anchors, as saved states hold it. Appended.
+ * Returns: false when out of memory.
+ */
+MUST_USE bool join_encode_snapshot(const struct join *join, struct buffer *out);
+/* In JOIN_EFFECT_COMPLETE: M as it was at the checkpoint. Valid until the next step. */
+const struct frontier *join_frontier(const struct join *join);
 
 /* How far it is, for the log and for status. */
 struct join_progress {

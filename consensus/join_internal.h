@@ -48,6 +48,7 @@ struct join_entries {
 struct join {
     const struct configuration *configuration;
     uint32_t self;
+    uint64_t retry_ms;
     enum join_phase phase;
     bool failed;
     bool has_started;

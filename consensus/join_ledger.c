@@ -63,6 +63,17 @@ static bool all_holds(const struct join *join) {
            digest_equal(&root, &join->header.ledger_root) && checker_window_holds(entries->checker);
 }
 
+bool join_encode_snapshot(const struct join *join, struct buffer *out) {
+    const struct join_entries *const entries = &join->entries;
+    struct checkpoint_cut cut = {.header = join->header, .frontier = entries->frontier};
+    cut.window_entry = entries->window_entry;
+    return checkpoint_cut_snapshot(out, &cut, checker_window(entries->checker));
+}
+
+const struct frontier *join_frontier(const struct join *join) {
+    return &join->entries.frontier;
+}
+
 static void complete(struct join *join) {
     struct join_effect *const effect = join_effect_add(join, JOIN_EFFECT_COMPLETE);
     effect->complete.seq = join->seq;

@@ -203,6 +203,9 @@ static inline uint64_t checkpoint_interval_min(uint32_t pipeline) {
     return 2 * (uint64_t)pipeline + 1;
 }
 
+/* Can a service run with these? Genesis and proposals are held to it. */
+MUST_USE bool parameters_sound(const struct parameters *parameters);
+
 struct named_key {
     struct span name; /* 1..NAME_SIZE_MAX of [a-z0-9.-], unique in its list */
     struct public_key key;
@@ -231,10 +234,13 @@ struct genesis {
 
 /*
  * Decode and check structure: limits, distinct names and keys, endorsements in replica order that
- * name existing members. Keys and signatures are checked by configuration_from_genesis.
+ * name existing members. Keys and signatures are checked by constitution_found.
  */
 MUST_USE enum codec_result genesis_decode(struct genesis *out, struct arena *arena,
                                           struct span bytes);
+/* A prologue alone: fills in prologue, name, salt, time_ms and parameters of `out`. */
+MUST_USE enum codec_result genesis_prologue_decode(struct genesis *out, struct arena *arena,
+                                                   struct span prologue);
 MUST_USE bool genesis_prologue_encode(struct buffer *out, struct span name,
                                       const uint8_t salt[static 32], uint64_t time_ms,
                                       const struct parameters *parameters);

@@ -4,8 +4,8 @@
  */
 #include "ledger/codec.h"
 
+#include "ledger/codec_parameters.h"
 #include "ledger/field.h"
-#include "ledger/onus.pb-c.h"
 #include "ledger/pack.h"
 #include "ledger/strict.h"
 
@@ -16,25 +16,6 @@
 static const struct digest no_service;
 
 /* ---- prologue -------------------------------------------------------------------------------- */
-
-static void take_parameters(enum codec_result *result, struct parameters *out,
-                            const Onus__Pb__Parameters *in) {
-    if (in == NULL) {
-        field_fail(result, CODEC_LENGTH);
-        return;
-    }
-    field_take_u32(result, &out->pipeline, in->pipeline, (struct bounds){1, PIPELINE_MAX});
-    field_check_range(
-        result, in->checkpoint_interval,
-        (struct bounds){checkpoint_interval_min(in->pipeline), CHECKPOINT_INTERVAL_MAX});
-    out->checkpoint_interval = in->checkpoint_interval;
-    field_check_range(result, in->window, (struct bounds){BATCH_CALLS_MAX, WINDOW_MAX});
-    out->window = in->window;
-    field_take_u32(result, &out->batch_calls_max, in->batch_calls_max,
-                   (struct bounds){CALLS_MAX, BATCH_CALLS_MAX});
-    field_take_u32(result, &out->batch_size_soft_max, in->batch_size_soft_max,
-                   (struct bounds){1, BATCH_SIZE_SOFT_MAX});
-}
 
 static enum codec_result prologue_decode(struct genesis *out, struct arena *arena) {
     struct unpacked const unpacked = strict_unpack(arena, &onus__pb__genesis_prologue__descriptor,
@@ -47,18 +28,19 @@ static enum codec_result prologue_decode(struct genesis *out, struct arena *aren
     field_take_name(&result, &out->name, in->name);
     field_take_fixed(&result, out->salt, sizeof out->salt, in->salt);
     field_take_number(&result, &out->time_ms, in->time_ms);
-    take_parameters(&result, &out->parameters, in->parameters);
+    parameters_take_sound(&result, &out->parameters, in->parameters);
     return result;
+}
+
+enum codec_result genesis_prologue_decode(struct genesis *out, struct arena *arena,
+                                          struct span prologue) {
+    out->prologue = prologue;
+    return prologue_decode(out, arena);
 }
 
 bool genesis_prologue_encode(struct buffer *out, struct span name, const uint8_t salt[static 32],
                              uint64_t time_ms, const struct parameters *parameters) {
-    Onus__Pb__Parameters inner = ONUS__PB__PARAMETERS__INIT;
-    inner.pipeline = parameters->pipeline;
-    inner.checkpoint_interval = parameters->checkpoint_interval;
-    inner.window = parameters->window;
-    inner.batch_calls_max = parameters->batch_calls_max;
-    inner.batch_size_soft_max = parameters->batch_size_soft_max;
+    Onus__Pb__Parameters inner = parameters_message(parameters);
     Onus__Pb__GenesisPrologue message = ONUS__PB__GENESIS_PROLOGUE__INIT;
     message.name = pack_span(name);
     message.salt = pack_span(span_of(salt, 32));

@@ -256,9 +256,6 @@ static enum reject_reason demand_refusal(struct client *client, const struct dem
         strike(client, "sent demands that are for another replica");
         return REJECT_UNKNOWN;
     }
-    if (demand->part != SERVED_ENTRIES) {
-        return REJECT_UNKNOWN; /* only the ledger is handed over so */
-    }
     return has_room(node, &demand->author) &&
                    demand_service_reserve(node, client->origin,
                                           author_place(configuration, &demand->author))

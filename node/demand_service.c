@@ -11,6 +11,7 @@
 
 #include "base/check.h"
 #include "ledger/served.h"
+#include "node/join_service.h"
 #include "node/node.h"
 #include "node/range_piece.h"
 
@@ -18,7 +19,8 @@ enum place_state {
     PLACE_FREE = 0,
     PLACE_CHECKED, /* its signature is on the way */
     PLACE_WAITING,
-    PLACE_READ
+    PLACE_READ,
+    PLACE_READ_STATE /* by join_service */
 };
 
 /* A demand under way. */
@@ -254,6 +256,49 @@ static void start(struct node *node, struct place *place) {
     background_add(service->thread, &job->job);
 }
 
+/* A part of a checkpoint is read and signed for by who hands it to peers. */
+static void start_state(struct node *node, struct place *place) {
+    const struct demand *const demand = &place->demand;
+    struct fetch_checkpoint_message wanted = {
+        .part = CHECKPOINT_OFFER, .seq = demand->seq, .first_group = demand->first};
+    switch (demand->part) {
+    case SERVED_ENTRIES:
+    case SERVED_OFFER:
+        break;
+    case SERVED_DIGESTS:
+        wanted.part = CHECKPOINT_DIGESTS;
+        break;
+    case SERVED_ITEMS:
+        wanted.part = CHECKPOINT_ITEMS;
+        break;
+    }
+    if (!join_service_demand(node, &wanted, &place->digest)) {
+        clients_reject(node, place->origin, &place->digest, REJECT_BUSY);
+        place->state = PLACE_FREE;
+        return;
+    }
+    place->state = PLACE_READ_STATE;
+    node->demand_service->reading = true;
+}
+
+void demand_service_answer(struct node *node, struct span message) {
+    struct demand_service *const service = node->demand_service;
+    for (uint32_t i = 0; i < DEMANDS_MAX; i++) {
+        struct place *const place = &service->places[i];
+        if (place->state != PLACE_READ_STATE) {
+            continue;
+        }
+        place->state = PLACE_FREE;
+        if (!node->stopping && message.size != 0) {
+            clients_send(node, place->origin, MESSAGE_SERVED, message);
+        } else if (!node->stopping) {
+            clients_reject(node, place->origin, &place->digest, REJECT_BUSY);
+        }
+    }
+    service->reading = false;
+    serve_next(node);
+}
+
 static void on_again(uv_timer_t *timer) {
     serve_next(timer->data);
 }
@@ -273,8 +318,10 @@ static void serve_next(struct node *node) {
     if (must_wait) {
         /* Fails only without a callback. */
         CHECK(uv_timer_start(&service->again, on_again, DEMAND_RETRY_MS, 0) == 0);
-    } else {
+    } else if (place->demand.part == SERVED_ENTRIES) {
         start(node, place);
+    } else {
+        start_state(node, place);
     }
 }
 

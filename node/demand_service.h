@@ -1,10 +1,10 @@
 /*
- * demand_service: hands this replica's ledger to auditors who demand it with a signed challenge,
- * and signs for what it hands over (protocol §10).
+ * demand_service: hands this replica's ledger, and parts of its checkpoint, to auditors who demand
+ * them with a signed challenge, and signs for what it hands over (protocol §10).
  *
  * Demands are the least of a replica's concerns: they are read, judged and signed on a thread of
- * their own, of low priority, one at a time, and each client has one under way. It answers whether
- * or not it votes.
+ * their own, of low priority, one at a time, and each client has one under way; those for parts of
+ * a checkpoint on the thread of join_service. It answers whether or not it votes.
  *
  * How far its ledger goes: to the last batch or new view that is durable on its disk. What is not
  * settled yet is handed over too, and so is a tail that a new view in memory is about to replace:
@@ -43,6 +43,9 @@ MUST_USE bool demand_service_reserve(struct node *node, uint64_t origin, uint32_
 /* The check of a demand that has a place is done. good: it holds, and is to be answered. */
 void demand_service_checked(struct node *node, uint64_t origin, const struct demand_check *check,
                             bool good);
+
+/* What the demand for a part of a checkpoint that is being read comes to; empty: out of memory. */
+void demand_service_answer(struct node *node, struct span message);
 
 /* The ledger was given to the disk up to this many entries, where a batch or new view ends. */
 void demand_service_wrote(struct node *node, uint64_t position, uint64_t entries);

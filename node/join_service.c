@@ -14,6 +14,8 @@
 #include "consensus/join.h"
 #include "execution/state_parts.h"
 #include "host/state_transfer.h"
+#include "ledger/served.h"
+#include "node/demand_service.h"
 #include "node/ledger_read.h"
 #include "node/node.h"
 
@@ -30,17 +32,24 @@ struct join_service {
     struct buffer offer; /* encoded; empty: not made yet */
     uint64_t opened_ms;
     uint64_t used_ms;
-    uint32_t jobs;
+    uint32_t jobs; /* that read the snapshot */
     bool under_way[REPLICAS_MAX];
+    bool auditor_under_way;
 };
 
 struct serve_job {
     struct background_job job;
     struct join_service *service;
-    uint32_t peer;
+    uint32_t peer; /* unless it is for an auditor */
+    bool for_auditor;
+    bool has_nothing;     /* there is nothing of what is wanted: an auditor gets that signed */
+    struct digest demand; /* an auditor's */
     struct fetch_checkpoint_message wanted;
     uint64_t version;      /* of the ledger: an offer reads it */
+    uint64_t count;        /* groups in the answer */
+    uint64_t total;        /* groups of the state; 0: not known */
     struct buffer message; /* the encoded answer */
+    struct buffer served;  /* the same, signed for: of an auditor */
     struct problem problem;
 };
 
@@ -114,6 +123,10 @@ static bool find_certificate(struct search *search, const struct join_service *s
 static void make_offer(struct serve_job *job) {
     struct join_service *const service = job->service;
     const struct node *const node = service->node;
+    if (service->offer.size != 0) {
+        (void)!buffer_append(&job->message, buffer_span(&service->offer)); /* made for another */
+        return;
+    }
     struct span const snapshot = state_snapshot_checkpoint(service->snapshot)->snapshot;
     struct search search = {.certificate = {0}};
     segment_reader_init(&search.reader, &node->ledger_disk.disk,
@@ -169,7 +182,10 @@ static void read_digests(struct serve_job *job) {
         .count = left < WIRE_DIGESTS_MAX ? (uint32_t)left : WIRE_DIGESTS_MAX,
         .digests = digests + first,
     };
-    if (!checkpoint_digests_message_encode(&job->message, &message)) {
+    if (checkpoint_digests_message_encode(&job->message, &message)) {
+        job->count = message.count;
+        job->total = count;
+    } else {
         buffer_clear(&job->message);
     }
 }
@@ -185,26 +201,88 @@ static void read_items(struct serve_job *job) {
     struct state_part const part = {.first_group = job->wanted.first_group,
                                     .groups_max = WIRE_ITEMS_MAX / STATE_GROUP_ITEMS,
                                     .size_soft_max = RANGE_SIZE_SOFT_MAX};
+    uint64_t total = 0;
     struct buffer items;
     buffer_init(&items, WIRE_ITEMS_MAX * sizeof(struct state_item));
-    if (have_index(job) && state_snapshot_read(job->service->snapshot, &part, collect_item, &items,
-                                               &job->problem) > 0) {
+    if (have_index(job) && state_snapshot_digests(job->service->snapshot, &total) != NULL &&
+        state_snapshot_read(job->service->snapshot, &part, collect_item, &items, &job->problem) >
+            0) {
         struct checkpoint_items_message const message = {
             .seq = job->wanted.seq,
             .first_group = job->wanted.first_group,
             .count = (uint32_t)(items.size / sizeof(struct state_item)),
             .items = (const void *)items.data, /* from realloc: aligned for any type */
         };
-        if (!checkpoint_items_message_encode(&job->message, &message)) {
+        if (checkpoint_items_message_encode(&job->message, &message)) {
+            job->count = state_group_count(message.count);
+            job->total = total;
+        } else {
             buffer_clear(&job->message);
         }
     }
     buffer_free(&items);
 }
 
-static void run(struct background_job *background_job) {
-    struct serve_job *const job = (struct serve_job *)background_job;
-    background_lower_priority();
+/* ---- on the thread: signing for it, for an auditor ------------------------------------------- */
+
+static enum served_part served_part_of(enum checkpoint_part part) {
+    switch (part) {
+    case CHECKPOINT_OFFER:
+        return SERVED_OFFER;
+    case CHECKPOINT_DIGESTS:
+        return SERVED_DIGESTS;
+    case CHECKPOINT_ITEMS:
+        break;
+    }
+    return SERVED_ITEMS;
+}
+
+/* What is said of the bytes in `message`; an offer has no number but its checkpoint's. */
+static struct served describe(const struct serve_job *job, bool is_nothing) {
+    const struct node *const node = job->service->node;
+    const struct configuration *const configuration = &node->identity.founding.configuration;
+    bool const is_offer = job->wanted.part == CHECKPOINT_OFFER;
+    uint64_t const offered = is_nothing ? 0 : job->service->seq;
+    return (struct served){
+        .config = configuration->number,
+        .replica = node->config.replica,
+        .demand = job->demand,
+        .part = served_part_of(job->wanted.part),
+        .seq = is_offer ? offered : job->wanted.seq,
+        .first = job->wanted.first_group,
+        .end = job->wanted.first_group + job->count,
+        .available = job->total,
+        .digest = served_bytes_digest(&configuration->service, buffer_span(&job->message)),
+    };
+}
+
+/* Leaves `served` empty when out of memory, or when the bytes do not fit one answer. */
+static void sign_for(struct serve_job *job) {
+    const struct identity *const identity = &job->service->node->identity;
+    bool const is_nothing = job->message.size == 0;
+    struct buffer statement;
+    if (is_nothing && !encode_nothing(&job->message, &job->wanted)) {
+        return;
+    }
+    struct served const served = describe(job, is_nothing);
+    buffer_init(&statement, STATEMENT_SIZE_MAX);
+    if (served_encode(&statement, &served)) {
+        struct span const body = buffer_span(&statement);
+        struct served_message const message = {
+            .statement = {.body = body,
+                          .signature = sign_labelled(
+                              &identity->signing_key, &identity->key, LABEL_SERVED_RANGE,
+                              &identity->founding.configuration.service, body)},
+            .payload = buffer_span(&job->message),
+        };
+        if (!served_message_encode(&job->served, &message)) {
+            buffer_clear(&job->served);
+        }
+    }
+    buffer_free(&statement);
+}
+
+static void read_part(struct serve_job *job) {
     switch (job->wanted.part) {
     case CHECKPOINT_OFFER:
         make_offer(job);
@@ -215,6 +293,17 @@ static void run(struct background_job *background_job) {
     case CHECKPOINT_ITEMS:
         read_items(job);
         break;
+    }
+}
+
+static void run(struct background_job *background_job) {
+    struct serve_job *const job = (struct serve_job *)background_job;
+    background_lower_priority();
+    if (!job->has_nothing) {
+        read_part(job);
+    }
+    if (job->for_auditor) {
+        sign_for(job);
     }
 }
 
@@ -242,25 +331,42 @@ static void on_expiry(uv_timer_t *timer) {
     }
 }
 
-static void done(struct background_job *background_job) {
-    struct serve_job *const job = (struct serve_job *)background_job;
-    struct join_service *const service = job->service;
-    struct node *const node = service->node;
-    service->jobs--;
-    service->under_way[job->peer] = false;
-    if (job->problem.code != EXIT_OK) {
+static void log_job(struct node *node, const struct serve_job *job) {
+    if (job->problem.code != EXIT_OK && job->for_auditor) {
+        log_limited(&node->log_limiter, LOG_ERROR, "cannot read a checkpoint for an auditor",
+                    (struct log_field[]){log_text("problem", job->problem.text), log_end()});
+    } else if (job->problem.code != EXIT_OK) {
         log_limited(&node->log_limiter, LOG_ERROR, "cannot read a checkpoint for a peer",
                     (struct log_field[]){log_number("peer", job->peer),
                                          log_text("problem", job->problem.text), log_end()});
     }
+}
+
+static void answer_peer(struct node *node, const struct serve_job *job) {
+    node->join_service->under_way[job->peer] = false;
     if (!node->stopping && job->message.size != 0) {
         peers_send(node, job->peer, answer_kind(job->wanted.part), buffer_span(&job->message));
     } else if (!node->stopping) {
         send_nothing(node, job->peer, &job->wanted);
     }
-    if (service->jobs == 0 && service->offer.size == 0) {
+}
+
+static void done(struct background_job *background_job) {
+    struct serve_job *const job = (struct serve_job *)background_job;
+    struct join_service *const service = job->service;
+    struct node *const node = service->node;
+    service->jobs -= job->has_nothing ? 0 : 1; /* else it was not counted: it reads nothing */
+    log_job(node, job);
+    if (!job->has_nothing && service->jobs == 0 && service->offer.size == 0) {
         close_snapshot(service); /* what cannot be proved is not kept open */
     }
+    if (job->for_auditor) {
+        service->auditor_under_way = false;
+        demand_service_answer(node, buffer_span(&job->served));
+    } else {
+        answer_peer(node, job);
+    }
+    buffer_free(&job->served);
     buffer_free(&job->message);
     free(job);
 }
@@ -307,18 +413,29 @@ static bool open_snapshot(struct join_service *service) {
     return true;
 }
 
-static void start(struct join_service *service, uint32_t peer,
-                  const struct fetch_checkpoint_message *wanted) {
+/* A job for anybody. NULL: out of memory. */
+static struct serve_job *new_job(struct join_service *service,
+                                 const struct fetch_checkpoint_message *wanted) {
     struct serve_job *const job = calloc(1, sizeof *job);
     if (job == NULL) {
-        return; /* whoever asked asks again */
+        return NULL;
     }
     *job = (struct serve_job){.job = {.run = run, .done = done},
                               .service = service,
-                              .peer = peer,
                               .wanted = *wanted,
                               .version = service->node->ledger_version};
     buffer_init(&job->message, FRAME_SIZE_MAX);
+    buffer_init(&job->served, FRAME_SIZE_MAX);
+    return job;
+}
+
+static void start(struct join_service *service, uint32_t peer,
+                  const struct fetch_checkpoint_message *wanted) {
+    struct serve_job *const job = new_job(service, wanted);
+    if (job == NULL) {
+        return; /* whoever asked asks again */
+    }
+    job->peer = peer;
     service->under_way[peer] = true;
     service->jobs++;
     background_add(service->thread, &job->job);
@@ -351,6 +468,24 @@ void join_service_take(struct node *node, uint32_t peer,
     } else {
         start(service, peer, message);
     }
+}
+
+bool join_service_demand(struct node *node, const struct fetch_checkpoint_message *wanted,
+                         const struct digest *demand) {
+    struct join_service *const service = node->join_service;
+    CHECK(!service->auditor_under_way);
+    struct serve_job *const job = new_job(service, wanted);
+    if (job == NULL) {
+        return false;
+    }
+    job->for_auditor = true;
+    job->demand = *demand;
+    job->has_nothing = !can_serve(service, wanted);
+    service->used_ms = job->has_nothing ? service->used_ms : uv_now(&node->loop);
+    service->auditor_under_way = true;
+    service->jobs += job->has_nothing ? 0 : 1;
+    background_add(service->thread, &job->job);
+    return true;
 }
 
 /* ---- life ------------------------------------------------------------------------------------ */

@@ -52,12 +52,19 @@ static enum receipt_check request_verify(struct receipt_memory *memory,
     return RECEIPT_VALID;
 }
 
-static bool call_is_part(const struct receipt *receipt, const struct request *request) {
-    struct digest const leaf = merkle_leaf_hash(receipt->call);
+bool receipt_call_is_part(const struct request *request, const struct call_claim *claim) {
+    struct digest const leaf = merkle_leaf_hash(claim->call);
     struct digest root;
-    return merkle_root_from_path(&root, &leaf, receipt->position, request->call_count,
-                                 receipt->call_path, receipt->call_path_count) &&
+    return merkle_root_from_path(&root, &leaf, claim->position, request->call_count, claim->path,
+                                 claim->path_count) &&
            digest_equal(&root, &request->calls_root);
+}
+
+static struct call_claim claim_of(const struct receipt *receipt) {
+    return (struct call_claim){.call = receipt->call,
+                               .position = receipt->position,
+                               .path_count = receipt->call_path_count,
+                               .path = receipt->call_path};
 }
 
 /* Does the index lie in the batch and in the window of its request (§5)? */
@@ -105,7 +112,8 @@ enum receipt_check receipt_verify(struct verified_receipt *out, struct receipt_m
     if (check == RECEIPT_VALID) {
         check = request_verify(memory, &out->request, configuration);
     }
-    if (check == RECEIPT_VALID && !call_is_part(receipt, &out->request)) {
+    struct call_claim const claim = claim_of(receipt);
+    if (check == RECEIPT_VALID && !receipt_call_is_part(&out->request, &claim)) {
         check = RECEIPT_CALL_PATH;
     }
     if (check == RECEIPT_VALID) {

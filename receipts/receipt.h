@@ -43,6 +43,17 @@ MUST_USE enum receipt_check receipt_verify(struct verified_receipt *out,
                                            const struct configuration *configuration,
                                            struct span bytes);
 
+/* A call, and how it is shown to be one of a request. */
+struct call_claim {
+    struct span call;
+    uint32_t position;
+    uint32_t path_count;
+    const struct digest *path; /* in the calls tree */
+};
+
+/* Is that call in the request, at that position? */
+MUST_USE bool receipt_call_is_part(const struct request *request, const struct call_claim *claim);
+
 /* What a receipt for one call of a request is made of. */
 struct receipt_parts {
     const struct request *request; /* whole */

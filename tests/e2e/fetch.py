@@ -16,7 +16,7 @@ import subprocess
 import time
 
 import harness
-from harness import INVALID, OK, REJECTED, UNREACHABLE, USAGE, Load, Sandbox, program, run
+from harness import CANNOT_AUDIT, INVALID, OK, REJECTED, UNREACHABLE, USAGE, Load, Sandbox, program, run
 from hostile import connect_tls, dropped, frame, log_lines, send
 
 SEED = 20261122
@@ -24,6 +24,9 @@ MESSAGE_DEMAND, MESSAGE_REJECT = 35, 66
 SERVED_ENTRIES, SERVED_OFFER, SERVED_DIGESTS, SERVED_ITEMS = 1, 2, 3, 4
 REJECT_SIGNATURE, REJECT_AUTHOR, REJECT_UNKNOWN = 3, 4, 7
 DEADLINE_S = 120
+INTERVAL = 20  # of checkpoints, where there are to be many
+WINDOW = 8192
+JOINED = "joined from a checkpoint"
 MEASURED_S = 6
 # What a service must keep of its throughput while somebody fetches without a pause. The bound is
 # loose, since fetcher and replicas share a machine here.
@@ -64,10 +67,10 @@ def kept(out, replica):
         return 0
 
 
-def audit(out, *replicas):
+def audit(out, *replicas, beginning=()):
     ledgers = [os.path.join(out, f"replica-{replica}") for replica in replicas]
     return run(program("onus-audit"), "run", "--service", service.service(), "--ledger", *ledgers,
-               "--receipts", os.path.join(service.context, "receipts"), timeout=300)
+               *beginning, "--receipts", os.path.join(service.context, "receipts"), timeout=300)
 
 
 def report(out):
@@ -210,6 +213,118 @@ def refused(suite):
     suite.code(fetch(out, "--replica", "9"), USAGE, "a replica that there is not: usage")
 
 
+def young(suite):
+    """A service that has not come far: there is no checkpoint that would be of use."""
+    global service
+    service = Sandbox(suite, "checkpoints",
+                      options=("--checkpoint-interval", INTERVAL, "--window", WINDOW)).up()
+    suite.code(service.ready(), OK, "a service with many checkpoints commits")
+    out = os.path.join(suite.dir, "young")
+    result = fetch(out, "--checkpoint", deadline=30)
+    suite.code(result, CANNOT_AUDIT, "at first there is no checkpoint to be had")
+    text = report(out)
+    suite.check(text.code == OK and "offer" in text.out, "the report says what was demanded", text)
+
+
+def from_a_checkpoint(suite):
+    """An auditor who does not want the whole ledger begins behind a checkpoint, and says so."""
+    global load
+    load = Load(service, "--clients", 2)
+    suite.check(load.begun(), "a load is under way")
+    out = os.path.join(suite.dir, "checkpoint")
+
+    def fetched():
+        result = fetch(out, "--checkpoint")
+        return [result] if result.code == OK else []
+
+    result = (harness.wait_until(fetched, 60, 1) or [None])[0]
+    suite.check(result is not None, "under load a checkpoint is fetched, and the ledgers behind it")
+    if result is None:
+        return
+    number = int(result.json()["checkpoint"])
+    first = states(result)
+    suite.check(number > INTERVAL and number % INTERVAL == 0, f"checkpoint {number}", result)
+    names = os.listdir(os.path.join(out, "state"))
+    suite.check(names == [f"checkpoint-{number:012}.state"], "it is there as one file", names)
+    suite.check(service.follows(*range(service.count)), "the replicas follow all the while")
+    load.finish("all of the load's requests have their receipts")
+    harness.wait_until(service.level)
+    again = fetch(out)
+    second = states(again)
+    suite.check(again.code == OK and int(again.json()["checkpoint"]) == number and
+                all(int(second[r]["entries"]) > int(first[r]["entries"]) for r in first),
+                "a second fetch goes on behind the same checkpoint", again)
+    beginning = ("--state", os.path.join(out, "state"), "--from", number)
+    checked = audit(out, *range(service.count), beginning=beginning)
+    told = (f"from checkpoint {number}", f"began at    checkpoint {number} ",
+            f"not checked batches 1..{number}:", "no misbehaviour")
+    suite.check(checked.code == OK and all(words in checked.out for words in told),
+                "the audit begins there, finds nothing wrong, and says what it did not see", checked)
+    spoil(suite, out, number)
+
+
+def spoil(suite, out, number):
+    """A byte of the state that was fetched is another one: it is no state to begin at."""
+    folder = os.path.join(suite.dir, "spoiled")
+    shutil.copytree(os.path.join(out, "state"), folder)
+    with open(os.path.join(folder, f"checkpoint-{number:012}.state"), "r+b") as file:
+        file.seek(-1, os.SEEK_END)
+        last = file.read(1)
+        file.seek(-1, os.SEEK_END)
+        file.write(bytes([last[0] ^ 1]))
+    beginning = ("--state", folder, "--from", number)
+    suite.code(audit(out, 0, beginning=beginning), INVALID, "a spoiled state is refused")
+
+
+def silent_about_checkpoints(suite):
+    """One replica is stopped: the others have a checkpoint, and it is named in the report."""
+    out = os.path.join(suite.dir, "stopped")
+    service.pause(3)
+    result = fetch(out, "--checkpoint", deadline=15)
+    alone = fetch(os.path.join(suite.dir, "alone"), "--checkpoint", "--replica", 3, deadline=6)
+    service.resume(3)
+    suite.code(result, UNREACHABLE, "with one replica stopped: exit 3")
+    found = states(result)
+    suite.check(found[3]["state"] in ("SILENT", "UNREACHABLE") and
+                [found[r]["state"] for r in (0, 1, 2)] == ["level"] * 3,
+                "the others hand over checkpoint and ledger", result)
+    text = report(out)
+    suite.check(text.code == OK and "replica 3" in text.out and "blames nobody" in text.out,
+                "the report names it, and blames nobody", text)
+    suite.check(alone.code == UNREACHABLE and int(alone.json()["checkpoint"]) == 0,
+                "from it alone nothing comes", alone)
+
+
+def from_one_that_joined(suite):
+    """A replica whose disk was lost joins from a checkpoint, and is fetched from like the others."""
+    global load
+    service.kill(3)
+    shutil.rmtree(os.path.join(service.home(3), "data"))
+    lost = run(program("onusd"), "--config", service.config(3), "--lost")
+    suite.code(lost, OK, "a replica loses its disk")
+    service.start(3)
+    suite.check(harness.wait_until(lambda: JOINED in service.log_text(3), 60),
+                "it joins from a checkpoint")
+    load = Load(service, "--clients", 2)
+    suite.check(load.begun() and service.follows(3), "it follows")
+    out = os.path.join(suite.dir, "joined")
+
+    def fetched():
+        result = fetch(out, "--checkpoint", deadline=20)
+        return [result] if result.code == OK else []
+
+    result = (harness.wait_until(fetched, 60, 1) or [None])[0]
+    load.finish("all of the load's requests have their receipts")
+    suite.check(result is not None, "all hand over a ledger behind a checkpoint, it too")
+    if result is not None:
+        number = int(result.json()["checkpoint"])
+        beginning = ("--state", os.path.join(out, "state"), "--from", number)
+        harness.wait_until(service.level)
+        suite.code(fetch(out), OK, "with the service at rest all of it is handed over")
+        suite.code(audit(out, 3, beginning=beginning), OK, "what it handed over audits clean")
+    service.kill(*range(service.count), how=signal.SIGTERM)
+
+
 def varint(number):
     content = b""
     while number > 0x7f:
@@ -256,10 +371,14 @@ def turned_down(suite):
     cases = {
         "for another replica": (author, 1, SERVED_ENTRIES, 0, REJECT_UNKNOWN),
         "for a replica that there is not": (author, 9, SERVED_ENTRIES, 0, REJECT_UNKNOWN),
-        "for the offer of a checkpoint": (author, 0, SERVED_OFFER, 0, REJECT_UNKNOWN),
-        "for a checkpoint's digests": (author, 0, SERVED_DIGESTS, 8, REJECT_UNKNOWN),
-        "for a checkpoint's items": (author, 0, SERVED_ITEMS, 8, REJECT_UNKNOWN),
+        "for another's checkpoint": (author, 1, SERVED_OFFER, 0, REJECT_UNKNOWN),
         "of a stranger": (rng.randbytes(32), 0, SERVED_ENTRIES, 0, REJECT_AUTHOR),
+        "of a stranger for a checkpoint": (rng.randbytes(32), 0, SERVED_OFFER, 0, REJECT_AUTHOR),
+        "for an offer that its author did not sign":
+            (author, 0, SERVED_OFFER, 0, REJECT_SIGNATURE),
+        "for digests that its author did not sign":
+            (author, 0, SERVED_DIGESTS, 8, REJECT_SIGNATURE),
+        "for items that its author did not sign": (author, 0, SERVED_ITEMS, 8, REJECT_SIGNATURE),
         "that its author did not sign": (author, 0, SERVED_ENTRIES, 0, REJECT_SIGNATURE),
     }
     for title, (key, replica, part, seq, reason) in cases.items():
@@ -297,4 +416,4 @@ def hostile(suite):
 
 if __name__ == "__main__":
     harness.main(under_load, share_of_throughput, audited, killed, silent, refused, turned_down,
-                 hostile)
+                 hostile, young, from_a_checkpoint, silent_about_checkpoints, from_one_that_joined)

@@ -10,6 +10,27 @@
 #include "ledger/wire.h"
 #include "tests/fuzz/target.h"
 
+/* A part of a checkpoint, as an auditor decodes it. */
+static enum codec_result take_part(enum served_part part, struct arena *arena,
+                                   struct span payload) {
+    static union {
+        struct checkpoint_offer_message offer;
+        struct checkpoint_digests_message digests;
+        struct checkpoint_items_message items;
+    } out;
+    switch (part) {
+    case SERVED_ENTRIES:
+        break;
+    case SERVED_OFFER:
+        return checkpoint_offer_message_decode(&out.offer, arena, payload);
+    case SERVED_DIGESTS:
+        return checkpoint_digests_message_decode(&out.digests, arena, payload);
+    case SERVED_ITEMS:
+        return checkpoint_items_message_decode(&out.items, arena, payload);
+    }
+    return CODEC_OK;
+}
+
 /* What a replica answers: whatever it hands over, there is a judgement about it. */
 static enum codec_result take_served(struct arena *arena, struct span payload) {
     struct served_message message;
@@ -22,6 +43,8 @@ static enum codec_result take_served(struct arena *arena, struct span payload) {
         struct served_judgement const judgement =
             served_range_judge(&target_consortium()->configuration, &served, message.payload, NULL);
         CHECK(rule_name(judgement.rule) != NULL);
+    } else if (result == CODEC_OK) {
+        result = take_part(served.part, arena, message.payload);
     }
     return result;
 }

@@ -61,7 +61,8 @@ static size_t magic_size_of(const char *target) {
     if (strcmp(target, SAMPLE_EVIDENCE) == 0) {
         return sizeof EVIDENCE_FILE_MAGIC - 1;
     }
-    bool const is_kinded = strcmp(target, SAMPLE_PEER) == 0 || strcmp(target, SAMPLE_CLIENT) == 0;
+    bool const is_kinded = strcmp(target, SAMPLE_PEER) == 0 || strcmp(target, SAMPLE_CLIENT) == 0 ||
+                           strcmp(target, SAMPLE_GOVERNANCE) == 0;
     return is_kinded || strcmp(target, SAMPLE_SEGMENT) == 0 ? 1 : 0;
 }
 

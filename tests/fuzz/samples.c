@@ -14,6 +14,8 @@
 #include "ledger/derive.h"
 #include "ledger/served.h"
 #include "ledger/wire.h"
+#include "receipts/chain.h"
+#include "tests/forge/charter.h"
 #include "tests/forge/story.h"
 #include "tests/sim/fake_disk.h"
 
@@ -538,6 +540,100 @@ static void make_demands(struct samples *samples, const struct forge *forge) {
     }
 }
 
+/* ---- governance ---- */
+
+/* One action of each kind, in proposals of which each makes the next constitution. */
+static uint32_t make_proposals(struct charter *charter, struct span proposals[4]) {
+    struct parameters const parameters = {5, 20, 10000, 300, 1u << 20};
+    struct constitution const founded = charter->now;
+    struct action actions[6];
+    actions[0] = charter_named(charter, ACTION_ADD_MEMBER, "bank-z", 5000);
+    actions[1] = charter_named(charter, ACTION_ROTATE_MEMBER, "bank-a", 5001);
+    actions[2] = charter_named(charter, ACTION_ADD_USER, "dave", 5002);
+    actions[3] = charter_named(charter, ACTION_ROTATE_USER, "bob", 5003);
+    actions[4] = charter_without(ACTION_REMOVE_USER, "alice");
+    proposals[0] = charter_propose(charter, 5, actions);
+    charter_pass(charter, proposals[0]);
+    actions[0] = charter_replica(charter, &charter->now.replicas[1].identity.key, "bank-b", 5004);
+    actions[1] = charter_replica(charter, NULL, "bank-z", 5005);
+    actions[2] = (struct action){.kind = ACTION_SET_VOTING_RULE, .rule = {2, 3}};
+    proposals[1] = charter_propose(charter, 3, actions);
+    charter_pass(charter, proposals[1]);
+    actions[0] = charter_replica_gone(&charter->now.replicas[0].identity.key);
+    actions[1] = charter_without(ACTION_REMOVE_MEMBER, "bank-a");
+    actions[2] = (struct action){.kind = ACTION_SET_PARAMETERS, .parameters = parameters};
+    proposals[2] = charter_propose(charter, 3, actions);
+    charter->now = founded;
+    return 3;
+}
+
+/* A file with these links. */
+static void make_chain_file(struct samples *samples, const char *name, uint32_t count,
+                            const struct span *links) {
+    struct buffer *const file = kinded(samples, SAMPLE_GOVERNANCE, name, SAMPLE_CHAIN);
+    CHECK(chain_file_begin(file, buffer_span(&samples->consortium.genesis_bytes)));
+    for (uint32_t i = 0; i < count; i++) {
+        CHECK(chain_file_append(file, links[i]));
+    }
+}
+
+/* Links with one lie each, that mutations would hardly come upon: all is signed. */
+static void make_wrong_links(struct samples *samples, struct charter *charter, struct span proposal,
+                             struct span other) {
+    struct digest const digest = {{1}};
+    struct proposal decoded;
+    struct link_order good;
+    struct link_order orders[9];
+    static const char *const names[9] = {"chain-few-votes",  "chain-other-vote", "chain-stranger",
+                                         "chain-vote-twice", "chain-outcome",    "chain-end-kind",
+                                         "chain-end-index",  "chain-end-config", "chain-place"};
+    charter_order(charter, &good, proposal);
+    charter_decode(charter, &decoded, other);
+    for (size_t i = 0; i < sizeof orders / sizeof orders[0]; i++) {
+        orders[i] = good;
+    }
+    orders[0].vote_count--;
+    orders[1].votes[0].id = &decoded.id;
+    orders[2].votes[1].author = &samples->consortium.stranger;
+    orders[3].votes[1] = orders[3].votes[0];
+    orders[4].constitution = &digest;
+    orders[5].end_kind = BATCH_NORMAL;
+    orders[6].end_gov_index = good.index + 1;
+    orders[7].end_config = 2;
+    orders[8].trailing = 1;
+    for (size_t i = 0; i < sizeof orders / sizeof orders[0]; i++) {
+        struct span const link = charter_link(charter, &orders[i]);
+        make_chain_file(samples, names[i], 1, &link);
+    }
+}
+
+static void make_governance(struct samples *samples) {
+    struct charter *const charter = calloc(1, sizeof *charter);
+    struct span proposals[4];
+    struct span links[4];
+    CHECK(charter != NULL);
+    charter_found(charter, &samples->consortium);
+    uint32_t const count = make_proposals(charter, proposals);
+    struct link_order first;
+    charter_order(charter, &first, proposals[0]);
+    struct span const link = charter_link(charter, &first);
+    make_chain_file(samples, "chain-one", 1, &link);
+    make_wrong_links(samples, charter, proposals[0], proposals[1]);
+    for (uint32_t i = 0; i < count; i++) {
+        struct link_order order;
+        charter_order(charter, &order, proposals[i]);
+        links[i] = charter_link(charter, &order);
+        CHECK(buffer_append(kinded(samples, SAMPLE_GOVERNANCE, "proposal", SAMPLE_PROPOSAL),
+                            proposals[i]));
+        CHECK(buffer_append(kinded(samples, SAMPLE_GOVERNANCE, "link", SAMPLE_LINK), links[i]));
+        charter_pass(charter, proposals[i]);
+    }
+    make_chain_file(samples, "chain", count, links);
+    make_chain_file(samples, "chain-gap", 1, &links[1]);
+    charter_free(charter);
+    free(charter);
+}
+
 void samples_make(struct samples *samples, uint32_t seed) {
     *samples = (struct samples){.count = 0};
     samples->items = calloc(SAMPLES_MAX, sizeof *samples->items);
@@ -560,6 +656,7 @@ void samples_make(struct samples *samples, uint32_t seed) {
     make_view_frames(samples);
     struct sample *const genesis = sample_add(samples, SAMPLE_GENESIS, "genesis");
     CHECK(buffer_append(&genesis->bytes, buffer_span(&samples->consortium.genesis_bytes)));
+    make_governance(samples);
 }
 
 void samples_free(struct samples *samples) {

@@ -19,6 +19,12 @@
 #define SAMPLE_CLIENT "client"
 #define SAMPLE_GENESIS "genesis"
 #define SAMPLE_REPORT "report"
+#define SAMPLE_GOVERNANCE "governance"
+
+/* As what the rest of a sample for SAMPLE_GOVERNANCE is to be taken: its first byte. */
+#define SAMPLE_PROPOSAL 0u
+#define SAMPLE_LINK 1u
+#define SAMPLE_CHAIN 2u /* a file */
 
 struct sample {
     const char *target;

@@ -12,58 +12,25 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "audit-tool/fetch_store.h"
 #include "audit-tool/proof.h"
-#include "host/link.h"
+#include "consensus/join.h"
+#include "execution/state_parts.h"
+#include "host/clock.h"
 #include "ledger/served.h"
-#include "tests/forge/story.h"
+#include "tests/unit/fetch_fixture.h"
 
-#define SERVER 0u
-#define OTHER 1u
-#define BATCHES 12u
 #define UNITS_SERVED 3u /* so that a ledger takes several answers */
 
-enum lie {
-    HONEST,
-    CUT_SHORT,        /* the last entry of a batch is missing, and it signs for that */
-    OTHER_BYTES,      /* not those that it signed for */
-    OTHERS_SIGNATURE, /* that of another replica */
-    OTHERS_NAME,      /* says to be another replica, with its own signature */
-    OTHER_DEMAND,     /* a statement that answers another one */
-    OTHER_PLACE,      /* entries from elsewhere */
-    NOTHING,          /* empty answers, though there is more */
-    MUTE,             /* never answers */
-    UNKNOWN_AUTHOR,   /* refuses */
-    BUSY,             /* refuses each demand once, for now */
-    TWICE,            /* answers each demand two times */
-    GARBAGE,          /* what does not decode */
-    OVERSIZED,        /* a frame of a kind that nobody asks for */
-    HANGS_UP          /* ends the link instead of answering */
-};
+struct consortium consortium;
+struct forge forge;
 
-static struct consortium consortium;
-static struct forge forge;
-static struct story story;
-static struct founding founding;
-static char directory[64];
-static char out[128];
+struct offered offered;
+struct story story;
+struct founding founding;
+char directory[64];
+char out[128];
 
-/* The server has a loop and a thread of its own; forge and lie change between rounds only. */
-static struct server {
-    uv_loop_t loop;
-    uv_async_t end;
-    pthread_t thread;
-    struct tls_certificate *certificate;
-    struct tls_context *tls;
-    struct link_group *group;
-    const struct forge *forge;
-    enum lie lie;
-    unsigned demands;
-    bool has_first;
-    uint64_t first;  /* the first entry that was demanded */
-    uint64_t begins; /* where its ledger begins: it joined, and hands over nothing before that */
-    bool was_busy;
-} server;
+struct server server;
 
 /* ---- the server ------------------------------------------------------------------------------ */
 
@@ -133,6 +100,80 @@ static void send_signed(struct link *link, const struct served *served, struct s
     buffer_free(&body);
 }
 
+/* ---- the server: a checkpoint ---------------------------------------------------------------- */
+
+static void encode_offer(struct buffer *payload, struct served *served) {
+    bool const none = server.lie == NO_OFFER || offered.seq == 0;
+    const struct buffer *const offer =
+        server.lie == OTHER_OFFER ? &offered.false_offer : &offered.offer;
+    served->seq = none ? 0 : offered.seq;
+    cr_assert(none ? offer_encode_none(payload) : buffer_append(payload, buffer_span(offer)));
+}
+
+static void encode_digests(struct buffer *payload, struct served *served) {
+    struct digest *const digests = (void *)offered.digests.data;
+    uint32_t const count = (uint32_t)(offered.digests.size / DIGEST_SIZE);
+    struct checkpoint_digests_message const message = {
+        .seq = served->seq, .first_group = 0, .count = count, .digests = digests};
+    cr_assert_eq(served->first, 0);
+    served->end = count;
+    served->available = count;
+    digests[0].bytes[0] ^= server.lie == OTHER_DIGESTS ? 1 : 0;
+    cr_assert(checkpoint_digests_message_encode(payload, &message));
+    digests[0].bytes[0] ^= server.lie == OTHER_DIGESTS ? 1 : 0;
+}
+
+/* One group in each answer. */
+static void encode_items(struct buffer *payload, struct served *served) {
+    const struct state_item *const items = (const void *)offered.items.data;
+    uint64_t const count = offered.items.size / sizeof *items;
+    uint64_t const first = served->first * STATE_GROUP_ITEMS;
+    uint64_t const left = count > first ? count - first : 0;
+    struct state_item group[STATE_GROUP_ITEMS];
+    struct checkpoint_items_message message = {
+        .seq = served->seq, .first_group = served->first, .items = group};
+    message.count = (uint32_t)(left < STATE_GROUP_ITEMS ? left : STATE_GROUP_ITEMS);
+    message.count = server.lie == NO_ITEMS ? 0 : message.count;
+    for (uint32_t i = 0; i < message.count; i++) {
+        group[i] = items[first + i];
+    }
+    if (server.lie == OTHER_ITEMS) {
+        group[0].value = span_text("another");
+    }
+    served->available = state_group_count(count);
+    served->end = served->first + (message.count != 0 ? 1 : 0);
+    served->end += server.lie == BAD_NUMBERS ? 1 : 0;
+    served->available += server.lie == BAD_NUMBERS ? 1 : 0;
+    cr_assert(checkpoint_items_message_encode(payload, &message));
+}
+
+static void answer_part(struct link *link, const struct demand *demand, const struct digest *id) {
+    struct served served = {.config = 1,
+                            .replica = SERVER,
+                            .demand = *id,
+                            .part = demand->part,
+                            .seq = demand->seq,
+                            .first = demand->first,
+                            .end = demand->first};
+    struct buffer payload;
+    buffer_init(&payload, SERVED_PAYLOAD_SIZE_MAX);
+    if (demand->part == SERVED_OFFER) {
+        encode_offer(&payload, &served);
+    } else if (demand->part == SERVED_DIGESTS) {
+        encode_digests(&payload, &served);
+    } else {
+        encode_items(&payload, &served);
+    }
+    if (server.lie == BAD_CODE) {
+        payload.size--;
+    }
+    served.digest = served_bytes_digest(&consortium.configuration.service, buffer_span(&payload));
+    if (server.lie != MUTE_ITEMS || demand->part != SERVED_ITEMS) {
+        send_signed(link, &served, buffer_span(&payload));
+    }
+    buffer_free(&payload);
+}
+
 static void answer(struct link *link, const struct demand *demand, const struct digest *id) {
     const struct digest *const service = &consortium.configuration.service;
     uint64_t const available = forge_entry_count(server.forge);
@@ -180,8 +221,9 @@ static void on_demand(struct link *link, struct span frame) {
         server.first = demand.first;
     }
     server.was_busy = !server.was_busy;
-    bool const has_place =
-        demand.first >= forge_entry_count(server.forge) || begins_unit(server.forge, demand.first);
+    bool const has_place = demand.part != SERVED_ENTRIES ||
+                           demand.first >= forge_entry_count(server.forge) ||
+                           begins_unit(server.forge, demand.first);
     if (!has_place) {
         reject(link, &id, REJECT_MALFORMED);
     } else if (server.lie == UNKNOWN_AUTHOR) {
@@ -193,6 +235,8 @@ static void on_demand(struct link *link, struct span frame) {
         cr_assert_eq(link_send(link, MESSAGE_RESULT, &word, 1), LINK_OK);
     } else if (server.lie == HANGS_UP) {
         link_close(link, "test");
+    } else if (demand.part != SERVED_ENTRIES && server.lie != MUTE) {
+        answer_part(link, &demand, &id);
     } else if (server.lie != MUTE) {
         answer(link, &demand, &id);
     }
@@ -298,6 +342,12 @@ static void set_up(void) {
 static void tear_down(void) {
     char command[128];
     server_stop();
+    arena_free(&offered.arena);
+    buffer_free(&offered.offer);
+    buffer_free(&offered.false_offer);
+    buffer_free(&offered.items);
+    buffer_free(&offered.digests);
+    offered = (struct offered){.seq = 0};
     founding_free(&founding);
     forge_free(&forge);
     consortium_free(&consortium);
@@ -307,20 +357,25 @@ static void tear_down(void) {
 
 TestSuite(fetcher, .init = set_up, .fini = tear_down, .timeout = 120);
 
-static struct fetcher *new_fetcher(uint64_t deadline_ms) {
+static struct fetcher *new_fetcher_with(uint64_t deadline_ms, uint64_t absent_ms) {
     struct problem problem = {.code = EXIT_OK};
     struct fetcher_options const options = {.founding = &founding,
                                             .secret = consortium.users[0].secret,
                                             .key = consortium.users[0].key,
                                             .directory = out,
                                             .deadline_ms = deadline_ms,
+                                            .absent_ms = absent_ms,
                                             .replicas = (uint64_t)1 << SERVER};
     struct fetcher *const fetcher = fetcher_new(&options, &problem);
     cr_assert(fetcher != NULL, "%s", problem.text);
     return fetcher;
 }
 
-static const struct fetch_result *round_of(struct fetcher *fetcher, enum lie lie) {
+static struct fetcher *new_fetcher(uint64_t deadline_ms) {
+    return new_fetcher_with(deadline_ms, 0);
+}
+
+const struct fetch_result *round_of(struct fetcher *fetcher, enum lie lie) {
     struct problem problem = {.code = EXIT_OK};
     server.lie = lie;
     server.demands = 0;
@@ -560,16 +615,48 @@ Test(fetcher, links_that_break_are_made_anew_until_the_deadline) {
     }
 }
 
-Test(fetcher, nobody_there) {
+/* From now on nobody listens where the replica is said to be; and it is put right again. */
+static void hide_server(char kept[static ADDRESS_SIZE_MAX + 1]) {
     char *const address = founding.configuration.replicas[SERVER].client_address;
-    char kept[ADDRESS_SIZE_MAX + 1];
-    memcpy(kept, address, sizeof kept);
+    memcpy(kept, address, ADDRESS_SIZE_MAX + 1);
     (void)snprintf(address, ADDRESS_SIZE_MAX, "127.0.0.1:1");
+}
+
+static void show_server(const char *kept) {
+    memcpy(founding.configuration.replicas[SERVER].client_address, kept, ADDRESS_SIZE_MAX + 1);
+}
+
+Test(fetcher, nobody_there) {
+    char kept[ADDRESS_SIZE_MAX + 1];
+    hide_server(kept);
     struct fetcher *const fetcher = new_fetcher(500);
     const struct fetch_result *const result = round_of(fetcher, HONEST);
     cr_assert_eq(result->state, FETCH_UNREACHABLE, "%s", result->reason);
     cr_assert_eq(result->demands, 0);
     cr_assert_neq(result->reason[0], '\0');
     fetcher_free(fetcher);
-    memcpy(address, kept, sizeof kept);
+    show_server(kept);
+}
+
+/* An outage costs one round its deadline, and later ones a moment. */
+Test(fetcher, who_is_still_absent_is_not_waited_for) {
+    char kept[ADDRESS_SIZE_MAX + 1];
+    uint64_t took_ms[2];
+    hide_server(kept);
+    struct fetcher *const fetcher = new_fetcher_with(3000, 500);
+    for (uint32_t i = 0; i < 2; i++) {
+        uint64_t const began_ms = clock_monotonic_ms();
+        cr_assert_eq(round_of(fetcher, HONEST)->state, FETCH_UNREACHABLE);
+        took_ms[i] = clock_monotonic_ms() - began_ms;
+    }
+    cr_assert_geq(took_ms[0], 3000);
+    cr_assert_geq(took_ms[1], 500);
+    cr_assert_lt(took_ms[1], 3000);
+    show_server(kept);
+    enum fetch_state state = FETCH_UNREACHABLE;
+    for (uint32_t i = 0; i < 20 && state != FETCH_LEVEL; i++) { /* it has a moment in each */
+        state = round_of(fetcher, HONEST)->state;
+    }
+    cr_assert_eq(state, FETCH_LEVEL);
+    fetcher_free(fetcher);
 }

@@ -1,7 +1,7 @@
 /*
- * vectors: evidence files and receipts for whoever writes a verifier of their own
- * (docs/formats.md), with what each of them comes to: those that hold, and for every check those
- * that must fail it.
+ * vectors: evidence files, receipts and governance chains for whoever writes a verifier of their
+ * own (docs/formats.md), with what each of them comes to: those that hold, and for every check
+ * those that must fail it.
  *
  *   vectors --write DIRECTORY   makes them anew: when a format has changed
  *   vectors --check DIRECTORY   verifies those that are there: what we promise to strangers
@@ -19,6 +19,8 @@
 
 #include "audit-tool/print.h"
 #include "base/check.h"
+#include "governance/ballot.h"
+#include "receipts/chain.h"
 #include "receipts/receipt.h"
 #include "tests/fuzz/mutate.h"
 #include "tests/fuzz/samples.h"
@@ -29,8 +31,18 @@
 #define FILE_SIZE_MAX (1u << 20)
 #define CHECKS_MAX 32u
 
+/* What a vector is; its file's name ends with the text. */
+enum content { CONTENT_EVIDENCE, CONTENT_RECEIPT, CONTENT_CHAIN, CONTENT_COUNT };
+
+static const char *const endings[CONTENT_COUNT] = {".evidence", ".receipt", ".chain"};
+static const char *const magics[CONTENT_COUNT] = {EVIDENCE_FILE_MAGIC, RECEIPT_FILE_MAGIC,
+                                                  CHAIN_FILE_MAGIC};
+
+/* Chains fail by their links, or before the first one. */
+#define CHECK_CHAIN_FILE ((unsigned)CHAIN_CHECK_COUNT)
+
 static_assert(CHECKS_MAX >= (unsigned)PROOF_CHECK_COUNT &&
-                  CHECKS_MAX >= (unsigned)RECEIPT_CHECK_COUNT,
+                  CHECKS_MAX >= (unsigned)RECEIPT_CHECK_COUNT && CHECKS_MAX > CHECK_CHAIN_FILE,
               "every check has a place");
 
 struct vectors {
@@ -40,7 +52,7 @@ struct vectors {
     json_t *list;
     uint32_t count;
     uint32_t failures;
-    bool taken[PROOF_KIND_END + 1][CHECKS_MAX]; /* receipts are behind the kinds of proof */
+    bool taken[PROOF_KIND_END + CONTENT_COUNT][CHECKS_MAX]; /* kinds of proof, then the others */
 };
 
 /* What verifying comes to. check: 0 when it holds. verdict: a new reference, or NULL. */
@@ -80,10 +92,64 @@ static struct verdict verify_receipt(const struct configuration *configuration, 
         .check = check, .reason = receipt_check_text(check), .verdict = verdict};
 }
 
-static struct verdict verify(const struct vectors *vectors, bool is_receipt, struct span bytes) {
+/* The links of a file, up to the first that does not hold. */
+static unsigned follow(struct chain *chain, struct chain_reader *reader) {
+    struct span link;
+    int status = chain_reader_next(reader, &link);
+    while (status == 1) {
+        enum chain_check const check = chain_add(chain, link).check;
+        if (check != CHAIN_VALID) {
+            return check;
+        }
+        status = chain_reader_next(reader, &link);
+    }
+    return status == 0 ? CHAIN_VALID : CHECK_CHAIN_FILE;
+}
+
+static json_t *print_newest(const struct chain *chain) {
+    struct digest digest;
+    char text[2 * DIGEST_SIZE + 1];
+    CHECK(constitution_digest(&digest, chain_newest(chain)));
+    ballot_digest_write(text, &digest);
+    return json_pack("{s:o, s:s}", "number", json_sprintf("%" PRIu64, chain_newest(chain)->number),
+                     "constitution", text);
+}
+
+static struct verdict verify_chain(const struct digest *service, struct span file) {
+    struct problem problem = {.code = EXIT_OK};
+    struct verdict verdict = {.check = CHECK_CHAIN_FILE, .reason = "it is no file with a chain"};
+    struct chain_reader reader;
+    struct arena arena;
+    arena_init(&arena, (size_t)8 << 20);
+    struct chain *const chain = chain_reader_open(&reader, &arena, file)
+                                    ? chain_new(service, reader.genesis, &problem)
+                                    : NULL;
+    if (chain != NULL) {
+        verdict.check = follow(chain, &reader);
+        if (verdict.check != CHECK_CHAIN_FILE) {
+            verdict.reason = chain_check_text((enum chain_check)verdict.check);
+        }
+        verdict.verdict = verdict.check == CHAIN_VALID ? print_newest(chain) : NULL;
+    }
+    chain_free(chain);
+    arena_free(&arena);
+    return verdict;
+}
+
+static struct verdict verify(const struct vectors *vectors, enum content content,
+                             struct span bytes) {
     const struct configuration *const configuration = &vectors->samples.consortium.configuration;
-    return is_receipt ? verify_receipt(configuration, bytes)
-                      : verify_evidence(&configuration->service, bytes);
+    switch (content) {
+    case CONTENT_EVIDENCE:
+        return verify_evidence(&configuration->service, bytes);
+    case CONTENT_RECEIPT:
+        return verify_receipt(configuration, bytes);
+    case CONTENT_CHAIN:
+        return verify_chain(&configuration->service, bytes);
+    case CONTENT_COUNT:
+        break;
+    }
+    UNREACHABLE();
 }
 
 static void path_of(char path[static PATH_MAX], const struct vectors *vectors, const char *name) {
@@ -102,11 +168,10 @@ static void write_file(const struct vectors *vectors, const char *name, struct s
 }
 
 /* Takes over the reference to the verdict. */
-static void keep(struct vectors *vectors, const char *label, bool is_receipt, struct span bytes,
-                 const struct verdict *verdict) {
+static void keep(struct vectors *vectors, const char *label, enum content content,
+                 struct span bytes, const struct verdict *verdict) {
     char name[128];
-    (void)snprintf(name, sizeof name, "%03u-%s.%s", vectors->count++, label,
-                   is_receipt ? "receipt" : "evidence");
+    (void)snprintf(name, sizeof name, "%03u-%s%s", vectors->count++, label, endings[content]);
     write_file(vectors, name, bytes);
     json_t *const entry = json_pack("{s:s, s:b}", "file", name, "holds", verdict->check == 0);
     if (verdict->verdict != NULL) {
@@ -117,34 +182,60 @@ static void keep(struct vectors *vectors, const char *label, bool is_receipt, st
     (void)json_array_append_new(vectors->list, entry);
 }
 
-/* The file of a sample: evidence is one already. */
-static void file_of(struct buffer *out, const struct sample *sample, bool is_receipt) {
+/* Is the sample for a vector, and of which content? */
+static bool content_of(enum content *out, const struct sample *sample) {
+    if (strcmp(sample->target, SAMPLE_EVIDENCE) == 0) {
+        *out = CONTENT_EVIDENCE;
+    } else if (strcmp(sample->target, SAMPLE_RECEIPT) == 0) {
+        *out = CONTENT_RECEIPT;
+    } else if (strcmp(sample->target, SAMPLE_GOVERNANCE) == 0 &&
+               sample->bytes.data[0] == SAMPLE_CHAIN) {
+        *out = CONTENT_CHAIN;
+    } else {
+        return false;
+    }
+    return true;
+}
+
+/* The file of a sample: evidence is one already, and a chain is one behind its first byte. */
+static void file_of(struct buffer *out, const struct sample *sample, enum content content) {
+    struct span const bytes = buffer_span(&sample->bytes);
     buffer_init(out, FILE_SIZE_MAX);
-    CHECK(is_receipt ? receipt_file_encode(out, buffer_span(&sample->bytes))
-                     : buffer_append(out, buffer_span(&sample->bytes)));
+    if (content == CONTENT_RECEIPT) {
+        CHECK(receipt_file_encode(out, bytes));
+    } else {
+        size_t const skipped = content == CONTENT_CHAIN ? 1 : 0;
+        CHECK(buffer_append(out, span_of(bytes.data + skipped, bytes.size - skipped)));
+    }
+}
+
+/* Which checks were failed by what was kept so far, of vectors like this. */
+static bool *taken_by(struct vectors *vectors, const struct sample *sample, enum content content) {
+    return vectors->taken[content == CONTENT_EVIDENCE ? (unsigned)sample->kind
+                                                      : PROOF_KIND_END + (unsigned)content];
 }
 
 /* One change of the sample for each check that it can be made to fail. */
-static void search(struct vectors *vectors, uint32_t nth, bool is_receipt, const char *label) {
+static void search(struct vectors *vectors, uint32_t nth, enum content content, const char *label) {
     const struct sample *const sample = &vectors->samples.items[nth];
     struct buffer file;
     struct buffer foreign;
     struct buffer changed;
-    file_of(&file, sample, is_receipt);
-    file_of(&foreign, &vectors->foreign.items[nth], is_receipt);
+    file_of(&file, sample, content);
+    file_of(&foreign, &vectors->foreign.items[nth], content);
     buffer_init(&changed, FILE_SIZE_MAX);
     struct mutator mutator = {
-        .magic_size = (is_receipt ? sizeof RECEIPT_FILE_MAGIC : sizeof EVIDENCE_FILE_MAGIC) - 1,
+        .magic_size = strlen(magics[content]),
         .others = buffer_span(&foreign),
     };
     prng_init(&mutator.prng, nth);
-    bool *const taken = vectors->taken[is_receipt ? PROOF_KIND_END : sample->kind];
+    bool *const taken = taken_by(vectors, sample, content);
     for (uint32_t i = 0; i < SEARCHED; i++) {
         (void)mutate(&mutator, &changed, buffer_span(&file));
-        struct verdict const verdict = verify(vectors, is_receipt, buffer_span(&changed));
+        struct verdict const verdict = verify(vectors, content, buffer_span(&changed));
         if (verdict.check != 0 && !taken[verdict.check]) {
             taken[verdict.check] = true;
-            keep(vectors, label, is_receipt, buffer_span(&changed), &verdict);
+            keep(vectors, label, content, buffer_span(&changed), &verdict);
         } else {
             json_decref(verdict.verdict);
         }
@@ -155,42 +246,44 @@ static void search(struct vectors *vectors, uint32_t nth, bool is_receipt, const
 }
 
 /* A true one, for another service. */
-static void keep_foreign(struct vectors *vectors, uint32_t nth, bool is_receipt,
+static void keep_foreign(struct vectors *vectors, uint32_t nth, enum content content,
                          const char *label) {
     struct buffer file;
-    file_of(&file, &vectors->foreign.items[nth], is_receipt);
-    struct verdict const verdict = verify(vectors, is_receipt, buffer_span(&file));
+    file_of(&file, &vectors->foreign.items[nth], content);
+    struct verdict const verdict = verify(vectors, content, buffer_span(&file));
     CHECK(verdict.check != 0);
-    keep(vectors, label, is_receipt, buffer_span(&file), &verdict);
+    keep(vectors, label, content, buffer_span(&file), &verdict);
     buffer_free(&file);
 }
 
-static void keep_sample(struct vectors *vectors, const struct sample *sample, bool is_receipt,
+/* Returns: whether it holds. */
+static bool keep_sample(struct vectors *vectors, const struct sample *sample, enum content content,
                         const char *label) {
     struct buffer file;
-    file_of(&file, sample, is_receipt);
-    struct verdict const verdict = verify(vectors, is_receipt, buffer_span(&file));
-    CHECK(verdict.check == 0);
-    keep(vectors, label, is_receipt, buffer_span(&file), &verdict);
+    file_of(&file, sample, content);
+    struct verdict const verdict = verify(vectors, content, buffer_span(&file));
+    CHECK(verdict.check == 0 || content == CONTENT_CHAIN); /* some chains are made to fail */
+    taken_by(vectors, sample, content)[verdict.check] = true;
+    keep(vectors, label, content, buffer_span(&file), &verdict);
     buffer_free(&file);
+    return verdict.check == 0;
 }
 
 static void write_samples(struct vectors *vectors) {
-    uint32_t receipts = 0;
-    uint32_t proofs = 0;
+    uint32_t kept[CONTENT_COUNT] = {0};
     for (uint32_t i = 0; i < vectors->samples.count; i++) {
         const struct sample *const sample = &vectors->samples.items[i];
-        bool const is_receipt = strcmp(sample->target, SAMPLE_RECEIPT) == 0;
-        if (!is_receipt && strcmp(sample->target, SAMPLE_EVIDENCE) != 0) {
+        enum content content;
+        if (!content_of(&content, sample)) {
             continue;
         }
         const char *const label = strchr(sample->name, '-') + 1; /* without its number */
-        keep_sample(vectors, sample, is_receipt, label);
-        if (sample->bytes.size <= SAMPLE_SIZE_MAX) {
-            search(vectors, i, is_receipt, label);
+        bool const holds = keep_sample(vectors, sample, content, label);
+        if (holds && sample->bytes.size <= SAMPLE_SIZE_MAX) {
+            search(vectors, i, content, label);
         }
-        if ((is_receipt ? receipts++ : proofs++) == 0) {
-            keep_foreign(vectors, i, is_receipt, label);
+        if (kept[content]++ == 0) {
+            keep_foreign(vectors, i, content, label);
         }
     }
 }
@@ -234,15 +327,28 @@ static bool is_as_promised(const json_t *entry, const struct verdict *verdict) {
                                 : reason != NULL && strcmp(reason, verdict->reason) == 0);
 }
 
+/* By the ending of its name. */
+static bool content_named(enum content *out, const char *name) {
+    const char *const ending = name != NULL ? strrchr(name, '.') : NULL;
+    for (unsigned i = 0; ending != NULL && i < CONTENT_COUNT; i++) {
+        if (strcmp(ending, endings[i]) == 0) {
+            *out = (enum content)i;
+            return true;
+        }
+    }
+    return false;
+}
+
 static void check_one(struct vectors *vectors, const json_t *entry) {
     static uint8_t bytes[FILE_SIZE_MAX];
     const char *const name = json_string_value(json_object_get(entry, "file"));
-    const char *const ending = name != NULL ? strrchr(name, '.') : NULL;
-    struct span const file = ending != NULL ? read_file(vectors, name, bytes) : (struct span){0};
+    enum content content;
+    struct span const file =
+        content_named(&content, name) ? read_file(vectors, name, bytes) : (struct span){0};
     bool good = file.size != 0;
     struct verdict verdict = {.reason = "there is no such file"};
     if (good) {
-        verdict = verify(vectors, strcmp(ending, ".receipt") == 0, file);
+        verdict = verify(vectors, content, file);
         good = is_as_promised(entry, &verdict);
     }
     vectors->count++;
