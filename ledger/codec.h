@@ -196,11 +196,13 @@ struct parameters {
 
 /*
  * The least C for a pipeline P. A batch carries the digest of the last checkpoint but one, whose
- * batch must be settled by then; settling may lag two pipelines: one until evidence for a batch is
- * in the ledger, one until that evidence is itself evidenced.
+ * batch must be settled by then. Settling may lag two pipelines: one until evidence for a batch is
+ * in the ledger, one until that evidence is itself evidenced. And who follows a new view by ranges
+ * settles nothing behind its cut e, up to which evidence reaches from e - P on, before it has seen
+ * all that the view took over evidenced, at batch e + 2 P.
  */
 static inline uint64_t checkpoint_interval_min(uint32_t pipeline) {
-    return 2 * (uint64_t)pipeline + 1;
+    return 3 * (uint64_t)pipeline;
 }
 
 /* Can a service run with these? Genesis and proposals are held to it. */

@@ -53,7 +53,8 @@ static void endorse(const struct consortium *consortium, const struct digest *fo
 static struct parameters parameters_of(const struct consortium_options *options) {
     return (struct parameters){
         .pipeline = options->pipeline == 0 ? 4 : options->pipeline,
-        .checkpoint_interval = options->checkpoint_interval == 0 ? 9 : options->checkpoint_interval,
+        .checkpoint_interval =
+            options->checkpoint_interval == 0 ? 12 : options->checkpoint_interval,
         .window = options->window == 0 ? BATCH_CALLS_MAX : options->window,
         .batch_calls_max = options->batch_calls_max == 0 ? CALLS_MAX : options->batch_calls_max,
         .batch_size_soft_max = BATCH_SIZE_SOFT_MAX,

@@ -37,7 +37,7 @@ struct consortium {
 struct consortium_options {
     uint32_t replica_count;       /* 0: 4, one of each member; replicas beyond MEMBERS_MAX wrap */
     uint32_t pipeline;            /* 0: 4 */
-    uint64_t checkpoint_interval; /* 0: 9, the least for a pipeline of 4 */
+    uint64_t checkpoint_interval; /* 0: 12, the least for a pipeline of 4 */
     uint64_t window;              /* 0: the least, BATCH_CALLS_MAX */
     uint32_t batch_calls_max;     /* 0: CALLS_MAX */
     uint32_t seed;

@@ -223,7 +223,7 @@ Test(catching_up, a_range_with_a_flipped_signature_of_the_primary) {
 }
 
 Test(catching_up, a_range_that_ends_with_a_flipped_signature) {
-    lied_to(19, flip_last_signature, true);
+    lied_to(20, flip_last_signature, true);
 }
 
 Test(catching_up, a_range_with_flipped_evidence) {

@@ -174,11 +174,11 @@ Test(limits, batches_wait_for_a_checkpoint_that_takes_long) {
     for (unsigned i = 0; i < 40; i++) {
         put_some(c, 1);
     }
-    /* Batch 18 must carry the checkpoint of batch 9, which is not digested yet. */
-    cr_assert(cluster_status(c, 0).executed_seq == 17);
+    /* Batch 24 must carry the checkpoint of batch 12, which is not digested yet. */
+    cr_assert(cluster_status(c, 0).executed_seq == 23);
     cluster_run_until_done(c, 20000);
     cluster_run_until_level(c, 20000);
-    cr_assert(cluster_committed(c, 0) >= 18);
+    cr_assert(cluster_committed(c, 0) >= 24);
     cluster_end(c);
 }
 
@@ -189,7 +189,7 @@ Test(limits, one_late_checkpoint_holds_up_nobody_else) {
     put_some(c, 60);
     cluster_run_until_done(c, 500);
     cr_assert(cluster_committed(c, 0) >= 60);
-    cr_assert(cluster_status(c, 3).executed_seq == 17);
+    cr_assert(cluster_status(c, 3).executed_seq == 23);
     c->nodes[3].cut_extra_us = 0;
     cluster_run_until_level(c, 10000);
     cluster_end(c);

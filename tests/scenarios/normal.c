@@ -138,7 +138,7 @@ Test(normal, many_calls_in_one_request) {
     cluster_end(c);
 }
 
-/* Checkpoints every 9 batches: the state is written behind, and every node has the same. */
+/* Checkpoints every 12 batches: the state is written behind, and every node has the same. */
 Test(normal, checkpoints_follow_one_another) {
     struct cluster *const c = cluster_new(&(struct cluster_options){.seed = 8});
     for (uint32_t i = 0; i < 60; i++) {
@@ -148,7 +148,7 @@ Test(normal, checkpoints_follow_one_another) {
     cluster_run_until_done(c, 500);
     cluster_run_ms(c, 500);
     for (uint32_t node = 0; node < 4; node++) {
-        cr_assert(c->nodes[node].disk.store.seq >= 45 && c->nodes[node].disk.store.seq % 9 == 0);
+        cr_assert(c->nodes[node].disk.store.seq >= 36 && c->nodes[node].disk.store.seq % 12 == 0);
     }
     cluster_end(c);
 }

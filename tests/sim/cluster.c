@@ -471,7 +471,7 @@ struct cluster *cluster_new(const struct cluster_options *options) {
                          .replica_count = cluster->replica_count,
                          .pipeline = options->pipeline,
                          .checkpoint_interval =
-                             options->checkpoint_interval == 0 ? 9 : options->checkpoint_interval,
+                             options->checkpoint_interval == 0 ? 12 : options->checkpoint_interval,
                          .window = options->window,
                          .batch_calls_max = options->batch_calls_max,
                      });

@@ -42,7 +42,7 @@ static void draw_options(struct coalition *coalition, const struct sim_options *
         .replica_count = coalition->replicas,
         .seed = options->seed,
         .pipeline = pipeline,
-        .checkpoint_interval = 2 * pipeline + prng_between(prng, 1, 3),
+        .checkpoint_interval = checkpoint_interval_min(pipeline) + prng_below(prng, 3),
         .no_joins = true,
         .sessions = prng_chance(prng, 300),
         .events_max = WORLD_EVENTS_MAX,

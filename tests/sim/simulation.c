@@ -107,8 +107,9 @@ static void open_cluster(struct simulation *simulation, const struct sim_options
         .sessions = prng_chance(prng, 800),
         .events_max = SIM_EVENTS_MAX,
     };
-    if (joins_are_likely(options->seed)) {
-        drawn.checkpoint_interval = checkpoint_interval_min(pipeline);
+    uint64_t const interval_min = checkpoint_interval_min(pipeline);
+    if (joins_are_likely(options->seed) || drawn.checkpoint_interval < interval_min) {
+        drawn.checkpoint_interval = interval_min;
     }
     drawn.twins = draw_twins(prng, drawn.byzantine, replicas);
     drawn.cheap_signatures =

@@ -10,7 +10,7 @@
 #include "audit-tool/spill.h"
 #include "tests/unit/audit_fixture.h"
 
-#define INTERVAL 9u /* of checkpoints, in the fixture's service */
+#define INTERVAL 12u /* of checkpoints, in the fixture's service */
 #define SAVED_MAX 32u
 
 TestSuite(audit_run, .init = set_up, .fini = tear_down, .timeout = 300);
@@ -129,9 +129,9 @@ Test(audit_run, a_whole_ledger) {
     cr_assert_eq(coverage->evidenced, forge_batch_at(&forge, 50)->body.evidence_upto);
     cr_assert_eq(coverage->resumed_seq, 0);
     cr_assert_eq(coverage->views, 0);
-    /* Batch 50 carries checkpoint 36, and before it 9, 18 and 27 were carried. */
-    cr_assert_eq(coverage->checkpoints, 4);
-    cr_assert_eq(coverage->last_checkpoint, 45);
+    /* Batch 50 carries checkpoint 36, and before it 12 and 24 were carried. */
+    cr_assert_eq(coverage->checkpoints, 3);
+    cr_assert_eq(coverage->last_checkpoint, 48);
     cr_assert_not(coverage->signatures_trusted);
     cr_assert_not(coverage->ends_early);
     cr_assert_eq(coverage->receipts_before + coverage->receipts_beyond, 0);
@@ -341,7 +341,7 @@ Test(audit_run, a_ledger_too_short_for_the_start) {
 
 Test(audit_run, a_state_that_was_changed) {
     struct keeper keeper;
-    story_append_honest(&story, 40);
+    story_append_honest(&story, 55);
     keep_all(&keeper);
     struct buffer *const state = &keeper.states[2];
     for (size_t at = 0; at < state->size; at += 1 + state->size / 200) {
@@ -375,8 +375,8 @@ Test(audit_run, a_state_of_another_history) {
     struct fork fork;
     fork_open(&fork);
     fork.story.random = 77;
-    story_append_honest(&fork.story, 40);
-    story_append_honest(&story, 40);
+    story_append_honest(&fork.story, 55);
+    story_append_honest(&story, 55);
     keep_all(&keeper);
     open_part(NULL, 0);
     begin_well(&keeper.states[1]);
@@ -452,7 +452,7 @@ static void fork_at_six(struct fork *fork, uint32_t further_batches) {
     }
     forge.signers = 0x7;
     story_append(&story, 2, 1, RULE_NONE);
-    story_append_honest(&story, 50);
+    story_append_honest(&story, 60);
 }
 
 /* Receipts that are new contradict what an earlier run had passed. */
@@ -508,8 +508,8 @@ Test(audit_run, another_ledger_starts_anew) {
     story_append_honest(&story, 12);
     story_append_honest(&fork.story, 12);
     fork.story.random ^= 12345;
-    story_append_honest(&fork.story, 40);
-    story_append_honest(&story, 40);
+    story_append_honest(&fork.story, 55);
+    story_append_honest(&story, 55);
     keep_all(&keeper);
     for (uint32_t i = 1; i < keeper.count; i++) {
         struct problem problem = {.code = EXIT_OK};
@@ -526,7 +526,7 @@ Test(audit_run, another_ledger_starts_anew) {
 
 Test(audit_run, progress_that_was_changed) {
     struct keeper keeper;
-    story_append_honest(&story, 40);
+    story_append_honest(&story, 55);
     keep_all(&keeper);
     struct buffer *const progress = &keeper.progress[2];
     for (size_t at = 0; at < progress->size; at++) {
@@ -549,7 +549,7 @@ Test(audit_run, progress_that_was_changed) {
 
 Test(audit_run, other_ledgers_than_before) {
     struct keeper keeper;
-    story_append_honest(&story, 40);
+    story_append_honest(&story, 55);
     keep_all(&keeper);
     struct problem problem = {.code = EXIT_OK};
     open_part(NULL, 0);

@@ -8,7 +8,7 @@
 #include "audit-tool/replayer.h"
 #include "tests/forge/story.h"
 
-#define INTERVAL 9u /* C of the consortium */
+#define INTERVAL 12u /* C of the consortium */
 
 #define HONEST_BATCHES 300u
 #define LIE_AFTER 21u

@@ -230,9 +230,9 @@ static void expect_parameters(struct parameters parameters, enum codec_result ex
 Test(codec, genesis_parameters_stay_in_range) {
     struct parameters p = sample_parameters;
     expect_parameters(p, CODEC_OK);
-    p.checkpoint_interval = 2 * (uint64_t)p.pipeline + 1;
+    p.checkpoint_interval = 3 * (uint64_t)p.pipeline;
     expect_parameters(p, CODEC_OK);
-    p.checkpoint_interval = 2 * (uint64_t)p.pipeline;
+    p.checkpoint_interval = 3 * (uint64_t)p.pipeline - 1;
     expect_parameters(p, CODEC_RANGE);
     p.checkpoint_interval = CHECKPOINT_INTERVAL_MAX + 1;
     expect_parameters(p, CODEC_RANGE);

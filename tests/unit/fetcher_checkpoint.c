@@ -15,7 +15,7 @@
 #include "execution/state_parts.h"
 #include "tests/unit/fetch_fixture.h"
 
-#define INTERVAL 9u /* of checkpoints, in the consortium */
+#define INTERVAL 12u /* of checkpoints, in the consortium */
 #define CHECKPOINT (3u * INTERVAL)
 
 static bool collect_item(void *context, struct span key, struct span value, bool deleted) {

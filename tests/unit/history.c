@@ -10,7 +10,7 @@
 #include "execution/checkpoint.h"
 #include "tests/forge/story.h"
 
-#define INTERVAL 9u /* C of the consortium */
+#define INTERVAL 12u /* C of the consortium */
 #define LIE_AFTER 21u
 #define ITEMS_MAX 256u
 
@@ -251,7 +251,7 @@ static void load_window(struct history *history) {
 }
 
 Test(history, it_goes_on_from_the_checkpoint_stored_last) {
-    tell(40);
+    tell(52);
     static struct kept_state kept;
     struct buffer snapshot;
     struct range_message const range = range_from(0);

@@ -10,7 +10,7 @@
 #include "tests/unit/view_fixture.h"
 
 #define Q 3u
-#define INTERVAL 9u /* C of the consortium, where checkpoints matter */
+#define INTERVAL 12u /* C of the consortium, where checkpoints matter */
 #define NO_CHECKPOINTS 1000u
 
 static struct consortium consortium;
@@ -312,7 +312,8 @@ Test(view_history, a_settled_end_can_still_be_left_for_a_new_view) {
 
 /* ---- checkpoints between batches that are proposed again ---- */
 
-/* View 1 took over batches 8..11; batch 9, with its checkpoint, is the last proposed again. */
+/* View 1 took over the batches from INTERVAL - 1 to INTERVAL + 2; that of the checkpoint is the
+ * last proposed again. */
 struct between {
     struct checkpoint_cut cut;
     struct digest digest;
@@ -350,9 +351,9 @@ static void close_cut(struct between *between) {
 
 static void stand_between(struct between *between) {
     open_with_checkpoints();
-    book_append(&book, 8);
+    book_append(&book, INTERVAL - 1);
     book_append_bare(&book, 3);
-    cr_assert_eq(book.end->last->body.evidence_upto, 7);
+    cr_assert_eq(book.end->last->body.evidence_upto, INTERVAL - 2);
     book_change_view(&book, 1, book.end->last);
     while (book_now(&book)->seq < INTERVAL) {
         propose_next();
@@ -361,7 +362,7 @@ static void stand_between(struct between *between) {
     close_cut(between);
     cr_assert_eq(between->cut.header.seq, INTERVAL);
     cr_assert_eq(between->cut.header.view, 1);
-    cr_assert_eq(between->cut.header.view_start, 11);
+    cr_assert_eq(between->cut.header.view_start, INTERVAL + 2);
     cr_assert_eq(between->cut.header.carried_count, 2);
 }
 
@@ -439,7 +440,7 @@ Test(view_history, goes_on_from_a_checkpoint_between) {
     change_views(2);
     book_append_bare(&book, 2);
     change_views(1);
-    book_append(&book, 5);
+    book_append(&book, 8);
     cr_assert_eq(book_now(&book)->checkpoint_seq, INTERVAL);
     struct sign_sink const sink = book_sink(&book);
     book_follow(&book, loaded, at_cut, &sink);

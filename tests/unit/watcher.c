@@ -18,7 +18,7 @@
 #include "host/file.h"
 #include "tests/forge/story.h"
 
-#define INTERVAL 9u /* of checkpoints, in the consortium's service */
+#define INTERVAL 12u /* of checkpoints, in the consortium's service */
 #define DIRECTORIES 3u
 
 static struct consortium consortium;
@@ -408,7 +408,7 @@ Test(watcher, a_fork_that_comes_late) {
     struct forge fork;
     struct story other;
     fork_after(&fork, &other, 15);
-    story_append_honest(&story, 60);
+    story_append_honest(&story, 72);
     for (unsigned i = 0; i < 50; i++) {
         story_append(&other, 2, 1, RULE_NONE);
     }

@@ -27,7 +27,7 @@
 
 #define INDEX_NAME "vectors.json"
 #define SEARCHED 3000u              /* mutations of each sample */
-#define SAMPLE_SIZE_MAX (10u << 10) /* larger ones are kept as they are, but not changed */
+#define SAMPLE_SIZE_MAX (16u << 10) /* larger ones are kept as they are, but not changed */
 #define FILE_SIZE_MAX (1u << 20)
 #define CHECKS_MAX 32u
 
