@@ -15,7 +15,7 @@ import time
 import harness
 from harness import CANNOT_AUDIT, CORRUPT, ERROR, INVALID, OK, USAGE, Sandbox, program, run
 
-INTERVAL = 9  # batches from one checkpoint to the next
+INTERVAL = 12  # batches from one checkpoint to the next
 EVERY = 3  # the state of each so manyth is saved
 PARTS = 6  # or so
 SEED = 20261122

@@ -11,7 +11,7 @@ import shutil
 import harness
 from harness import ERROR, INVALID, OK, USAGE, Sandbox, program, run
 
-INTERVAL = 7
+INTERVAL = 9
 
 
 def onus(*arguments):

@@ -58,7 +58,7 @@ class Hosts(Sandbox):
             self.keys[name] = made.out.strip()
 
     def plan_text(self):
-        lines = ["name: clearing", "parameters:", "  pipeline: 3", "  checkpoint_interval: 7",
+        lines = ["name: clearing", "parameters:", "  pipeline: 3", "  checkpoint_interval: 9",
                  "members:"]
         for name in NAMES:
             lines += [f"  - name: {name}", f'    key: "{self.keys[name]}"']
@@ -157,7 +157,7 @@ def slips_in_plan(suite, hosts):
                                       ("replicas[2].peer",)),
         "an address used twice": (plan.replace(f":{hosts.peer_port(3)}",
                                                f":{hosts.peer_port(2)}"), ("replicas[3]", "twice")),
-        "too short an interval": (plan.replace("interval: 7", "interval: 6"),
+        "too short an interval": (plan.replace("interval: 9", "interval: 8"),
                                   ("parameters.checkpoint_interval",)),
     }
     for title, (content, words) in slips.items():

@@ -14,7 +14,7 @@ import subprocess
 import harness
 from harness import MISBEHAVIOUR, OK, USAGE, Sandbox, program, run
 
-INTERVAL = 9  # batches from one checkpoint to the next
+INTERVAL = 12  # batches from one checkpoint to the next
 MEMBERS = ["bank-a", "bank-b", "bank-c", "bank-d"]
 STEAL = ["--drop", "1", "--add", "bank.send_payment alice mallory 100"]
 MISUSES = (["--state", "x"], ["--ledger", "x", "--state", "y"],
