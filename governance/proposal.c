@@ -53,6 +53,8 @@ const char *proposal_rule_text(enum proposal_rule rule) {
         return "there would be too many replicas";
     case PROPOSAL_PARAMETERS:
         return "the parameters are out of bounds";
+    case PROPOSAL_WINDOW:
+        return "the window of requests stays as it was founded";
     case PROPOSAL_VOTING_RULE:
         return "the voting rule is not a fraction from 1/2 to below 1 that is allowed";
     case PROPOSAL_NOTHING:
@@ -352,6 +354,10 @@ static bool parameters_equal(const struct parameters *a, const struct parameters
 static enum proposal_rule set_parameters(struct change *change, const struct action *action) {
     if (!parameters_sound(&action->parameters)) {
         return PROPOSAL_PARAMETERS;
+    }
+    /* With a longer window, what was forgotten by the shorter one could be executed again. */
+    if (action->parameters.window != change->next->parameters.window) {
+        return PROPOSAL_WINDOW;
     }
     change->changed |= !parameters_equal(&change->next->parameters, &action->parameters);
     change->next->parameters = action->parameters;

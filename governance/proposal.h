@@ -26,6 +26,7 @@ enum proposal_rule {
     PROPOSAL_USERS_MANY,
     PROPOSAL_REPLICAS_MANY,
     PROPOSAL_PARAMETERS,
+    PROPOSAL_WINDOW,
     PROPOSAL_VOTING_RULE,
     PROPOSAL_NOTHING, /* here and below it is the whole that is wrong */
     PROPOSAL_MEMBERS_NONE,

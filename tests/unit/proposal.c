@@ -449,25 +449,29 @@ Test(proposal, parameters_have_the_bounds_of_genesis) {
     struct parameters parameters = charter.now.parameters;
     struct action action = set_parameters(&parameters);
     expect_refused(PROPOSAL_NOTHING, 1, &action);
-    parameters = (struct parameters){PIPELINE_MAX, CHECKPOINT_INTERVAL_MAX, WINDOW_MAX,
-                                     BATCH_CALLS_MAX, BATCH_SIZE_SOFT_MAX};
+    uint64_t const window = parameters.window;
+    parameters = (struct parameters){PIPELINE_MAX, CHECKPOINT_INTERVAL_MAX, window, BATCH_CALLS_MAX,
+                                     BATCH_SIZE_SOFT_MAX};
     action = set_parameters(&parameters);
     expect_sound(1, &action);
     cr_assert_eq(next.parameters.pipeline, PIPELINE_MAX);
-    parameters = (struct parameters){1, checkpoint_interval_min(1), BATCH_CALLS_MAX, CALLS_MAX, 1};
+    parameters = (struct parameters){1, checkpoint_interval_min(1), window, CALLS_MAX, 1};
     action = set_parameters(&parameters);
     expect_sound(1, &action);
+    parameters.window = window + 1; /* what was forgotten could be executed again */
+    action = set_parameters(&parameters);
+    expect_refused(PROPOSAL_WINDOW, 1, &action);
     struct parameters const bad[] = {
         {0, CHECKPOINT_INTERVAL_MAX, WINDOW_MAX, BATCH_CALLS_MAX, 1},
         {PIPELINE_MAX + 1, CHECKPOINT_INTERVAL_MAX, WINDOW_MAX, BATCH_CALLS_MAX, 1},
         {4, checkpoint_interval_min(4) - 1, WINDOW_MAX, BATCH_CALLS_MAX, 1},
         {4, CHECKPOINT_INTERVAL_MAX + 1, WINDOW_MAX, BATCH_CALLS_MAX, 1},
-        {4, 9, BATCH_CALLS_MAX - 1, BATCH_CALLS_MAX, 1},
-        {4, 9, WINDOW_MAX + 1, BATCH_CALLS_MAX, 1},
-        {4, 9, WINDOW_MAX, CALLS_MAX - 1, 1},
-        {4, 9, WINDOW_MAX, BATCH_CALLS_MAX + 1, 1},
-        {4, 9, WINDOW_MAX, CALLS_MAX, 0},
-        {4, 9, WINDOW_MAX, CALLS_MAX, BATCH_SIZE_SOFT_MAX + 1},
+        {4, 12, BATCH_CALLS_MAX - 1, BATCH_CALLS_MAX, 1},
+        {4, 12, WINDOW_MAX + 1, BATCH_CALLS_MAX, 1},
+        {4, 12, WINDOW_MAX, CALLS_MAX - 1, 1},
+        {4, 12, WINDOW_MAX, BATCH_CALLS_MAX + 1, 1},
+        {4, 12, WINDOW_MAX, CALLS_MAX, 0},
+        {4, 12, WINDOW_MAX, CALLS_MAX, BATCH_SIZE_SOFT_MAX + 1},
     };
     for (size_t i = 0; i < COUNT(bad); i++) {
         action = set_parameters(&bad[i]);
