@@ -73,12 +73,18 @@ def text(content):
 
 
 def alive(pid):
-    """Is this process running? One that ended and was not reaped is not."""
+    """Is a thread of this process running? Its first may end, unreaped, while another that waits
+    for the disk still holds the files and the ports."""
+    states = []
     try:
-        with open(f"/proc/{pid}/stat", encoding="ascii", errors="replace") as file:
-            return file.read().rpartition(")")[2].split()[0] not in "ZX"
+        for thread in os.listdir(f"/proc/{pid}/task"):
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                with open(f"/proc/{pid}/task/{thread}/stat", encoding="ascii",
+                          errors="replace") as file:
+                    states.append(file.read().rpartition(")")[2].split()[0])
     except OSError:
         return False
+    return any(state not in "ZX" for state in states)
 
 
 def limit(name):

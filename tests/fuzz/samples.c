@@ -544,8 +544,8 @@ static void make_demands(struct samples *samples, const struct forge *forge) {
 
 /* One action of each kind, in proposals of which each makes the next constitution. */
 static uint32_t make_proposals(struct charter *charter, struct span proposals[4]) {
-    struct parameters const parameters = {5, 20, 10000, 300, 1u << 20};
     struct constitution const founded = charter->now;
+    struct parameters const parameters = {5, 20, founded.parameters.window, 300, 1u << 20};
     struct action actions[6];
     actions[0] = charter_named(charter, ACTION_ADD_MEMBER, "bank-z", 5000);
     actions[1] = charter_named(charter, ACTION_ROTATE_MEMBER, "bank-a", 5001);
