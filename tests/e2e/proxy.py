@@ -117,8 +117,8 @@ class Proxy:
         port = self.sandbox.peer_port(replica)
         with open(path, encoding="utf-8") as file:
             content = file.read()
-        changed = re.sub(rf"(?m)^(  peer: 127\.0\.0\.1:){port}$", rf"\g<1>{port + LISTEN_STEP}",
-                         content)
+        changed = re.sub(rf'(?m)^(  peer: "127\.0\.0\.1:){port}"$',
+                         rf'\g<1>{port + LISTEN_STEP}"', content)
         assert changed != content, f"{path} does not listen at port {port}"
         with open(path, "w", encoding="utf-8") as file:
             file.write(changed)
