@@ -126,10 +126,11 @@ json_t *telling_batch(uint64_t view, uint64_t seq) {
 
 /* ---- who ---- */
 
-/* The key with which a member endorsed its replica. */
+/* The member's key in that configuration. */
 static json_t *member_key(const struct telling *telling, uint32_t member) {
-    return member < telling->genesis.member_count
-               ? telling_bytes(span_of(telling->genesis.members[member].key.bytes, PUBLIC_KEY_SIZE))
+    const struct configuration *const configuration = &telling->verdict->configuration;
+    return member < configuration->member_count
+               ? telling_bytes(span_of(configuration->members[member].key.bytes, PUBLIC_KEY_SIZE))
                : NULL;
 }
 
@@ -238,7 +239,9 @@ json_t *account_make(const struct proof_verdict *verdict, struct span file, cons
         telling->account == NULL ||
         proof_decode(&telling->proof, &telling->arena,
                      span_of(file.data + magic, file.size - magic)) != CODEC_OK ||
-        genesis_decode(&telling->genesis, &telling->arena, telling->proof.genesis) != CODEC_OK;
+        genesis_decode(&telling->genesis, &telling->arena, telling->proof.genesis) != CODEC_OK ||
+        proof_eras(&telling->eras, &telling->arena, &verdict->service, &telling->proof) !=
+            PROOF_VALID;
     if (!telling->failed) {
         tell(telling, file, path);
     }
@@ -247,6 +250,7 @@ json_t *account_make(const struct proof_verdict *verdict, struct span file, cons
         json_decref(account);
         account = NULL;
     }
+    eras_free(&telling->eras);
     arena_free(&telling->arena);
     free(telling);
     return account;

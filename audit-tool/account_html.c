@@ -123,7 +123,7 @@ static void write_blamed(FILE *out, const json_t *account) {
     json_t *one = NULL;
     (void)fputs("<h2>Who</h2>\n<table class=\"who\">\n<thead><tr><th scope=\"col\">Member</th>"
                 "<th scope=\"col\">Replica</th><th scope=\"col\">Key of the replica, which signed"
-                "</th><th scope=\"col\">Key of the member, which endorsed that key</th></tr>"
+                "</th><th scope=\"col\">Key of the member at that time</th></tr>"
                 "</thead>\n<tbody>\n",
                 out);
     json_array_foreach(json_object_get(account, "blamed"), nth, one) {
@@ -134,8 +134,8 @@ static void write_blamed(FILE *out, const json_t *account) {
         write_element(out, "<td class=\"bytes\">", json_object_get(one, "member_key"),
                       "</td></tr>\n");
     }
-    (void)fputs("</tbody>\n</table>\n<p>A member answers for its replicas: it endorsed their keys "
-                "when the service was founded, and its endorsement is in this file. Nobody else is "
+    (void)fputs("</tbody>\n</table>\n<p>A member answers for its replicas: it has "
+                "endorsed their keys, and its endorsement is in this file. Nobody else is "
                 "named, and nothing is said about anybody else.</p>\n",
                 out);
 }

@@ -15,6 +15,7 @@
 struct telling {
     const struct proof_verdict *verdict;
     struct proof proof;
+    struct eras eras;
     struct genesis genesis;
     struct arena arena;
     json_t *account;

@@ -326,6 +326,7 @@ static void tell_outcome(struct telling *telling, const struct request *request,
 static void tell_wrong_outcome(struct telling *telling, struct rerun *rerun) {
     const struct digest *const service = &telling->verdict->service;
     uint64_t const wrong = telling->verdict->wrong_index;
+    engine_batch_begin(rerun->engine);
     for (uint32_t i = 0; i < rerun->batch.request_count; i++) {
         struct request_entry entry;
         struct request request;
@@ -411,15 +412,14 @@ static void tell_rerun(struct telling *telling, struct rerun *rerun) {
 }
 
 static void tell_fragment(struct telling *telling) {
-    const struct configuration *const configuration = &telling->verdict->configuration;
     struct rerun_form form;
     struct rerun *const rerun = malloc(sizeof *rerun);
-    if (rerun == NULL || !rerun_form_of(&form, &telling->arena, configuration, &telling->proof)) {
+    if (rerun == NULL || !rerun_form_of(&form, &telling->arena, &telling->eras, &telling->proof)) {
         free(rerun);
         telling->failed = true;
         return;
     }
-    if (rerun_init(rerun, &telling->arena, configuration, &form, &telling->proof) == PROOF_VALID) {
+    if (rerun_init(rerun, &telling->arena, &telling->eras, &form, &telling->proof) == PROOF_VALID) {
         tell_rerun(telling, rerun);
     }
     rerun_free(rerun);

@@ -41,7 +41,7 @@ static void write_blamed(FILE *out, const json_t *account) {
         (void)fprintf(out, "  %s, for replica %lld\n", text_at(one, "member"),
                       (long long)json_integer_value(json_object_get(one, "replica")));
         (void)fprintf(out, "    key of the replica  %s\n", text_at(one, "key"));
-        (void)fprintf(out, "    endorsed by key     %s\n", text_at(one, "member_key"));
+        (void)fprintf(out, "    key of its member   %s\n", text_at(one, "member_key"));
     }
     (void)fputc('\n', out);
 }

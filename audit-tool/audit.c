@@ -10,6 +10,7 @@
 
 #include "audit-tool/audit_internal.h"
 #include "base/check.h"
+#include "governance/founding.h"
 
 #define AUDIT_ARENA_SIZE (16u << 20)
 
@@ -22,10 +23,13 @@ struct audit *audit_new(const struct audit_options *options) {
     arena_init(&audit->arena, AUDIT_ARENA_SIZE);
     claims_init(&audit->claims);
     claims_init(&audit->aside);
+    spill_init(&audit->waiting);
+    spill_init(&audit->votes);
+    spill_init(&audit->waiting_bytes);
     watch_init(&audit->watch);
     audit->signatures = signatures_new(&options->configuration->service, options->jobs);
-    if (!replayer_init(&audit->replayer, options->configuration, audit->signatures, true) ||
-        audit->signatures == NULL) {
+    if (!eras_init(&audit->eras, options->genesis) || audit->signatures == NULL ||
+        !replayer_init(&audit->replayer, &audit->eras, audit->signatures, true)) {
         audit_free(audit);
         return NULL;
     }
@@ -47,6 +51,11 @@ void audit_free(struct audit *audit) {
     }
     replayer_free(&audit->replayer);
     signatures_free(audit->signatures);
+    eras_free(&audit->eras);
+    chain_free(audit->chain);
+    spill_free(&audit->waiting);
+    spill_free(&audit->votes);
+    spill_free(&audit->waiting_bytes);
     claims_free(&audit->claims);
     claims_free(&audit->aside);
     resumption_free(audit->resumption);
@@ -99,39 +108,20 @@ void audit_notice(struct audit *audit, enum exit_code code, const char *format, 
     report->notices[report->notice_count++] = notice;
 }
 
+const struct configuration *audit_configuration(const struct audit *audit, uint64_t number) {
+    return eras_configuration(&audit->eras, number);
+}
+
+const struct configuration *audit_find_configuration(const struct audit *audit, uint64_t number) {
+    return audit_configuration(audit, number);
+}
+
+uint64_t audit_first_configuration(const struct audit *audit) {
+    const struct audit_start *const start = audit_began(audit);
+    return start->seq == 0 ? FOUNDING_CONFIGURATION : start->config;
+}
+
 /* ---- input ---- */
-
-int audit_add_receipt(struct audit *audit, const char *name, struct span receipt,
-                      struct problem *problem) {
-    struct verified_receipt verified;
-    arena_reset(&audit->arena);
-    enum receipt_check const check = receipt_verify(&verified, &audit->memory, &audit->arena,
-                                                    audit->options.configuration, receipt);
-    if (check != RECEIPT_VALID) {
-        audit->report.receipts_invalid++;
-        audit_notice(audit, EXIT_INVALID, "%s: not a valid receipt: %s", name,
-                     receipt_check_text(check));
-        return 0;
-    }
-    uint64_t const index = verified.receipt.index;
-    return audit_add_verified(
-        audit, &audit->memory.batch, verified.receipt.certificate,
-        (struct claim_receipts){.count = 1, .index_first = index, .index_last = index}, problem);
-}
-
-static int receipts_exhausted(struct problem *problem) {
-    return problem_set(problem, EXIT_ERROR,
-                       "no memory, or no space for temporary files, to keep the receipts in; audit "
-                       "fewer at once, or set TMPDIR to a larger disk");
-}
-
-int audit_add_verified(struct audit *audit, const struct verified_batch *batch,
-                       struct span certificate, struct claim_receipts receipts,
-                       struct problem *problem) {
-    audit->report.receipts_valid += receipts.count;
-    return claims_add(&audit->claims, batch, certificate, receipts) ? 0
-                                                                    : receipts_exhausted(problem);
-}
 
 void audit_learn_signed(struct audit *audit, const struct digest *statement) {
     signatures_learn(audit->signatures, statement);
@@ -167,8 +157,9 @@ static void compare_neighbours(struct audit *audit) {
         if (!certificate_open(audit, &current, claims_certificate(&audit->claims, claim))) {
             continue;
         }
-        if (has_previous &&
-            certificates_conflict(audit->options.configuration, &previous.batch, &current.batch)) {
+        const struct configuration *const configuration = audit_configuration(audit, claim->config);
+        if (has_previous && configuration != NULL &&
+            certificates_conflict(configuration, &previous.batch, &current.batch)) {
             blame_certificates(audit, &previous, &current);
         }
         struct found_certificate const swap = previous;
@@ -210,13 +201,15 @@ int audit_run(struct audit *audit, struct problem *problem) {
         replayer_start(&audit->replayer, audit->options.genesis);
     }
     audit->seq = audit_began(audit)->seq;
-    if (!audit_compare_claims(audit)) {
-        return receipts_exhausted(problem);
+    bool any = false;
+    if (!audit_take_waiting(audit, &any) || !audit_compare_claims(audit)) {
+        return problem_set(problem, EXIT_ERROR, "out of memory for the receipts");
     }
     if (audit_walk(audit, problem) != 0) {
         return -1;
     }
     reconcile_rest(audit);
+    audit_note_waiting(audit);
     cover_ledgers(audit);
     return 0;
 }

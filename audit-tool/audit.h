@@ -74,6 +74,7 @@ struct audit_coverage {
     uint64_t first_index; /* of their transactions, if there are any */
     uint64_t next_index;  /* of the first one not replayed */
     uint64_t resumed_seq; /* up to here an earlier run replayed it, and this one compared roots */
+    uint64_t last_config; /* the configuration that it was in at the end; 0: no batch */
     uint64_t evidenced;   /* up to here the ledger itself shows a quorum for each batch */
     uint64_t views;       /* changes of view */
     uint64_t last_view;
@@ -84,6 +85,7 @@ struct audit_coverage {
     bool ends_early;                      /* where it was told to */
     uint64_t receipts_before;             /* for batches before the first */
     uint64_t receipts_beyond;             /* for batches behind the last, when told to end there */
+    uint64_t receipts_unknown;            /* of configurations that nothing given leads to */
     uint32_t ledger_count;
     struct ledger_coverage ledgers[AUDIT_LEDGERS_MAX];
 };
@@ -140,6 +142,19 @@ void audit_free(struct audit *audit);
 MUST_USE int audit_add_receipt(struct audit *audit, const char *name, struct span receipt,
                                struct problem *problem);
 
+/*
+ * Add a governance chain, a whole file: it names configurations, so that receipts of them can be
+ * judged that no ledger comes to, and its links claim what their receipts do. What does not hold in
+ * it becomes a notice, and so does a second chain that contradicts the first.
+ * Returns: 0, or -1 when memory is short.
+ */
+MUST_USE int audit_add_chain(struct audit *audit, const char *name, struct span file,
+                             struct problem *problem);
+
+/* The same of a chain that audit_save_chain has made: its links claim nothing anew. */
+MUST_USE int audit_know_chain(struct audit *audit, const char *name, struct span file,
+                              struct problem *problem);
+
 /* What receipts of one batch claim, which the caller has verified, each of them. As above. */
 MUST_USE int audit_add_verified(struct audit *audit, const struct verified_batch *batch,
                                 struct span certificate, struct claim_receipts receipts,
@@ -167,6 +182,13 @@ MUST_USE int audit_begin_at(struct audit *audit, FILE *in, uint64_t seq, const c
 MUST_USE bool audit_save_state(const struct audit *audit, FILE *out, uint64_t seq);
 /* From on_checkpoint: append how far the audit is. Returns: false when memory is short. */
 MUST_USE bool audit_save_progress(const struct audit *audit, struct buffer *out, uint64_t seq);
+
+/*
+ * Append the governance chain as far as the audit has its links: who begins at a state needs those
+ * up to its configuration. Nothing is appended when that is the founding one.
+ * Returns: false when memory is short.
+ */
+MUST_USE bool audit_save_chain(const struct audit *audit, struct buffer *out);
 
 /* Which saved state does this progress go with, and where did it begin? */
 struct audit_progress {
@@ -222,6 +244,20 @@ typedef int (*audit_revealed_visitor)(void *context, const struct verified_batch
                                       struct span certificate);
 MUST_USE int audit_visit_revealed(struct audit *audit, audit_revealed_visitor visitor,
                                   void *context);
+
+/*
+ * Does a certificate hold by the keys of the configuration that it states? RECEIPT_CONFIGURATION:
+ * that is not known.
+ */
+MUST_USE enum receipt_check audit_check_certificate(const struct audit *audit,
+                                                    struct verified_batch *batch,
+                                                    struct arena *arena,
+                                                    const struct certificate *certificate);
+
+/* A configuration that the audit knows by now; NULL: it does not. */
+const struct configuration *audit_find_configuration(const struct audit *audit, uint64_t number);
+/* In which configuration did it begin? */
+uint64_t audit_first_configuration(const struct audit *audit);
 
 /* What it comes to: the gravest of what was found. */
 enum exit_code audit_exit_code(const struct audit_report *report);

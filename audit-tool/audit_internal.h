@@ -1,9 +1,9 @@
 /*
- * audit_internal: what the files of the audit share; not for others. audit.c takes input and
- * compares receipts; walk.c follows the ledgers and parting.c decides where they part; start.c
- * begins at a checkpoint, and resume.c goes on with an earlier run;
- * reconcile.c holds receipts against them; views.c looks at changes of view; blame.c and
- * blame_view.c make the proofs.
+ * audit_internal: what the files of the audit share; not for others. audit_receipts.c takes
+ * receipts and governance chains, audit.c compares receipts; walk.c follows the ledgers and
+ * parting.c decides where they part; start.c begins at a checkpoint, and resume.c goes on with an
+ * earlier run; reconcile.c holds receipts against them; views.c looks at changes of view; blame.c
+ * and blame_view.c make the proofs.
  */
 #ifndef ONUS_AUDIT_TOOL_AUDIT_INTERNAL_H
 #define ONUS_AUDIT_TOOL_AUDIT_INTERNAL_H
@@ -11,6 +11,7 @@
 #include "audit-tool/audit.h"
 #include "audit-tool/batch_reader.h"
 #include "audit-tool/claims.h"
+#include "audit-tool/eras.h"
 #include "audit-tool/replayer.h"
 
 struct audit_ledger {
@@ -24,6 +25,7 @@ struct audit_ledger {
 
 /* A new view in the ledger that is followed. */
 struct view_seen {
+    uint64_t config;
     uint64_t view;
     uint64_t entry; /* of its view-change set */
 };
@@ -31,6 +33,7 @@ struct view_seen {
 /* A batch of the ledger that is followed, by where it lies. */
 struct batch_place {
     uint64_t seq;
+    uint64_t config;
     struct rank rank; /* what a nonce revealed for it holds its author to */
     uint64_t entry;   /* its first */
     uint64_t signers; /* of its evidence, once that is known */
@@ -49,12 +52,14 @@ struct view_watch {
     struct spill seen;                           /* of struct view_seen, ascending */
     struct spill left;                           /* of struct view_left */
     struct batch_place places[BATCH_PLACES_MAX]; /* by sequence number, a ring */
+    uint64_t config;                             /* whose replicas these are: */
     struct batch_place revealed[REPLICAS_MAX];   /* the highest that each is evidenced with */
 };
 
 /* Where the audit began, in whatever run that was. */
 struct audit_start {
-    uint64_t seq; /* 0: genesis */
+    uint64_t seq;    /* 0: genesis */
+    uint64_t config; /* in which the checkpoint was taken */
     uint64_t view;
     uint64_t entries; /* of the ledger, up to there */
     struct frontier frontier;
@@ -67,10 +72,18 @@ struct audit_start {
 struct audit {
     struct audit_options options;
     struct signatures *signatures;
+    struct eras eras;
+    uint64_t eras_taken; /* so many were known when receipts were last looked at */
     struct replayer replayer;
     struct claims claims;
     uint64_t claims_done; /* claims before this one have been held against the ledger followed */
     struct receipt_memory memory;
+    uint64_t memory_config;     /* that it belongs to */
+    struct spill waiting;       /* receipts of configurations that are not known yet */
+    struct spill waiting_bytes; /* and what they point to */
+    struct spill votes;         /* requests that may be votes, in this configuration */
+    bool votes_lost;            /* there was no room for them */
+    struct chain *chain;        /* of the chains that were given; NULL: none */
     struct arena arena;
     uint32_t ledger_count;
     struct audit_ledger ledgers[AUDIT_LEDGERS_MAX];
@@ -82,7 +95,6 @@ struct audit {
     bool is_own;                         /* the state to begin at is the caller's own */
     uint64_t seq;                        /* of the last batch that was taken; 0: none */
     struct claims aside; /* what ways that were not followed show; they are claims, too */
-    uint64_t blamed[PROOF_KIND_END]; /* bitmap of replicas, for each kind */
     struct audit_report report;
 };
 
@@ -91,6 +103,9 @@ struct found_certificate {
     struct buffer bytes; /* encoded */
     struct verified_batch batch;
 };
+
+/* What statements of that configuration are judged against. NULL: it is not known. */
+const struct configuration *audit_configuration(const struct audit *audit, uint64_t number);
 
 /* Say something that blames nobody. */
 __attribute__((format(printf, 3, 4))) void audit_notice(struct audit *audit, enum exit_code code,
@@ -101,6 +116,25 @@ __attribute__((format(printf, 3, 4))) void audit_notice(struct audit *audit, enu
  * Returns: false when memory or disk is short.
  */
 MUST_USE bool audit_compare_claims(struct audit *audit);
+
+/* ---- audit_receipts.c ---- */
+
+/*
+ * Judge those that waited for what is known now; any: are there new claims, to be compared?
+ * Returns: false when memory or disk is short.
+ */
+MUST_USE bool audit_take_waiting(struct audit *audit, bool *any);
+/* At the end: tell what was never judged. */
+void audit_note_waiting(struct audit *audit);
+
+/* ---- era_link.c ---- */
+
+/* A batch was taken: put aside what may be a vote. */
+void era_link_note(struct audit *audit, const struct batch *batch);
+/* Another configuration begins. */
+void era_link_forget(struct audit *audit);
+/* The configuration has ended, with the vote in batch `seq`: make the link, if none is at hand. */
+void era_link_make(struct audit *audit, uint64_t seq);
 
 /* ---- walk.c ---- */
 
@@ -161,10 +195,12 @@ void watch_free(struct view_watch *watch);
 void watch_batch(struct audit *audit, const struct audit_ledger *ledger);
 MUST_USE bool watch_view(struct audit *audit, const struct audit_ledger *ledger);
 /*
- * The first new view above `view` in the ledger followed, which may lie before where the audit
- * began. Returns: 1; 0: there is none; -1: it lies in a part of the ledger that cannot be read.
+ * The first new view of this configuration above `view` in the ledger followed, which may lie
+ * before where the audit began.
+ * Returns: 1; 0: there is none; -1: it lies in a part of the ledger that cannot be read.
  */
-MUST_USE int watch_first_above(struct audit *audit, uint64_t view, struct view_seen *out);
+MUST_USE int watch_first_above(struct audit *audit, uint64_t config, uint64_t view,
+                               struct view_seen *out);
 /* Blame who understates in the view-changes of the new view at this entry what it revealed. */
 void watch_hold(struct audit *audit, const struct audit_ledger *ledger, uint64_t entry);
 /*
@@ -196,6 +232,10 @@ MUST_USE int audit_skim(struct audit *audit, struct problem *problem);
 void found_certificate_init(struct found_certificate *found);
 void found_certificate_free(struct found_certificate *found);
 
+/* Does it hold, by the keys of the configuration that it states? */
+MUST_USE bool certificate_holds(const struct audit *audit, struct verified_batch *batch,
+                                struct arena *arena, const struct certificate *certificate);
+
 /*
  * Decode a certificate that was verified before, keeping a copy.
  * Returns: false when memory is short.
@@ -217,14 +257,24 @@ MUST_USE bool certificate_scan(struct audit *audit, struct found_certificate *ou
  * Does it blame anybody whom nothing of its kind blames yet? For understated view-changes also:
  * does it name f + 1 or more whom no one proof names?
  */
-bool blame_is_news(const struct audit *audit, enum proof_kind kind, uint64_t replicas);
-/* Make a file of it, verify that, and keep it if it holds; say so if it cannot be made. */
-void blame_with(struct audit *audit, struct proof *proof);
+bool blame_is_news(const struct audit *audit, uint64_t config, enum proof_kind kind,
+                   uint64_t replicas);
+/* Who of that configuration is blamed with this kind of proof? */
+uint64_t blame_found(const struct audit *audit, uint64_t config, enum proof_kind kind);
+/* Remember whom a proof names. */
+void blame_note(struct audit *audit, const struct proof_verdict *verdict);
+/*
+ * Make a file of it, which is about what replicas of this configuration signed, verify that, and
+ * keep it if it holds; say so if it cannot be made.
+ */
+void blame_with(struct audit *audit, uint64_t config, struct proof *proof);
 
 /* Each of these adds a finding if the proof holds, and says so if it cannot be made. */
 void blame_certificates(struct audit *audit, const struct found_certificate *a,
                         const struct found_certificate *b);
-void blame_primary(struct audit *audit, const struct signed_body *a, const struct signed_body *b);
+/* Two pre-prepares of one place in this configuration. */
+void blame_primary(struct audit *audit, uint64_t config, const struct signed_body *a,
+                   const struct signed_body *b);
 /* The batch or new view that the reader stands on breaks a rule, just after what was replayed. */
 void blame_batch(struct audit *audit, const struct audit_ledger *ledger, enum rule rule);
 

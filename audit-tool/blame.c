@@ -7,6 +7,7 @@
 
 #include "audit-tool/audit_internal.h"
 #include "base/check.h"
+#include "governance/founding.h"
 #include "receipts/from_ledger.h"
 
 /* ---- certificates ---- */
@@ -36,12 +37,28 @@ bool certificate_open(struct audit *audit, struct found_certificate *out, struct
     return true;
 }
 
+enum receipt_check audit_check_certificate(const struct audit *audit, struct verified_batch *batch,
+                                           struct arena *arena,
+                                           const struct certificate *certificate) {
+    struct pre_prepare body;
+    if (pre_prepare_decode(&body, arena, certificate->pre_prepare) != CODEC_OK) {
+        return RECEIPT_CERTIFICATE_ENCODING;
+    }
+    const struct configuration *const configuration = audit_configuration(audit, body.config);
+    return configuration == NULL ? RECEIPT_CONFIGURATION
+                                 : certificate_verify(batch, arena, configuration, certificate);
+}
+
+bool certificate_holds(const struct audit *audit, struct verified_batch *batch, struct arena *arena,
+                       const struct certificate *certificate) {
+    return audit_check_certificate(audit, batch, arena, certificate) == RECEIPT_VALID;
+}
+
 static bool certificate_keep(struct audit *audit, struct found_certificate *out,
                              const struct certificate *certificate) {
     arena_reset(&audit->arena);
     buffer_clear(&out->bytes);
-    return certificate_verify(&out->batch, &audit->arena, audit->options.configuration,
-                              certificate) == RECEIPT_VALID &&
+    return certificate_holds(audit, &out->batch, &audit->arena, certificate) &&
            certificate_encode(&out->bytes, certificate);
 }
 
@@ -100,74 +117,122 @@ bool certificate_find(struct audit *audit, struct found_certificate *out,
 /* ---- findings ---- */
 
 /* Does one proof of this kind name all of them? */
-static bool is_named_together(const struct audit_report *report, enum proof_kind kind,
-                              uint64_t replicas) {
+static bool is_named_together(const struct audit_report *report, uint64_t config,
+                              enum proof_kind kind, uint64_t replicas) {
     for (uint32_t i = 0; i < report->finding_count; i++) {
         const struct proof_verdict *const verdict = &report->findings[i].verdict;
-        if (verdict->kind == kind && (replicas & ~verdict->blamed) == 0) {
+        if (verdict->kind == kind && verdict->configuration.number == config &&
+            (replicas & ~verdict->blamed) == 0) {
             return true;
         }
     }
     return false;
 }
 
-bool blame_is_news(const struct audit *audit, enum proof_kind kind, uint64_t replicas) {
-    if ((replicas & ~audit->blamed[kind]) != 0) {
+uint64_t blame_found(const struct audit *audit, uint64_t config, enum proof_kind kind) {
+    const struct era *const era = eras_find(&audit->eras, config);
+    return era == NULL ? 0 : era->blamed[kind];
+}
+
+void blame_note(struct audit *audit, const struct proof_verdict *verdict) {
+    struct era *const era = eras_find(&audit->eras, verdict->configuration.number);
+    if (era == NULL) {
+        return; /* it can only be told twice for that */
+    }
+    era->blamed[verdict->kind] |= verdict->blamed;
+    if (verdict->kind == PROOF_CONFLICTING_CERTIFICATES) {
+        era->blamed[PROOF_EQUIVOCATION] |= verdict->blamed; /* it says no less */
+    }
+}
+
+bool blame_is_news(const struct audit *audit, uint64_t config, enum proof_kind kind,
+                   uint64_t replicas) {
+    const struct configuration *const configuration = audit_configuration(audit, config);
+    if (configuration == NULL || (replicas & ~blame_found(audit, config, kind)) != 0) {
         return true;
     }
     /* Who hides a receipt's batch is named with f others, though each may be named already. */
     return kind == PROOF_UNDERSTATED_VIEW_CHANGE &&
-           (uint32_t)__builtin_popcountll(replicas) > audit->options.configuration->faults_max &&
-           !is_named_together(&audit->report, kind, replicas);
+           (uint32_t)__builtin_popcountll(replicas) > configuration->faults_max &&
+           !is_named_together(&audit->report, config, kind, replicas);
 }
 
 static void keep_finding(struct audit *audit, const struct proof_verdict *verdict,
                          struct buffer *file) {
     struct audit_report *const report = &audit->report;
-    if (!blame_is_news(audit, verdict->kind, verdict->blamed) ||
+    if (!blame_is_news(audit, verdict->configuration.number, verdict->kind, verdict->blamed) ||
         report->finding_count == AUDIT_FINDINGS_MAX) {
         report->findings_further++;
         buffer_free(file);
         return;
     }
-    audit->blamed[verdict->kind] |= verdict->blamed;
-    if (verdict->kind == PROOF_CONFLICTING_CERTIFICATES) {
-        audit->blamed[PROOF_EQUIVOCATION] |= verdict->blamed; /* it says no less */
-    }
+    blame_note(audit, verdict);
     report->findings[report->finding_count++] =
         (struct audit_finding){.verdict = *verdict, .file = *file};
 }
 
-void blame_with(struct audit *audit, struct proof *proof) {
-    struct buffer file;
+/* Verify a file of evidence as a stranger would, and keep it if it holds; takes the file over. */
+static void verify_and_keep(struct audit *audit, struct buffer *file) {
     struct proof_verdict *const verdict = malloc(sizeof *verdict);
+    enum proof_check const check =
+        verdict == NULL
+            ? PROOF_MEMORY
+            : proof_verify(verdict, &audit->options.configuration->service, buffer_span(file));
+    if (check == PROOF_VALID) {
+        keep_finding(audit, verdict, file);
+    } else {
+        audit_notice(audit, EXIT_CANNOT_AUDIT, "what looks like misbehaviour cannot be proven: %s",
+                     proof_check_text(check));
+        buffer_free(file);
+    }
+    free(verdict);
+}
+
+/* The links up to a configuration. Returns: false when one is not at hand, or memory is short. */
+static bool links_of(const struct audit *audit, uint64_t config, struct span **out) {
+    struct span *const links = calloc(config, sizeof *links);
+    bool known = links != NULL;
+    for (uint64_t number = FOUNDING_CONFIGURATION + 1; known && number <= config; number++) {
+        const struct era *const era = eras_find(&audit->eras, number);
+        known = era != NULL && era->link.size != 0;
+        if (known) {
+            links[number - FOUNDING_CONFIGURATION - 1] = buffer_span(&era->link);
+        }
+    }
+    *out = links;
+    return known;
+}
+
+void blame_with(struct audit *audit, uint64_t config, struct proof *proof) {
+    struct buffer file;
+    struct span *links = NULL;
     buffer_init(&file, EVIDENCE_FILE_SIZE_MAX);
     proof->genesis = audit->options.genesis;
     proof_order(proof);
-    if (verdict == NULL || !evidence_file_encode(&file, proof)) {
+    bool const is_linked = links_of(audit, config, &links);
+    proof->links = links;
+    proof->link_count = (uint32_t)(config - FOUNDING_CONFIGURATION);
+    if (!is_linked) {
+        audit_notice(audit, EXIT_CANNOT_AUDIT,
+                     "misbehaviour was found in configuration %llu, but the governance chain that "
+                     "leads there is not at hand to prove it with",
+                     (unsigned long long)config);
+    } else if (!evidence_file_encode(&file, proof)) {
         audit_notice(audit, EXIT_CANNOT_AUDIT,
                      "misbehaviour was found, but its proof is larger than a file of evidence may "
                      "be (%u bytes)",
                      PROOF_SIZE_MAX);
         buffer_free(&file);
-        free(verdict);
-        return;
-    }
-    enum proof_check const check =
-        proof_verify(verdict, &audit->options.configuration->service, buffer_span(&file));
-    if (check == PROOF_VALID) {
-        keep_finding(audit, verdict, &file);
     } else {
-        audit_notice(audit, EXIT_CANNOT_AUDIT, "what looks like misbehaviour cannot be proven: %s",
-                     proof_check_text(check));
-        buffer_free(&file);
+        verify_and_keep(audit, &file);
     }
-    free(verdict);
+    proof->links = NULL;
+    free(links);
 }
 
 void blame_certificates(struct audit *audit, const struct found_certificate *a,
                         const struct found_certificate *b) {
-    if (!blame_is_news(audit, PROOF_CONFLICTING_CERTIFICATES,
+    if (!blame_is_news(audit, a->batch.pre_prepare.config, PROOF_CONFLICTING_CERTIFICATES,
                        a->batch.signers & b->batch.signers)) {
         audit->report.findings_further++;
         return;
@@ -177,14 +242,15 @@ void blame_certificates(struct audit *audit, const struct found_certificate *a,
         .certificate_count = 2,
         .certificates = {buffer_span(&a->bytes), buffer_span(&b->bytes)},
     };
-    blame_with(audit, &proof);
+    blame_with(audit, a->batch.pre_prepare.config, &proof);
 }
 
-void blame_primary(struct audit *audit, const struct signed_body *a, const struct signed_body *b) {
+void blame_primary(struct audit *audit, uint64_t config, const struct signed_body *a,
+                   const struct signed_body *b) {
     struct proof proof = {
         .kind = PROOF_EQUIVOCATION,
         .statement_count = 2,
         .statements = {*a, *b},
     };
-    blame_with(audit, &proof);
+    blame_with(audit, config, &proof);
 }

@@ -7,6 +7,7 @@
 
 #include "audit-tool/audit_internal.h"
 #include "audit-tool/rerun.h"
+#include "governance/founding.h"
 
 /* ---- runs of entries and of items ---- */
 
@@ -94,6 +95,7 @@ struct making {
     const struct audit_ledger *ledger;
     enum rule rule;
     struct proof proof;
+    bool is_governed; /* the fragment shows which constitution is the newest */
     struct rerun_form form;
     struct found_certificate certificate;
     struct buffer snapshot;
@@ -108,6 +110,7 @@ struct making {
 static void making_init(struct making *making, struct audit *audit,
                         const struct audit_ledger *ledger, enum rule rule) {
     *making = (struct making){.audit = audit, .ledger = ledger, .rule = rule};
+    making->proof.genesis = audit->options.genesis;
     found_certificate_init(&making->certificate);
     buffer_init(&making->snapshot, SNAPSHOT_SIZE_MAX);
     gathering_init(&making->state, PROOF_STATE_SIZE_MAX);
@@ -193,9 +196,11 @@ static bool gather_fragment(struct making *making) {
         if (cut == NULL) {
             return false; /* the audit began after it */
         }
-        first = cut->cut.header.entries;
+        const struct checkpoint_header *const header = &cut->cut.header;
+        first = header->entries;
+        making->is_governed = header->config > FOUNDING_CONFIGURATION || header->closing_seq != 0;
         if (!snapshot_trim(making, buffer_span(&cut->snapshot)) ||
-            (making->form.executes &&
+            ((making->form.executes || making->is_governed) &&
              !engine_visit_state(replayer->engine, checkpoint, gather_item, &making->state))) {
             return false;
         }
@@ -203,7 +208,7 @@ static bool gather_fragment(struct making *making) {
     return gather_entries(making, first);
 }
 
-static bool put_fragment(struct making *making) {
+static bool put_whole(struct making *making) {
     free(making->items);
     free(making->list);
     making->items = state_of(&making->state);
@@ -226,12 +231,11 @@ static bool put_fragment(struct making *making) {
 static bool try_fragment(struct making *making, const struct rerun_form *form, bool choose) {
     struct rerun *const rerun = malloc(sizeof *rerun);
     enum rule rule = RULE_NONE;
-    making->proof.genesis = making->audit->options.genesis;
     if (rerun == NULL) {
         return false;
     }
-    bool found = rerun_init(rerun, &making->arena, making->audit->options.configuration, form,
-                            &making->proof) == PROOF_VALID &&
+    bool found = rerun_init(rerun, &making->arena, &making->audit->eras, form, &making->proof) ==
+                     PROOF_VALID &&
                  rerun_to_broken(rerun, &rule, &making->proof.fragment) == PROOF_VALID &&
                  rule == making->rule;
     if (found && choose) {
@@ -242,22 +246,35 @@ static bool try_fragment(struct making *making, const struct rerun_form *form, b
     return found;
 }
 
+/* Put it in, with those items of the state that its form asks for. */
+static bool put_fragment(struct making *making) {
+    struct rerun_form form = making->form;
+    if (!put_whole(making)) {
+        return false;
+    }
+    bool const chooses = (form.executes || making->is_governed) && !form.digests;
+    form.whole_state = true;
+    return !chooses || making->proof.fragment.snapshot.size == 0 ||
+           try_fragment(making, &form, true);
+}
+
 /* ---- by kind ---- */
 
 static bool make_outcome(struct making *making) {
     making->form = (struct rerun_form){.executes = true};
-    if (!gather_fragment(making) || !put_fragment(making)) {
-        return false;
-    }
-    struct rerun_form form = making->form;
-    form.whole_state = true;
-    return making->proof.fragment.snapshot.size == 0 || try_fragment(making, &form, true);
+    return gather_fragment(making) && put_fragment(making);
 }
 
 static bool make_checkpoint(struct making *making) {
+    const struct replayer *const replayer = &making->audit->replayer;
+    const struct configuration *const configuration = &replayer->era->configuration;
     uint64_t const seq = making->ledger->reader.batch.pre_prepare.seq;
-    uint64_t const interval = making->audit->options.configuration->parameters.checkpoint_interval;
-    bool const digests = seq % interval == 0;
+    /* In the founding configuration the verifier tells by the number alone (rerun.c). */
+    bool const digests =
+        configuration->number == FOUNDING_CONFIGURATION
+            ? seq % configuration->parameters.checkpoint_interval == 0
+            : replayer_position(replayer)->checkpoint_seq !=
+                  checker_checkpoint_for(replayer->checker, replayer_position(replayer)->seq + 1);
     making->form = (struct rerun_form){.executes = digests,
                                        .digests = digests,
                                        .whole_state = digests,
@@ -270,14 +287,34 @@ static bool make_checkpoint(struct making *making) {
 static bool make_duplicate(struct making *making) {
     making->form = (struct rerun_form){.has_window = true, .skims = true};
     if (replayer_position(&making->audit->replayer)->checkpoint_seq != 0) {
-        if (!gather_fragment(making) || !put_fragment(making)) {
+        if (!gather_fragment(making) || !put_whole(making)) {
             return false;
         }
-        if (try_fragment(making, &making->form, false)) {
+        struct rerun_form form = making->form;
+        form.whole_state = making->is_governed;
+        if (try_fragment(making, &form, making->is_governed)) {
             return true;
         }
     }
     making->form = (struct rerun_form){.skims = false};
+    return gather_fragment(making) && put_fragment(making);
+}
+
+/*
+ * Mostly the kinds of batches show by themselves what is wrong with one; else what the members have
+ * voted for before it.
+ */
+static bool make_kind(struct making *making) {
+    making->form = (struct rerun_form){.skims = true};
+    if (!gather_fragment(making) || !put_whole(making)) {
+        return false;
+    }
+    struct rerun_form form = making->form;
+    form.whole_state = making->is_governed;
+    if (try_fragment(making, &form, making->is_governed)) {
+        return true;
+    }
+    making->form = (struct rerun_form){.executes = true};
     return gather_fragment(making) && put_fragment(making);
 }
 
@@ -297,7 +334,7 @@ static bool gather_prepared(struct making *making) {
     bool found = false;
     struct audit_ledger *const at =
         ledger_open_at(audit, making->ledger, making->ledger->reader.next_entry);
-    uint32_t const batches_max = 2 * audit->options.configuration->parameters.pipeline;
+    uint32_t const batches_max = 2 * audit->replayer.era->configuration.parameters.pipeline;
     bool going = at != NULL;
     gathering_init(&leaves, PROOF_SIZE_MAX);
     for (uint32_t i = 0; going && i < batches_max && !ledger_is_at_view(at); i++) {
@@ -337,6 +374,7 @@ static bool make(struct making *making) {
         made = proof->kind == PROOF_WRONG_OUTCOME       ? make_outcome(making)
                : proof->kind == PROOF_WRONG_CHECKPOINT  ? make_checkpoint(making)
                : making->rule == RULE_REQUEST_DUPLICATE ? make_duplicate(making)
+               : making->rule == RULE_BATCH_KIND        ? make_kind(making)
                                                         : make_skimmed(making);
         proof->certificate_count =
             certificate_find(making->audit, &making->certificate, making->ledger) ? 1 : 0;
@@ -365,7 +403,7 @@ void blame_batch(struct audit *audit, const struct audit_ledger *ledger, enum ru
     }
     making_init(making, audit, ledger, rule);
     if (make(making)) {
-        blame_with(audit, &making->proof);
+        blame_with(audit, audit->replayer.era->configuration.number, &making->proof);
     } else {
         note_unproven(audit, ledger, rule);
     }

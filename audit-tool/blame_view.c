@@ -20,7 +20,7 @@ void blame_understated(struct audit *audit, const struct found_certificate *cert
             proof.statements[proof.statement_count++] = set->view_changes[i];
         }
     }
-    blame_with(audit, &proof);
+    blame_with(audit, certificate->batch.pre_prepare.config, &proof);
 }
 
 /* ---- one view, two ledgers ---- */
@@ -76,7 +76,8 @@ static uint32_t path_to(struct digest path[static MERKLE_DEPTH_MAX + 1], const s
 
 void blame_fork_behind(struct audit *audit, const struct found_certificate *certificate,
                        const struct audit_ledger *ledger) {
-    const struct configuration *const configuration = audit->options.configuration;
+    uint64_t const config = certificate->batch.pre_prepare.config;
+    const struct configuration *const configuration = audit_configuration(audit, config);
     const struct batch *const batch = &ledger->reader.batch;
     struct digest path[MERKLE_DEPTH_MAX + 1];
     struct found_certificate other;
@@ -85,11 +86,12 @@ void blame_fork_behind(struct audit *audit, const struct found_certificate *cert
     found_certificate_init(&other);
     uint64_t const pre_prepare_entry =
         batch->first_entry + (batch->seal.evidence_payload.size == 0 ? 0 : 1);
-    if (!certificate_find(audit, &other, ledger)) {
+    if (configuration == NULL || !certificate_find(audit, &other, ledger) ||
+        other.batch.pre_prepare.config != config) {
         /* nobody but its primary vouches for that ledger */
     } else if (certificates_conflict(configuration, &certificate->batch, &other.batch)) {
         blame_certificates(audit, certificate, &other);
-    } else if (blame_is_news(audit, PROOF_FORKED_VIEW,
+    } else if (blame_is_news(audit, config, PROOF_FORKED_VIEW,
                              certificate->batch.signers & other.batch.signers) &&
                leaves_read(audit, &tree, ledger, pre_prepare_entry)) {
         struct proof proof = {
@@ -99,14 +101,15 @@ void blame_fork_behind(struct audit *audit, const struct found_certificate *cert
             .path_count = path_to(path, &tree, certificate),
             .path = path,
         };
-        blame_with(audit, &proof);
+        blame_with(audit, config, &proof);
     }
     found_certificate_free(&other);
     tree_free(&tree);
 }
 
 /* With the view-change that the new view has chosen, decoded. */
-static bool blame_chosen(struct audit *audit, const struct found_certificate *certificate,
+static bool blame_chosen(struct audit *audit, const struct configuration *configuration,
+                         const struct found_certificate *certificate,
                          const struct audit_ledger *ledger, const struct view_claim *claim,
                          const struct signed_body *statement) {
     const struct pre_prepare *const body = &certificate->batch.pre_prepare;
@@ -116,10 +119,10 @@ static bool blame_chosen(struct audit *audit, const struct found_certificate *ce
     if (claim->rank.view != body->view || claim->rank.seq < body->seq) {
         return false;
     }
-    uint64_t const prepared =
-        claim->view_change.signers |
-        (uint64_t)1 << configuration_primary(audit->options.configuration, body->view);
-    if (!blame_is_news(audit, PROOF_FORKED_VIEW, certificate->batch.signers & prepared)) {
+    uint64_t const prepared = claim->view_change.signers |
+                              (uint64_t)1 << configuration_primary(configuration, body->view);
+    if (!blame_is_news(audit, body->config, PROOF_FORKED_VIEW,
+                       certificate->batch.signers & prepared)) {
         audit->report.findings_further++;
         return true;
     }
@@ -133,13 +136,13 @@ static bool blame_chosen(struct audit *audit, const struct found_certificate *ce
     };
     tree_init(&tree);
     const struct pre_prepare *const last = &claim->batches[claim->view_change.chain_count - 1];
-    if (last->seq != body->seq && batch_extends(audit->options.configuration, body, last)) {
+    if (last->seq != body->seq && batch_extends(configuration, body, last)) {
         done = leaves_read(audit, &tree, ledger, ledger->reader.batch.first_entry) &&
                leaves_of_chain(&tree, &claim->view_change);
         proof.path_count = done ? path_to(path, &tree, certificate) : 0;
     }
     if (done) {
-        blame_with(audit, &proof);
+        blame_with(audit, body->config, &proof);
     }
     tree_free(&tree);
     return done;
@@ -151,14 +154,16 @@ bool blame_fork_chosen(struct audit *audit, const struct found_certificate *cert
     const struct new_view *const body = &ledger->reader.batch.view.new_view;
     struct arena arena;
     bool answered = false;
+    const struct configuration *const configuration = audit_configuration(audit, body->config);
     arena_init(&arena, 16 * (size_t)VIEW_CHANGE_SIZE_MAX);
-    for (uint32_t i = 0; i < set->count && !answered; i++) {
+    for (uint32_t i = 0; configuration != NULL && i < set->count && !answered; i++) {
         struct view_claim claim;
         arena_reset(&arena);
-        if (view_change_judge(&claim, &arena, audit->options.configuration, &set->view_changes[i],
+        if (view_change_judge(&claim, &arena, configuration, &set->view_changes[i],
                               &sign_sink_trust) == RULE_NONE &&
             claim.rank.view == body->chosen_view && claim.rank.seq == body->chosen_seq) {
-            answered = blame_chosen(audit, certificate, ledger, &claim, &set->view_changes[i]);
+            answered = blame_chosen(audit, configuration, certificate, ledger, &claim,
+                                    &set->view_changes[i]);
         }
     }
     arena_free(&arena);

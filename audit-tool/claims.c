@@ -66,11 +66,13 @@ static int compare_u64(uint64_t a, uint64_t b) {
 static int order_by_view(const void *first, const void *second) {
     const struct claim *const a = first;
     const struct claim *const b = second;
+    int const configs = compare_u64(a->config, b->config);
     int const views = compare_u64(a->view, b->view);
     int const seqs = compare_u64(a->seq, b->seq);
-    return views != 0  ? views
-           : seqs != 0 ? seqs
-                       : memcmp(a->digest.bytes, b->digest.bytes, DIGEST_SIZE);
+    return configs != 0 ? configs
+           : views != 0 ? views
+           : seqs != 0  ? seqs
+                        : memcmp(a->digest.bytes, b->digest.bytes, DIGEST_SIZE);
 }
 
 static int order_by_seq(const void *first, const void *second) {
@@ -107,6 +109,7 @@ static bool add(struct claims *claims, const struct claim *claim, struct span ce
 static struct claim claim_of(const struct claims *claims, const struct verified_batch *batch,
                              struct span certificate) {
     return (struct claim){
+        .config = batch->pre_prepare.config,
         .view = batch->pre_prepare.view,
         .seq = batch->pre_prepare.seq,
         .digest = batch->digest,

@@ -13,7 +13,7 @@
 #include "audit-tool/spill.h"
 #include "ledger/view.h"
 
-/* What stays of a batch when a later view proposes it again (§6). */
+/* What stays of a batch when a later view of its configuration proposes it again (§6). */
 struct batch_content {
     struct digest batch_root;
     uint64_t first_index;
@@ -28,6 +28,7 @@ enum claim_state {
 };
 
 struct claim {
+    uint64_t config;
     uint64_t view;
     uint64_t seq;
     struct digest digest; /* of the pre-prepare */
@@ -49,8 +50,8 @@ struct claims {
 };
 
 enum claims_order {
-    CLAIMS_BY_VIEW, /* view, sequence number, digest */
-    CLAIMS_BY_SEQ   /* sequence number, view, digest: as a ledger is followed */
+    CLAIMS_BY_VIEW, /* configuration, view, sequence number, digest */
+    CLAIMS_BY_SEQ   /* sequence number, then the others: as a ledger is followed */
 };
 
 void claims_init(struct claims *claims);

@@ -23,8 +23,10 @@
 #include "audit-tool/signatures.h"
 #include "audit-tool/sources.h"
 #include "host/clock.h"
+#include "host/file.h"
 
 #define RECEIPT_DIRECTORIES_MAX 16u
+#define CHAINS_MAX REPLICAS_MAX
 #define PROGRESS_MS 500u
 #define SAVE_INTERVAL_MS 10000u /* how much work a killed audit loses at most, or so */
 
@@ -39,6 +41,8 @@ struct run {
     const char *state_directory; /* NULL: keep nothing */
     struct state_dir states;
     const char *evidence_directory;
+    uint32_t chains_count;
+    const char *chains_paths[CHAINS_MAX];
     uint32_t receipts_count;
     const char *receipts_paths[RECEIPT_DIRECTORIES_MAX];
     struct audit *audit;
@@ -67,9 +71,14 @@ static int print_finding(const struct run *run, const struct audit_finding *find
     return 0;
 }
 
+/* The configuration in force where the audit began, which it knows. */
+static const struct configuration *began_in(const struct run *run) {
+    return audit_find_configuration(run->audit, audit_first_configuration(run->audit));
+}
+
 static int print_text(const struct run *run, struct problem *problem) {
     const struct audit_report *const report = audit_report(run->audit);
-    coverage_print(stdout, report, &run->sources.founding.configuration);
+    coverage_print(stdout, report, began_in(run));
     for (uint32_t i = 0; i < report->finding_count; i++) {
         if (print_finding(run, &report->findings[i], problem) != 0) {
             return -1;
@@ -119,10 +128,10 @@ static int print_as_json(const struct run *run, struct problem *problem) {
     if (findings == NULL) {
         return -1;
     }
-    json_t *const object = json_pack(
-        "{s:s,s:o,s:i,s:o,s:o}", "service", run->sources.service_text, "coverage",
-        coverage_json(report, &run->sources.founding.configuration), "exit_code",
-        (int)audit_exit_code(report), "findings", findings, "notices", json_of_notices(report));
+    json_t *const object =
+        json_pack("{s:s,s:o,s:i,s:o,s:o}", "service", run->sources.service_text, "coverage",
+                  coverage_json(report, began_in(run)), "exit_code", (int)audit_exit_code(report),
+                  "findings", findings, "notices", json_of_notices(report));
     if (object == NULL || json_dumpf(object, stdout, JSON_INDENT(2)) != 0) {
         json_decref(object);
         return problem_set(problem, EXIT_ERROR, "the report cannot be written");
@@ -228,7 +237,22 @@ static int begin_from(struct run *run, struct problem *problem) {
     return begin_at(run, is_exact ? run->from : choice.before, problem);
 }
 
-/* A new audit with all ledgers. */
+/* Governance chains as replicas or clients keep them, each a file. */
+static int add_chains(const struct run *run, struct problem *problem) {
+    int status = 0;
+    for (uint32_t i = 0; status == 0 && i < run->chains_count; i++) {
+        struct buffer file;
+        buffer_init(&file, CHAIN_SIZE_MAX);
+        status = file_read(&file, run->chains_paths[i], FILE_PUBLIC, problem);
+        if (status == 0) {
+            status = audit_add_chain(run->audit, run->chains_paths[i], buffer_span(&file), problem);
+        }
+        buffer_free(&file);
+    }
+    return status;
+}
+
+/* A new audit with all ledgers, and all that says who may sign. */
 static int make_audit(struct run *run, struct problem *problem) {
     run->audit = audit_new(&(struct audit_options){
         .configuration = &run->sources.founding.configuration,
@@ -241,7 +265,7 @@ static int make_audit(struct run *run, struct problem *problem) {
     if (run->audit == NULL) {
         return problem_set(problem, EXIT_ERROR, "out of memory or threads; give a lower --jobs");
     }
-    return sources_give(&run->sources, run->audit, problem);
+    return add_chains(run, problem) != 0 ? -1 : sources_give(&run->sources, run->audit, problem);
 }
 
 static int add_receipts(const struct run *run, struct problem *problem) {
@@ -367,6 +391,8 @@ static int take_option(struct run *run, int option, const char *value, struct pr
     case 'r':
         return sources_add_path(run->receipts_paths, &run->receipts_count, RECEIPT_DIRECTORIES_MAX,
                                 value, problem);
+    case 'c':
+        return sources_add_path(run->chains_paths, &run->chains_count, CHAINS_MAX, value, problem);
     case 'j':
         return parse_jobs(run, value, problem);
     case 'e':
@@ -394,19 +420,13 @@ static int take_option(struct run *run, int option, const char *value, struct pr
 /* Returns: an option's letter; -1 at the end. '\1' stands for a word that is no option. */
 static int next_option(int argc, char **argv) {
     static const struct option options[] = {
-        {"service", required_argument, NULL, 's'},
-        {"ledger", required_argument, NULL, 'l'},
-        {"receipts", required_argument, NULL, 'r'},
-        {"jobs", required_argument, NULL, 'j'},
-        {"evidence", required_argument, NULL, 'e'},
-        {"state", required_argument, NULL, 'd'},
-        {"from", required_argument, NULL, 'b'},
-        {"to", required_argument, NULL, 't'},
-        {"every", required_argument, NULL, 'n'},
-        {"execute-only", no_argument, NULL, 'x'},
-        {"format", required_argument, NULL, 'f'},
-        {"help", no_argument, NULL, 'h'},
-        {NULL, 0, NULL, 0},
+        {"service", required_argument, NULL, 's'},  {"ledger", required_argument, NULL, 'l'},
+        {"receipts", required_argument, NULL, 'r'}, {"chain", required_argument, NULL, 'c'},
+        {"jobs", required_argument, NULL, 'j'},     {"evidence", required_argument, NULL, 'e'},
+        {"state", required_argument, NULL, 'd'},    {"from", required_argument, NULL, 'b'},
+        {"to", required_argument, NULL, 't'},       {"every", required_argument, NULL, 'n'},
+        {"execute-only", no_argument, NULL, 'x'},   {"format", required_argument, NULL, 'f'},
+        {"help", no_argument, NULL, 'h'},           {NULL, 0, NULL, 0},
     };
     return getopt_long(argc, argv, "-hf:", options, NULL);
 }
@@ -439,7 +459,7 @@ int command_run(const struct command *command, int argc, char **argv) {
             run_free(run);
             return command_help(command);
         }
-        list = option == 1 ? list : option == 'l' || option == 'r' ? option : 0;
+        list = option == 1 ? list : option == 'l' || option == 'r' || option == 'c' ? option : 0;
         status = take_option(run, option == 1 ? list : option, optarg, &problem);
     }
     const char *const wrong = status != 0 ? problem.text : misfit(run);

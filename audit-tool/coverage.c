@@ -27,6 +27,17 @@ static void print_digest(FILE *out, const struct digest *digest) {
     (void)fputs(text, out);
 }
 
+/* In force where it began; that is where statements of who signed the beginning are from. */
+static void print_configurations(FILE *out, const struct audit_coverage *coverage,
+                                 uint64_t number) {
+    if (coverage->last_config > number) {
+        (void)fprintf(out, "configurations %" PRIu64 "..%" PRIu64 "\n", number,
+                      coverage->last_config);
+    } else {
+        (void)fprintf(out, "configuration %" PRIu64 "\n", number);
+    }
+}
+
 static void print_summary_line(FILE *out, const struct audit_report *report, uint64_t number) {
     const struct audit_coverage *const coverage = &report->coverage;
     (void)fprintf(out, "replayed  %" PRIu64 " transactions from ", report->transactions);
@@ -35,8 +46,8 @@ static void print_summary_line(FILE *out, const struct audit_report *report, uin
     } else {
         (void)fputs("genesis", out);
     }
-    (void)fprintf(out, " · %" PRIu64 " receipts reconciled · configuration %" PRIu64 "\n",
-                  report->receipts_reconciled, number);
+    (void)fprintf(out, " · %" PRIu64 " receipts reconciled · ", report->receipts_reconciled);
+    print_configurations(out, coverage, number);
 }
 
 static void print_range(FILE *out, const struct audit_coverage *coverage) {
@@ -139,6 +150,12 @@ static void print_unchecked_parts(FILE *out, const struct audit_report *report) 
         (void)fprintf(out, "  not checked %" PRIu64 " receipts for batches after %" PRIu64 "\n",
                       coverage->receipts_beyond, coverage->last_batch);
     }
+    if (coverage->receipts_unknown != 0) {
+        (void)fprintf(out,
+                      "  not checked %" PRIu64
+                      " receipts of configurations that nothing given leads to\n",
+                      coverage->receipts_unknown);
+    }
 }
 
 static void print_unchecked(FILE *out, const struct audit_report *report) {
@@ -232,19 +249,23 @@ static json_t *json_of_checked(const struct audit_report *report,
 static json_t *json_of_unchecked(const struct audit_report *report) {
     const struct audit_coverage *const coverage = &report->coverage;
     return json_pack(
-        "{s:o,s:b,s:o,s:o,s:o,s:o}", "batches_before",
+        "{s:o,s:b,s:o,s:o,s:o,s:o,s:o}", "batches_before",
         json_of_range(coverage->start_seq != 0, 1, coverage->start_seq), "ended_early",
         coverage->ends_early ? 1 : 0, "batches_without_quorum",
         json_of_range(coverage->first_batch != 0 && coverage->evidenced < coverage->last_batch,
                       coverage->evidenced + 1, coverage->last_batch),
         "receipts_before", json_of_u64(coverage->receipts_before), "receipts_beyond",
-        json_of_u64(coverage->receipts_beyond), "receipts_without_ledger",
+        json_of_u64(coverage->receipts_beyond), "receipts_unknown",
+        json_of_u64(coverage->receipts_unknown), "receipts_without_ledger",
         json_of_range(report->has_unchecked, report->unchecked_first, report->unchecked_last));
 }
 
 json_t *coverage_json(const struct audit_report *report,
                       const struct configuration *configuration) {
-    return json_pack("{s:o,s:o,s:o,s:o}", "configuration", json_of_u64(configuration->number),
+    uint64_t const last = report->coverage.last_config;
+    return json_pack("{s:o,s:o,s:o,s:o,s:o}", "configuration", json_of_u64(configuration->number),
+                     "last_configuration",
+                     json_of_u64(last > configuration->number ? last : configuration->number),
                      "receipts",
                      json_pack("{s:o,s:o,s:o}", "valid", json_of_u64(report->receipts_valid),
                                "invalid", json_of_u64(report->receipts_invalid), "reconciled",

@@ -16,8 +16,9 @@ static const struct command commands[] = {
      "       [-o text|json] [-q]",
      "Demand their ledgers of the replicas, and report who did not answer.", command_fetch},
     {"run",
-     "--service ID --ledger DIR… [--receipts DIR…] [--jobs N] [--evidence DIR]\n"
-     "       [-f text|json] [--state DIR [--from CHECKPOINT] [--every N]] [--to BATCH] "
+     "--service ID --ledger DIR… [--receipts DIR…] [--chain FILE…] [--jobs N]\n"
+     "       [--evidence DIR] [-f text|json] [--state DIR [--from CHECKPOINT] [--every N]] [--to "
+     "BATCH] "
      "[--execute-only]",
      "Replay ledgers, hold them against receipts and each other, and write proofs.", command_run},
     {"verify", "--service ID FILE", "Check a proof of misbehaviour, or a report, trusting nobody.",

@@ -10,10 +10,16 @@
 #include "audit-tool/audit_internal.h"
 #include "base/check.h"
 
+/* Where a batch stands: views begin anew in each configuration. */
+struct standing {
+    uint64_t config;
+    struct rank rank;
+};
+
 /* How far a ledger reaches: the last batch that a quorum vouches for, and the last at all. */
 struct reach {
-    struct rank certified;
-    struct rank last;
+    struct standing certified;
+    struct standing last;
 };
 
 /* A way to go on from here, and the first ledger that takes it. */
@@ -57,24 +63,34 @@ static bool is_on(const struct way *way, const struct audit_ledger *ledger) {
 
 /* ---- how far ---- */
 
-/* The rank of the batch with this number, if its evidence holds; entries: where batches lie. */
-static struct rank certified_rank(struct audit *audit, const struct audit_ledger *ledger,
-                                  uint64_t seq, const uint64_t *entries) {
-    struct rank rank = {0};
+static struct standing standing_of(const struct pre_prepare *body) {
+    return (struct standing){.config = body->config,
+                             .rank = {.view = body->view, .seq = body->seq}};
+}
+
+static int standing_compare(const struct standing *a, const struct standing *b) {
+    return a->config != b->config ? (a->config > b->config) - (a->config < b->config)
+                                  : rank_compare(a->rank, b->rank);
+}
+
+/* The standing of the batch with this number, if its evidence holds; entries: where batches lie. */
+static struct standing certified_standing(struct audit *audit, const struct audit_ledger *ledger,
+                                          uint64_t seq, const uint64_t *entries) {
+    struct standing standing = {.config = 0};
     struct found_certificate found;
     struct audit_ledger *const at =
         seq == 0 ? NULL : ledger_open_at(audit, ledger, entries[seq % BATCH_PLACES_MAX]);
     if (at == NULL) {
-        return rank;
+        return standing;
     }
     found_certificate_init(&found);
     if (!ledger_is_at_view(at) && at->reader.batch.pre_prepare.seq == seq &&
         certificate_find(audit, &found, at)) {
-        rank = (struct rank){.view = found.batch.pre_prepare.view, .seq = seq};
+        standing = standing_of(&found.batch.pre_prepare);
     }
     found_certificate_free(&found);
     ledger_close(at);
-    return rank;
+    return standing;
 }
 
 static struct reach measure(struct audit *audit, const struct audit_ledger *ledger) {
@@ -88,31 +104,60 @@ static struct reach measure(struct audit *audit, const struct audit_ledger *ledg
     }
     do {
         if (ledger_is_at_view(at)) {
-            reach.last.view = at->reader.batch.view.new_view.view;
+            const struct new_view *const body = &at->reader.batch.view.new_view;
+            reach.last = (struct standing){
+                .config = body->config, .rank = {.view = body->view, .seq = reach.last.rank.seq}};
             continue;
         }
         const struct pre_prepare *const body = &at->reader.batch.pre_prepare;
         entries[body->seq % BATCH_PLACES_MAX] = at->reader.batch.first_entry;
         evidenced = body->evidence_upto;
-        reach.last = (struct rank){.view = body->view, .seq = body->seq};
+        reach.last = standing_of(body);
     } while (batch_reader_next(&at->reader, &ignored) == 1);
     ledger_close(at);
-    reach.certified = certified_rank(audit, ledger, evidenced, entries);
+    reach.certified = certified_standing(audit, ledger, evidenced, entries);
     return reach;
 }
 
 static bool reaches_further(const struct reach *a, const struct reach *b) {
-    int const certified = rank_compare(a->certified, b->certified);
-    return certified > 0 || (certified == 0 && rank_compare(a->last, b->last) > 0);
+    int const certified = standing_compare(&a->certified, &b->certified);
+    return certified > 0 || (certified == 0 && standing_compare(&a->last, &b->last) > 0);
+}
+
+static uint64_t stated_config(const struct audit_ledger *ledger) {
+    const struct batch *const batch = &ledger->reader.batch;
+    return ledger_is_at_view(ledger) ? batch->view.new_view.config : batch->pre_prepare.config;
+}
+
+static void judge_way(struct audit *audit, struct way *way) {
+    replayer_trial_begin(&audit->replayer);
+    way->rule = ledger_take(audit, way->ledger);
+    replayer_trial_end(&audit->replayer);
+}
+
+/* Where a configuration has ended, what still states it is judged before the next is entered. */
+static void judge_ways(struct audit *audit, struct way *ways, uint32_t count) {
+    uint32_t left[AUDIT_LEDGERS_MAX];
+    uint32_t left_count = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        if (replayer_goes_over(&audit->replayer, stated_config(ways[i].ledger))) {
+            left[left_count++] = i;
+        } else {
+            judge_way(audit, &ways[i]);
+        }
+    }
+    for (uint32_t i = 0; i < left_count; i++) {
+        struct way *const way = &ways[left[i]];
+        replayer_go_over(&audit->replayer, stated_config(way->ledger));
+        judge_way(audit, way);
+    }
 }
 
 /* The soundest way: one that breaks no rule, and of those the one that reaches furthest. */
 static struct way *choose(struct audit *audit, struct way *ways, uint32_t count) {
     struct way *chosen = NULL;
+    judge_ways(audit, ways, count);
     for (uint32_t i = 0; i < count; i++) {
-        replayer_trial_begin(&audit->replayer);
-        ways[i].rule = ledger_take(audit, ways[i].ledger);
-        replayer_trial_end(&audit->replayer);
         for (uint32_t k = 0; ways[i].rule == RULE_NONE && k < audit->ledger_count; k++) {
             if (is_on(&ways[i], &audit->ledgers[k])) {
                 struct reach const reach = measure(audit, &audit->ledgers[k]);
@@ -238,8 +283,8 @@ static bool blame_fork(struct audit *audit, const struct audit_ledger *ours,
     if (certified) {
         blame_certificates(audit, &ours_found, &theirs_found);
     } else {
-        blame_primary(audit, &ours->reader.batch.seal.statement,
-                      &theirs->reader.batch.seal.statement);
+        blame_primary(audit, ours->reader.batch.pre_prepare.config,
+                      &ours->reader.batch.seal.statement, &theirs->reader.batch.seal.statement);
     }
     found_certificate_free(&ours_found);
     found_certificate_free(&theirs_found);

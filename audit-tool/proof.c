@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "governance/founding.h"
+#include "ledger/checker.h"
 
 /*
  * Decoding takes the file's size again, and pointers for each small part, some of it twice. A file
@@ -31,6 +32,8 @@ const char *proof_check_text(enum proof_check check) {
         return "it is about another service";
     case PROOF_GENESIS:
         return "the genesis in it is not sound";
+    case PROOF_CHAIN:
+        return "the governance chain in it does not hold";
     case PROOF_PARTS:
         return "it lacks a part that its kind needs, or has one too many";
     case PROOF_STATEMENTS:
@@ -167,13 +170,26 @@ static enum proof_check judge_equivocation(struct proof_verdict *out, struct are
 
 /* ---- two certificates ---- */
 
+/* A configuration begins with one batch, and nothing but its end follows what ends it (§9). */
+static bool kinds_follow(const struct pre_prepare *a, const struct pre_prepare *b) {
+    if (b->kind == BATCH_START_OF_CONFIGURATION) {
+        return false;
+    }
+    return a->kind != BATCH_END_OF_CONFIGURATION ||
+           (b->kind == BATCH_END_OF_CONFIGURATION && b->seq - a->seq < CLOSING_BATCHES &&
+            b->gov_index == a->gov_index);
+}
+
 bool batch_extends(const struct configuration *configuration, const struct pre_prepare *a,
                    const struct pre_prepare *b) {
     uint64_t const between = b->seq - a->seq - 1;
     uint64_t const end = a->first_index + a->tx_count;
-    uint64_t const gap_max =
-        between > WINDOW_MAX ? UINT64_MAX : between * configuration->parameters.batch_calls_max;
-    return b->first_index >= end && b->first_index - end <= gap_max &&
+    /* Parameters that a vote set count for nothing: who forks the chain could show others. */
+    uint64_t const calls_max = configuration->number == FOUNDING_CONFIGURATION
+                                   ? configuration->parameters.batch_calls_max
+                                   : BATCH_CALLS_MAX;
+    uint64_t const gap_max = between > WINDOW_MAX ? UINT64_MAX : between * calls_max;
+    return kinds_follow(a, b) && b->first_index >= end && b->first_index - end <= gap_max &&
            b->ledger_leaves > a->ledger_leaves + between && b->time_ms >= a->time_ms &&
            b->evidence_upto >= a->evidence_upto && b->checkpoint_seq >= a->checkpoint_seq &&
            b->gov_index >= a->gov_index && b->view_start == a->view_start;
@@ -224,21 +240,29 @@ static enum proof_check judge_certificates(struct proof_verdict *out, struct are
 
 /* ---- all kinds ---- */
 
-static enum proof_check judge(struct proof_verdict *out, struct arena *arena,
-                              const struct digest *service, const struct proof *proof) {
+enum proof_check proof_eras(struct eras *eras, struct arena *arena, const struct digest *service,
+                            const struct proof *proof) {
     struct genesis genesis;
-    struct problem problem = {.code = EXIT_OK};
     if (genesis_decode(&genesis, arena, proof->genesis) != CODEC_OK) {
         return PROOF_GENESIS;
     }
     if (service != NULL && !digest_equal(service, &genesis.service)) {
         return PROOF_SERVICE;
     }
-    if (founding_configuration(&out->configuration, &genesis, &problem) != 0) {
+    if (!eras_init(eras, proof->genesis)) {
         return PROOF_GENESIS;
     }
+    enum chain_check const check =
+        eras_follow(eras, proof->genesis, proof->links, proof->link_count);
+    return check == CHAIN_VALID ? PROOF_VALID : check == CHAIN_MEMORY ? PROOF_MEMORY : PROOF_CHAIN;
+}
+
+/* As many links as it takes: the last one leads to the configuration that the proof is about. */
+static enum proof_check judge(struct proof_verdict *out, struct arena *arena,
+                              const struct eras *eras, const struct proof *proof) {
+    out->configuration = *eras_configuration(eras, eras->count);
     out->kind = proof->kind;
-    out->service = genesis.service;
+    out->service = out->configuration.service;
     switch (proof->kind) {
     case PROOF_EQUIVOCATION:
         return judge_equivocation(out, arena, proof);
@@ -248,7 +272,7 @@ static enum proof_check judge(struct proof_verdict *out, struct arena *arena,
     case PROOF_WRONG_OUTCOME:
     case PROOF_WRONG_CHECKPOINT:
     case PROOF_BROKEN_NEW_VIEW:
-        return judge_fragment(out, arena, proof);
+        return judge_fragment(out, arena, eras, proof);
     case PROOF_UNDERSTATED_VIEW_CHANGE:
         return judge_understated(out, arena, proof);
     case PROOF_FORKED_VIEW:
@@ -272,11 +296,14 @@ enum proof_check proof_verify(struct proof_verdict *out, const struct digest *se
     }
     struct arena arena;
     arena_init(&arena, proof_arena_size(file.size));
+    struct eras eras = {.count = 0};
     enum proof_check check = PROOF_ENCODING;
     if (proof_decode(proof, &arena, span_of(file.data + magic.size, file.size - magic.size)) ==
         CODEC_OK) {
-        check = judge(out, &arena, service, proof);
+        check = proof_eras(&eras, &arena, service, proof);
+        check = check == PROOF_VALID ? judge(out, &arena, &eras, proof) : check;
     }
+    eras_free(&eras);
     arena_free(&arena);
     free(proof);
     return check;

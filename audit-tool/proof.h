@@ -8,6 +8,7 @@
 #ifndef ONUS_AUDIT_TOOL_PROOF_H
 #define ONUS_AUDIT_TOOL_PROOF_H
 
+#include "audit-tool/eras.h"
 #include "base/problem.h"
 #include "ledger/codec.h"
 #include "ledger/configuration.h"
@@ -23,6 +24,7 @@ enum proof_check {
     PROOF_ENCODING,       /* not an evidence file, or damaged */
     PROOF_SERVICE,        /* its genesis is not that of the service */
     PROOF_GENESIS,        /* its genesis is not sound */
+    PROOF_CHAIN,          /* a link of the governance chain in it does not hold */
     PROOF_PARTS,          /* it lacks a part that its kind needs, or has one too many */
     PROOF_STATEMENTS,     /* statements that are no pair, or do not decode */
     PROOF_SIGNATURE,      /* of a statement */
@@ -43,7 +45,7 @@ const char *proof_check_text(enum proof_check check);
 struct proof_verdict {
     enum proof_kind kind;
     struct digest service;
-    struct configuration configuration; /* of the blamed */
+    struct configuration configuration; /* of the blamed, in which they signed */
     uint64_t blamed;                    /* bitmap of replicas; never empty */
     uint64_t config;
     uint64_t view;
@@ -69,6 +71,14 @@ struct proof_verdict {
  */
 MUST_USE enum proof_check proof_verify(struct proof_verdict *out, const struct digest *service,
                                        struct span file);
+
+/*
+ * The configurations that a decoded proof is about, from its genesis and the links in it. Free
+ * them in any case. Returns: PROOF_VALID, PROOF_GENESIS, PROOF_SERVICE, PROOF_CHAIN or
+ * PROOF_MEMORY.
+ */
+MUST_USE enum proof_check proof_eras(struct eras *eras, struct arena *arena,
+                                     const struct digest *service, const struct proof *proof);
 
 /* How much memory decoding a file of this size may take. */
 size_t proof_arena_size(size_t file_size);

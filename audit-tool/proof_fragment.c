@@ -136,7 +136,8 @@ static enum proof_check judge_rerun(struct proof_verdict *out, struct arena *are
     if (!rule_is_named(proof, rerun->step, out->rule)) {
         return PROOF_NOTHING_BROKEN;
     }
-    if (rerun->form.executes && !rerun->form.digests && !state_part_is_minimal(&rerun->part)) {
+    bool const is_minimal = rerun->form.digests || state_part_is_minimal(&rerun->part);
+    if (!is_minimal || rerun->era->configuration.number != out->configuration.number) {
         return PROOF_PARTS;
     }
     out->wrong_index = rerun->replay.wrong_index;
@@ -150,20 +151,20 @@ static enum proof_check judge_rerun(struct proof_verdict *out, struct arena *are
  * must come to the same for all.
  */
 enum proof_check judge_fragment(struct proof_verdict *out, struct arena *arena,
-                                const struct proof *proof) {
+                                const struct eras *eras, const struct proof *proof) {
     struct rerun_form form;
     if (!proof->has_fragment || proof->fragment.entry_count == 0 || proof->statement_count != 0 ||
         proof->certificate_count > 1 || proof->path_count != 0) {
         return PROOF_PARTS;
     }
-    if (!rerun_form_of(&form, arena, &out->configuration, proof)) {
+    if (!rerun_form_of(&form, arena, eras, proof)) {
         return PROOF_FRAGMENT;
     }
     struct rerun *const rerun = malloc(sizeof *rerun);
     if (rerun == NULL) {
         return PROOF_MEMORY;
     }
-    enum proof_check check = rerun_init(rerun, arena, &out->configuration, &form, proof);
+    enum proof_check check = rerun_init(rerun, arena, eras, &form, proof);
     if (check == PROOF_VALID) {
         check = judge_rerun(out, arena, proof, rerun);
     }

@@ -27,7 +27,7 @@ MUST_USE bool proof_certificate(struct proof_verdict *out, struct verified_batch
 
 /* A batch, or a new view, that breaks a rule. */
 enum proof_check judge_fragment(struct proof_verdict *out, struct arena *arena,
-                                const struct proof *proof);
+                                const struct eras *eras, const struct proof *proof);
 
 enum proof_check judge_understated(struct proof_verdict *out, struct arena *arena,
                                    const struct proof *proof);

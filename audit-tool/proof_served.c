@@ -5,8 +5,13 @@
  * A correct replica signs only for what it took from its verified ledger and judged once more with
  * this very judge (ledger/served.h), so bytes that the judge refuses are not a correct replica's.
  * Its statement binds their digest: other bytes cannot be put in their place.
+ *
+ * What it judged by was the configuration that it was in. Nothing here says that this was the one
+ * that a chain gives for its number, which liars could have forked; so only what was signed in the
+ * founding configuration, which the service id binds, convicts.
  */
 #include "audit-tool/proof_internal.h"
+#include "governance/founding.h"
 #include "ledger/served.h"
 
 static bool check_universally(void *context, const struct sign_check *check, enum rule rule) {
@@ -40,7 +45,8 @@ static enum proof_check read_served(struct served *served, struct arena *arena,
 enum proof_check judge_served(struct proof_verdict *out, struct arena *arena,
                               const struct proof *proof) {
     struct served served;
-    if (!proof_has_parts(proof, &(struct proof_parts){.statements = 1, .may_have_served = true})) {
+    if (!proof_has_parts(proof, &(struct proof_parts){.statements = 1, .may_have_served = true}) ||
+        out->configuration.number != FOUNDING_CONFIGURATION) {
         return PROOF_PARTS;
     }
     enum proof_check const check = read_served(&served, arena, &out->configuration, proof);

@@ -24,7 +24,7 @@ static void contradict_in_view(struct audit *audit, const struct claim *claim,
                    CODEC_OK) {
             struct signed_body const statement = {.body = certificate.pre_prepare,
                                                   .signature = certificate.pre_prepare_signature};
-            blame_primary(audit, &statement, &ledger->reader.batch.seal.statement);
+            blame_primary(audit, claim->config, &statement, &ledger->reader.batch.seal.statement);
         }
     }
     found_certificate_free(&claimed);
@@ -54,6 +54,9 @@ static bool contradict_choice(struct audit *audit, const struct claim *claim,
 static bool is_same(const struct claim *claim, const struct pre_prepare *body,
                     const struct digest *digest) {
     struct batch_content const content = batch_content_of(body);
+    if (claim->config != body->config) {
+        return false; /* what one configuration committed, no other proposes again */
+    }
     return claim->view == body->view ? digest_equal(&claim->digest, digest)
                                      : batch_content_equal(&claim->content, &content);
 }
@@ -66,7 +69,7 @@ static struct digest digest_of(const struct audit *audit, const struct batch *ba
 /* The ledger changed its view between the claim's and its own, and dropped the claim's batch. */
 static void contradict_across(struct audit *audit, struct claim *claim) {
     struct view_seen seen;
-    int const found = watch_first_above(audit, claim->view, &seen);
+    int const found = watch_first_above(audit, claim->config, claim->view, &seen);
     if (found < 0) {
         return; /* stays open, and is told in the end */
     }
@@ -82,6 +85,8 @@ static void reconcile_claim(struct audit *audit, struct claim *claim,
     struct digest const digest = digest_of(audit, &ledger->reader.batch);
     if (is_same(claim, body, &digest)) {
         claim->state = is_sound ? CLAIM_MET : CLAIM_ANSWERED;
+    } else if (claim->config != body->config) {
+        return; /* another end of a configuration: two views of it, perhaps; told in the end */
     } else if (claim->view == body->view) {
         contradict_in_view(audit, claim, ledger);
         claim->state = CLAIM_ANSWERED;
@@ -149,7 +154,7 @@ static bool contradict_behind(struct audit *audit, const struct claim *claim,
 static bool contradict_later(struct audit *audit, const struct claim *claim) {
     struct view_seen own;
     struct view_seen above;
-    if (claim->view == 0 || watch_first_above(audit, claim->view - 1, &own) != 1) {
+    if (claim->view == 0 || watch_first_above(audit, claim->config, claim->view - 1, &own) != 1) {
         return false;
     }
     if (own.view != claim->view) {
@@ -158,8 +163,12 @@ static bool contradict_later(struct audit *audit, const struct claim *claim) {
     struct audit_ledger *const at = ledger_open_at(audit, audit->followed, own.entry);
     bool const answered = at != NULL && contradict_behind(audit, claim, at);
     ledger_close(at);
-    return answered || (watch_first_above(audit, claim->view, &above) == 1 &&
+    return answered || (watch_first_above(audit, claim->config, claim->view, &above) == 1 &&
                         contradict_choice(audit, claim, &above));
+}
+
+static bool is_of_view(const struct claim *claim, const struct pre_prepare *body) {
+    return claim->config == body->config && claim->view == body->view;
 }
 
 /*
@@ -174,10 +183,12 @@ static int contradict_end(void *context, const struct verified_batch *batch,
     uint64_t next = claims_first_at(&audit->claims, batch->pre_prepare.seq + 1);
     struct found_certificate evidenced;
     struct found_certificate claimed;
-    while (next < count && claims_at(&audit->claims, next)->view != batch->pre_prepare.view) {
+    const struct configuration *const configuration =
+        audit_configuration(audit, batch->pre_prepare.config);
+    while (next < count && !is_of_view(claims_at(&audit->claims, next), &batch->pre_prepare)) {
         next++;
     }
-    if (next == count) {
+    if (next == count || configuration == NULL) {
         return 0;
     }
     struct claim *const claim = claims_at(&audit->claims, next);
@@ -185,7 +196,7 @@ static int contradict_end(void *context, const struct verified_batch *batch,
     found_certificate_init(&claimed);
     if (certificate_open(audit, &evidenced, certificate) &&
         certificate_open(audit, &claimed, claims_certificate(&audit->claims, claim)) &&
-        certificates_conflict(audit->options.configuration, &evidenced.batch, &claimed.batch)) {
+        certificates_conflict(configuration, &evidenced.batch, &claimed.batch)) {
         blame_certificates(audit, &evidenced, &claimed);
         claim->state = CLAIM_ANSWERED;
     }

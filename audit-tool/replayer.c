@@ -9,13 +9,16 @@
 
 #include "base/check.h"
 #include "execution/checkpoint.h"
+#include "governance/founding.h"
 
-bool replayer_init(struct replayer *replayer, const struct configuration *configuration,
-                   struct signatures *signatures, bool keep_cuts) {
+bool replayer_init(struct replayer *replayer, struct eras *eras, struct signatures *signatures,
+                   bool keep_cuts) {
+    const struct era *const era = eras_find(eras, FOUNDING_CONFIGURATION);
     *replayer = (struct replayer){
-        .configuration = configuration,
+        .eras = eras,
+        .era = era,
         .signatures = signatures,
-        .checker = checker_new(configuration),
+        .checker = checker_new(&era->configuration),
         .engine = engine_new(NULL),
         .keep_cuts = keep_cuts,
     };
@@ -25,7 +28,7 @@ bool replayer_init(struct replayer *replayer, const struct configuration *config
     }
     bool const has_help = signatures != NULL && signatures_have_help(signatures);
     if (has_help) {
-        replayer->preparer = preparer_new(&configuration->service, signatures);
+        replayer->preparer = preparer_new(&era->configuration.service, signatures);
     }
     return replayer->checker != NULL && replayer->engine != NULL &&
            (replayer->preparer != NULL || !has_help);
@@ -42,21 +45,71 @@ void replayer_free(struct replayer *replayer) {
 }
 
 void replayer_start(struct replayer *replayer, struct span genesis) {
+    engine_govern(replayer->engine, &replayer->era->constitution);
     checker_start(replayer->checker, genesis);
 }
 
+/* The ledger has ended a configuration: what follows from its votes? */
+static void reach_next(struct replayer *replayer) {
+    struct constitution *const next = malloc(sizeof *next);
+    if (next == NULL) {
+        replayer->failed = true;
+        return;
+    }
+    if (!engine_next_constitution(replayer->engine, next) ||
+        next->number != replayer->era->configuration.number + 1) {
+        replayer->stuck = "its state does not say which configuration comes next";
+    } else {
+        switch (eras_reach(replayer->eras, next)) {
+        case ERA_ADDED:
+        case ERA_KNOWN:
+            break;
+        case ERA_DIFFERS:
+            replayer->stuck = "a governance chain that was given leads to another configuration "
+                              "than this ledger; audit it without that";
+            break;
+        case ERA_MEMORY:
+            replayer->failed = true;
+            break;
+        }
+    }
+    free(next);
+}
+
 /* ---- from a checkpoint ---- */
+
+/* Begin in another configuration than the founding one, which must be known. */
+static bool load_era(struct replayer *replayer, uint64_t number) {
+    const struct era *const era = eras_find(replayer->eras, number);
+    if (era == NULL) {
+        replayer->stuck = "it is of a configuration that is not known here; give --chain, or audit "
+                          "from genesis";
+        return false;
+    }
+    if (era == replayer->era) {
+        return true;
+    }
+    checker_free(replayer->checker);
+    replayer->era = era;
+    replayer->checker = checker_new(&era->configuration);
+    if (replayer->checker == NULL) {
+        replayer->failed = true;
+        return false;
+    }
+    checker_set_before(replayer->checker, eras_configuration(replayer->eras, number - 1));
+    return true;
+}
 
 bool replayer_load_begin(struct replayer *replayer, struct replayer_loading *loading,
                          struct arena *arena, struct span snapshot) {
     struct checker_snapshot decoded;
     struct checkpoint_header *const header = &loading->header;
-    uint64_t const interval = replayer->configuration->parameters.checkpoint_interval;
     state_hasher_init(&loading->hasher);
     return checker_snapshot_decode(&decoded, arena, snapshot) == CODEC_OK &&
            checkpoint_header_decode(header, arena, decoded.header) == CODEC_OK &&
-           header->seq != 0 && header->seq % interval == 0 && decoded.past_entry == 0 &&
-           checker_load(replayer->checker, &decoded, arena, false);
+           load_era(replayer, header->config) && header->seq != 0 && decoded.past_entry == 0 &&
+           checker_load(replayer->checker, &decoded, arena, false) &&
+           checker_cut_is_due(replayer->checker);
 }
 
 bool replayer_load_item(struct replayer *replayer, struct replayer_loading *loading,
@@ -84,9 +137,13 @@ bool replayer_load_end(struct replayer *replayer, struct replayer_loading *loadi
     kept->cut.header = loading->header;
     kept->cut.window_entry = decoded.window_entry;
     kept->digest =
-        hash_labelled(LABEL_CHECKPOINT, &replayer->configuration->service, decoded.header);
+        hash_labelled(LABEL_CHECKPOINT, &replayer->era->configuration.service, decoded.header);
     engine_cut(replayer->engine, loading->header.seq);
     engine_settle(replayer->engine, engine_mark(replayer->engine));
+    engine_govern(replayer->engine, &replayer->era->constitution);
+    if (checker_is_closed(replayer->checker)) {
+        reach_next(replayer);
+    }
     return !engine_failed(replayer->engine) && buffer_append(&kept->snapshot, snapshot) &&
            frontier_load(&kept->cut.frontier, loading->header.ledger_leaves, decoded.frontier);
 }
@@ -102,6 +159,7 @@ bool replayer_load(struct replayer *replayer, struct arena *arena, struct span s
             return false;
         }
     }
+    engine_govern(replayer->engine, &replayer->era->constitution);
     return is_stated(&loading);
 }
 
@@ -110,7 +168,8 @@ bool replayer_is_ready(const struct replayer *replayer) {
 }
 
 bool replayer_failed(const struct replayer *replayer) {
-    return replayer->failed || checker_failed(replayer->checker) || engine_failed(replayer->engine);
+    return replayer->failed || replayer->checker == NULL || checker_failed(replayer->checker) ||
+           engine_failed(replayer->engine);
 }
 
 const struct ledger_position *replayer_position(const struct replayer *replayer) {
@@ -148,7 +207,7 @@ static bool take_checkpoint(struct replayer *replayer, uint64_t seq) {
     checker_cut(replayer->checker, &cut->cut);
     bool const done =
         !engine_failed(replayer->engine) && checkpoint_fill(&cut->cut, replayer->engine) &&
-        checkpoint_cut_digest(&cut->digest, &header, &replayer->configuration->service,
+        checkpoint_cut_digest(&cut->digest, &header, &replayer->era->configuration.service,
                               &cut->cut) &&
         (!replayer->keep_cuts ||
          checkpoint_cut_snapshot(&cut->snapshot, &cut->cut, checker_window(replayer->checker)));
@@ -209,11 +268,32 @@ static enum rule take_next(struct replayer *replayer, const struct next_item *ne
     if (replayer->signatures != NULL && take_trusting(replayer, next)) {
         return RULE_NONE;
     }
-    struct sign_sink const sink = signatures_sink_at_once(&replayer->configuration->service);
+    struct sign_sink const sink = signatures_sink_at_once(&replayer->era->configuration.service);
     return take(replayer, next, &sink);
 }
 
+/* ---- from one configuration to the next ---- */
+
+bool replayer_goes_over(const struct replayer *replayer, uint64_t stated_config) {
+    return checker_is_closed(replayer->checker) && replayer->stuck == NULL &&
+           stated_config != replayer->era->configuration.number;
+}
+
+void replayer_go_over(struct replayer *replayer, uint64_t stated_config) {
+    if (!replayer_goes_over(replayer, stated_config)) {
+        return;
+    }
+    CHECK(!replayer->on_trial);
+    replayer->era = eras_find(replayer->eras, replayer->era->configuration.number + 1);
+    CHECK(replayer->era != NULL); /* reach_next has put it there, or was stuck */
+    checker_enter(replayer->checker, &replayer->era->configuration);
+    engine_govern(replayer->engine, &replayer->era->constitution);
+}
+
 enum rule replayer_step(struct replayer *replayer, const struct batch *batch) {
+    if (!replayer->on_trial) {
+        replayer_go_over(replayer, batch->pre_prepare.config);
+    }
     CHECK(replayer_is_ready(replayer));
     enum rule const rule = take_next(replayer, &(struct next_item){.batch = batch});
     if (rule != RULE_NONE || replayer->on_trial) {
@@ -222,13 +302,19 @@ enum rule replayer_step(struct replayer *replayer, const struct batch *batch) {
     uint64_t const seq = checker_position(replayer->checker)->seq;
     engine_settle(replayer->engine, engine_mark(replayer->engine));
     checker_settle(replayer->checker, seq);
-    if (seq % replayer->configuration->parameters.checkpoint_interval == 0) {
+    if (checker_cut_is_due(replayer->checker)) {
         replayer->failed |= !take_checkpoint(replayer, seq);
+    }
+    if (checker_is_closed(replayer->checker) && !replayer_failed(replayer)) {
+        reach_next(replayer);
     }
     return RULE_NONE;
 }
 
 enum rule replayer_enter(struct replayer *replayer, const struct view_unit *unit) {
+    if (!replayer->on_trial) {
+        replayer_go_over(replayer, unit->new_view.config);
+    }
     enum rule const rule = take_next(replayer, &(struct next_item){.unit = unit});
     if (rule == RULE_NONE && replayer->on_trial) {
         replayer->trial_views++;
@@ -250,9 +336,10 @@ void replayer_trial_begin(struct replayer *replayer) {
 bool replayer_trial_goes_on(const struct replayer *replayer) {
     /* Less than C batches: none of them needs a checkpoint that the trial would have to make. */
     uint64_t const batches = checker_position(replayer->checker)->seq - replayer->trial_seq;
-    uint64_t const batches_max = 2 * (uint64_t)replayer->configuration->parameters.pipeline;
+    uint64_t const batches_max = 2 * (uint64_t)replayer->era->configuration.parameters.pipeline;
     return batches < batches_max && replayer->trial_views < REPLAYER_TRIAL_VIEWS &&
-           replayer_is_ready(replayer) && !replayer_failed(replayer);
+           !checker_is_closed(replayer->checker) && replayer_is_ready(replayer) &&
+           !replayer_failed(replayer);
 }
 
 void replayer_trial_end(struct replayer *replayer) {

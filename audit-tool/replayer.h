@@ -7,6 +7,7 @@
 #ifndef ONUS_AUDIT_TOOL_REPLAYER_H
 #define ONUS_AUDIT_TOOL_REPLAYER_H
 
+#include "audit-tool/eras.h"
 #include "audit-tool/preparer.h"
 #include "audit-tool/signatures.h"
 #include "execution/replay.h"
@@ -26,7 +27,8 @@ struct replayer_cut {
 };
 
 struct replayer {
-    const struct configuration *configuration;
+    struct eras *eras;
+    const struct era *era;         /* the one in force */
     struct signatures *signatures; /* NULL: check at once */
     struct preparer *preparer;     /* NULL: no threads that could help */
     struct checker *checker;
@@ -36,6 +38,7 @@ struct replayer {
     bool keep_cuts;
     bool trusting; /* look at no signature */
     bool failed;
+    const char *stuck; /* why what comes behind this configuration cannot be judged, or NULL */
 
     /* on trial: where it began */
     bool on_trial;
@@ -46,10 +49,10 @@ struct replayer {
 };
 
 /*
- * configuration and signatures are borrowed. keep_cuts: remember what fragments begin with.
+ * eras and signatures are borrowed. keep_cuts: remember what fragments begin with.
  * Returns: false when memory is short.
  */
-MUST_USE bool replayer_init(struct replayer *replayer, const struct configuration *configuration,
+MUST_USE bool replayer_init(struct replayer *replayer, struct eras *eras,
                             struct signatures *signatures, bool keep_cuts);
 void replayer_free(struct replayer *replayer);
 
@@ -78,6 +81,15 @@ MUST_USE bool replayer_load_item(struct replayer *replayer, struct replayer_load
                                  struct span key, struct span value);
 MUST_USE bool replayer_load_end(struct replayer *replayer, struct replayer_loading *loading,
                                 struct arena *arena, struct span snapshot);
+
+/*
+ * Where a configuration has ended, enter the next one, which execution has come to, unless what
+ * comes next states the old one: nothing more can be right in that, and its signers are those of
+ * the old one. Not on trial. A step or new view does so by itself.
+ */
+void replayer_go_over(struct replayer *replayer, uint64_t stated_config);
+/* Would what states this be judged in the next configuration? */
+bool replayer_goes_over(const struct replayer *replayer, uint64_t stated_config);
 
 /* Is the checkpoint that the next batch must carry known? Always, from genesis on. */
 bool replayer_is_ready(const struct replayer *replayer);

@@ -13,7 +13,7 @@
 #include "base/check.h"
 #include "ledger/derive.h"
 
-#define PROGRESS_MAGIC "onus-audit-progress-v1\n"
+#define PROGRESS_MAGIC "onus-audit-progress-v2\n"
 #define PROGRESS_ARENA_SIZE (1u << 20)
 
 struct audit_resumption {
@@ -54,9 +54,9 @@ static bool put_sized(struct buffer *out, struct span bytes) {
 
 static bool put_start(struct buffer *out, const struct audit_start *start) {
     unsigned const peaks = frontier_peak_count(start->frontier.leaf_count);
-    return put_u64(out, start->seq) && put_u64(out, start->view) && put_u64(out, start->entries) &&
-           put_u64(out, start->next_index) && put_u64(out, start->signers) &&
-           put_u64(out, start->signed_in) &&
+    return put_u64(out, start->seq) && put_u64(out, start->config) && put_u64(out, start->view) &&
+           put_u64(out, start->entries) && put_u64(out, start->next_index) &&
+           put_u64(out, start->signers) && put_u64(out, start->signed_in) &&
            buffer_append(out, span_of(start->digest.bytes, DIGEST_SIZE)) &&
            put_u64(out, start->frontier.leaf_count) &&
            put_sized(out, span_of(start->frontier.peaks, peaks * DIGEST_SIZE));
@@ -139,6 +139,7 @@ static struct span take_sized(struct progress_reader *reader) {
 
 static void take_start(struct progress_reader *reader, struct audit_start *start) {
     start->seq = take_u64(reader);
+    start->config = take_u64(reader);
     start->view = take_u64(reader);
     start->entries = take_u64(reader);
     start->next_index = take_u64(reader);
@@ -210,10 +211,7 @@ static void take_findings(struct progress_reader *reader, struct audit *audit) {
         report->finding_count++;
         buffer_init(&finding->file, file.size);
         reader->failed |= !buffer_append(&finding->file, file);
-        audit->blamed[finding->verdict.kind] |= finding->verdict.blamed;
-        if (finding->verdict.kind == PROOF_CONFLICTING_CERTIFICATES) {
-            audit->blamed[PROOF_EQUIVOCATION] |= finding->verdict.blamed;
-        }
+        blame_note(audit, &finding->verdict);
     }
 }
 
@@ -248,8 +246,7 @@ static void take_aside(struct progress_reader *reader, struct audit *audit) {
         arena_reset(&arena);
         reader->failed = reader->failed ||
                          certificate_decode(&certificate, &arena, bytes) != CODEC_OK ||
-                         certificate_verify(&batch, &arena, audit->options.configuration,
-                                            &certificate) != RECEIPT_VALID ||
+                         !certificate_holds(audit, &batch, &arena, &certificate) ||
                          !claims_add_certificate(&audit->claims, &batch, bytes) ||
                          !claims_add_certificate(&audit->aside, &batch, bytes);
     }
@@ -295,12 +292,10 @@ int audit_continue(struct audit *audit, bool reads_before, struct problem *probl
 }
 
 uint64_t audit_saveable(const struct audit *audit) {
-    uint64_t const interval = audit->options.configuration->parameters.checkpoint_interval;
-    uint64_t const last = audit->seq - audit->seq % interval;
-    /* Batch `last` was taken, and carries the digest of the checkpoint before it. */
-    return last > interval && last - interval > audit->start.seq &&
-                   replayer_cut_at(&audit->replayer, last - interval) != NULL
-               ? last - interval
+    /* A batch that was taken carries its digest. */
+    uint64_t const carried = replayer_position(&audit->replayer)->checkpoint_seq;
+    return carried > audit->start.seq && replayer_cut_at(&audit->replayer, carried) != NULL
+               ? carried
                : 0;
 }
 
@@ -331,20 +326,35 @@ static void append_leaves(struct frontier *frontier, const struct batch *batch, 
     }
 }
 
+/* What lies behind where the first run began: M so far, and the checkpoint carried last. */
+struct skimming {
+    struct frontier frontier;
+    uint64_t carried;
+};
+
+/* Another checkpoint that was compared, made by the runs before. */
+static void skim_checkpoint(struct audit *audit, struct skimming *skimming, uint64_t carried) {
+    if (carried > skimming->carried) {
+        audit->report.coverage.checkpoints++;
+        skimming->carried = carried;
+    }
+}
+
 /* Returns: false when this is not what was replayed, or memory is short. */
-static bool skim_next(struct audit *audit, struct frontier *frontier) {
+static bool skim_next(struct audit *audit, struct skimming *skimming) {
     struct audit_ledger *const ledger = same_in_all(audit);
     if (ledger == NULL) {
         return false;
     }
     const struct batch *const batch = &ledger->reader.batch;
     bool const is_view = ledger_is_at_view(ledger);
-    append_leaves(frontier, batch, is_view);
+    append_leaves(&skimming->frontier, batch, is_view);
     if (!is_view) {
         if (batch->pre_prepare.seq != audit->seq + 1) {
             return false;
         }
         audit->seq++;
+        skim_checkpoint(audit, skimming, batch->pre_prepare.checkpoint_seq);
         reconcile_batch(audit, ledger, true);
     }
     if (!audit_note_sound(audit, ledger)) {
@@ -364,22 +374,21 @@ static uint64_t entries_passed(const struct audit *audit) {
 
 int audit_skim(struct audit *audit, struct problem *problem) {
     struct audit_coverage *const coverage = &audit->report.coverage;
-    uint64_t const interval = audit->options.configuration->parameters.checkpoint_interval;
-    struct frontier frontier = audit->resumption->start.frontier;
-    uint64_t const start_seq = audit->resumption->start.seq;
-    if (start_seq == 0) {
+    struct skimming skimming = {.frontier = audit->resumption->start.frontier,
+                                .carried = audit->resumption->start.seq};
+    if (skimming.carried == 0) {
         struct digest const leaf = ledger_leaf(ENTRY_GENESIS, audit->options.genesis);
-        frontier_init(&frontier);
-        frontier_append(&frontier, &leaf);
+        frontier_init(&skimming.frontier);
+        frontier_append(&skimming.frontier, &leaf);
     }
     bool good = true;
     while (good && entries_passed(audit) < audit->start.entries && ledgers_advance(audit)) {
-        good = skim_next(audit, &frontier);
+        good = skim_next(audit, &skimming);
     }
-    struct digest const root = frontier_root(&frontier);
+    struct digest const root = frontier_root(&skimming.frontier);
     struct digest const replayed = frontier_root(&audit->start.frontier);
     if (!good || entries_passed(audit) != audit->start.entries || audit->seq != audit->start.seq ||
-        frontier.leaf_count != audit->start.frontier.leaf_count ||
+        skimming.frontier.leaf_count != audit->start.frontier.leaf_count ||
         !digest_equal(&root, &replayed)) {
         audit->starts_anew = true;
         return problem_set(problem, EXIT_CANNOT_AUDIT,
@@ -387,7 +396,6 @@ int audit_skim(struct audit *audit, struct problem *problem) {
                            (unsigned long long)audit->start.seq);
     }
     coverage->resumed_seq = audit->start.seq;
-    coverage->checkpoints = (audit->start.seq - start_seq) / interval - 1;
     coverage->last_checkpoint = audit->start.seq;
     coverage->last_checkpoint_digest = audit->start.digest;
     return 0;

@@ -160,6 +160,9 @@ int saved_state_read(FILE *in, struct replayer *replayer, uint64_t seq, const ch
     if (replayer_failed(replayer)) {
         return problem_set(problem, EXIT_ERROR, "%s: out of memory for this state", name);
     }
+    if (!good && replayer->stuck != NULL) {
+        return problem_set(problem, EXIT_CANNOT_AUDIT, "%s: %s", name, replayer->stuck);
+    }
     return good ? 0
                 : problem_set(problem, EXIT_INVALID,
                               "%s: damaged: state and checkpoint do not belong together; take "

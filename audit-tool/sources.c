@@ -142,6 +142,18 @@ int sources_find_genesis(struct sources *sources, const struct state_dir *states
 
 /* ---- saved states ---- */
 
+int sources_know_chain(const struct state_dir *states, struct audit *audit,
+                       struct problem *problem) {
+    struct buffer chain;
+    buffer_init(&chain, CHAIN_SIZE_MAX);
+    int status = state_dir_read_chain(states, &chain, problem);
+    if (status == 1) {
+        status = audit_know_chain(audit, states->path, buffer_span(&chain), problem);
+    }
+    buffer_free(&chain);
+    return status;
+}
+
 int sources_begin_at(const struct sources *sources, const struct state_dir *states,
                      struct audit *audit, uint64_t seq, struct problem *problem) {
     char path[PATH_MAX];
@@ -156,6 +168,9 @@ int sources_begin_at(const struct sources *sources, const struct state_dir *stat
     if (status == 0 &&
         (own != seq || !span_equal(buffer_span(&genesis), sources->founding.genesis.bytes))) {
         status = problem_set(problem, EXIT_INVALID, "%s: not the state that its name says", path);
+    }
+    if (status == 0) {
+        status = sources_know_chain(states, audit, problem);
     }
     if (status == 0) {
         status = audit_begin_at(audit, file, seq, path, problem);

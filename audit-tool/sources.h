@@ -50,4 +50,11 @@ MUST_USE int sources_begin_at(const struct sources *sources, const struct state_
 /* How many threads this machine has a processor for, within what an audit takes. */
 uint32_t sources_processors(void);
 
+/*
+ * Let the audit know the configurations of the chain that was saved with states, if there is one.
+ * Returns: 0 or -1.
+ */
+MUST_USE int sources_know_chain(const struct state_dir *states, struct audit *audit,
+                                struct problem *problem);
+
 #endif

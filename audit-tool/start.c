@@ -16,6 +16,7 @@ int audit_begin_at(struct audit *audit, FILE *in, uint64_t seq, const char *name
     const struct ledger_position *const at = replayer_position(&audit->replayer);
     audit->start = (struct audit_start){
         .seq = at->seq,
+        .config = audit->replayer.era->configuration.number,
         .view = at->view,
         .entries = at->entries,
         .frontier = at->frontier,

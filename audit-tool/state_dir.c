@@ -17,6 +17,7 @@
 #define PROGRESS_SIZE_MAX ((size_t)4 << 30) /* findings are the largest part, each a file */
 #define STATE_PREFIX "checkpoint-"
 #define STATE_SUFFIX ".state"
+#define CHAIN_NAME "chain"
 
 int state_dir_open(struct state_dir *dir, const char *path, uint64_t wanted,
                    struct problem *problem) {
@@ -45,6 +46,13 @@ static int state_path(char path[PATH_MAX], const struct state_dir *dir, uint64_t
 static int progress_path(char path[PATH_MAX], const struct state_dir *dir,
                          struct problem *problem) {
     return path_of(path, dir, "from-", dir->wanted, ".progress", problem);
+}
+
+static int chain_path(char path[PATH_MAX], const struct state_dir *dir, struct problem *problem) {
+    int const size = snprintf(path, PATH_MAX, "%s/%s", dir->path, CHAIN_NAME);
+    return size > 0 && size < PATH_MAX
+               ? 0
+               : problem_set(problem, EXIT_USAGE, "%s: the name is too long", dir->path);
 }
 
 /* ---- which there are ------------------------------------------------------------------------- */
@@ -108,6 +116,18 @@ int state_dir_read_progress(const struct state_dir *dir, struct buffer *out,
     return file_read(out, path, FILE_PUBLIC, problem) == 0 ? 1 : -1;
 }
 
+int state_dir_read_chain(const struct state_dir *dir, struct buffer *out, struct problem *problem) {
+    char path[PATH_MAX];
+    if (chain_path(path, dir, problem) != 0) {
+        return -1;
+    }
+    if (access(path, F_OK) != 0 && errno == ENOENT) {
+        return 0;
+    }
+    out->size_max = CHAIN_SIZE_MAX;
+    return file_read(out, path, FILE_PUBLIC, problem) == 0 ? 1 : -1;
+}
+
 /* ---- saving ---------------------------------------------------------------------------------- */
 
 static int write_state(const char *path, const struct audit *audit, uint64_t seq,
@@ -146,6 +166,25 @@ static int write_progress(const struct state_dir *dir, const struct audit *audit
     return status;
 }
 
+/* Before the state that needs it. There is none as long as nothing has changed. */
+static int write_chain(const struct state_dir *dir, const struct audit *audit,
+                       struct problem *problem) {
+    char path[PATH_MAX];
+    struct buffer chain;
+    int status = chain_path(path, dir, problem);
+    if (status != 0) {
+        return -1;
+    }
+    buffer_init(&chain, CHAIN_SIZE_MAX);
+    if (!audit_save_chain(audit, &chain)) {
+        status = problem_set(problem, EXIT_ERROR, "out of memory for the governance chain");
+    } else if (chain.size != 0) {
+        status = file_write(path, buffer_span(&chain), 0644, FILE_REPLACE, problem);
+    }
+    buffer_free(&chain);
+    return status;
+}
+
 /* What the progress named before, and nobody wants any more. */
 static void remove_old(const struct state_dir *dir, uint64_t seq) {
     struct problem ignored = {.code = EXIT_OK}; /* it only takes space */
@@ -159,7 +198,8 @@ static void remove_old(const struct state_dir *dir, uint64_t seq) {
 int state_dir_save(struct state_dir *dir, const struct audit *audit, uint64_t seq, bool keep,
                    struct problem *problem) {
     char path[PATH_MAX];
-    if (state_path(path, dir, seq, problem) != 0 || write_state(path, audit, seq, problem) != 0 ||
+    if (state_path(path, dir, seq, problem) != 0 || write_chain(dir, audit, problem) != 0 ||
+        write_state(path, audit, seq, problem) != 0 ||
         write_progress(dir, audit, seq, problem) != 0) {
         return -1;
     }

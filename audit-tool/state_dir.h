@@ -42,7 +42,12 @@ MUST_USE FILE *state_dir_open_state(const struct state_dir *dir, uint64_t seq, c
 MUST_USE int state_dir_read_progress(const struct state_dir *dir, struct buffer *out,
                                      struct problem *problem);
 
-/* From on_checkpoint: save both. keep: the state stays when later ones come. Returns: 0 or -1. */
+/* Read the governance chain that goes with the states. Returns: as above. */
+MUST_USE int state_dir_read_chain(const struct state_dir *dir, struct buffer *out,
+                                  struct problem *problem);
+
+/* From on_checkpoint: save both, and the chain. keep: the state stays when later ones come.
+ * Returns: 0 or -1. */
 MUST_USE int state_dir_save(struct state_dir *dir, const struct audit *audit, uint64_t seq,
                             bool keep, struct problem *problem);
 

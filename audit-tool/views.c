@@ -30,13 +30,17 @@ static const struct view_seen *seen_at(const struct view_watch *watch, uint64_t 
     return (const struct view_seen *)(const void *)watch->seen.data + nth;
 }
 
-/* Views only ever grow along a ledger. */
-static uint64_t first_above(const struct view_watch *watch, uint64_t view) {
+static bool is_above(const struct view_seen *seen, uint64_t config, uint64_t view) {
+    return seen->config > config || (seen->config == config && seen->view > view);
+}
+
+/* Views only ever grow along a ledger, and begin anew in each configuration. */
+static uint64_t first_above(const struct view_watch *watch, uint64_t config, uint64_t view) {
     uint64_t low = 0;
     uint64_t high = seen_count(watch);
     while (low < high) {
         uint64_t const middle = low + (high - low) / 2;
-        if (seen_at(watch, middle)->view <= view) {
+        if (!is_above(seen_at(watch, middle), config, view)) {
             low = middle + 1;
         } else {
             high = middle;
@@ -46,17 +50,19 @@ static uint64_t first_above(const struct view_watch *watch, uint64_t view) {
 }
 
 /* Look for it in the ledger before where the audit began. Returns: as watch_first_above. */
-static int scan_before(struct audit *audit, uint64_t view, uint64_t end, struct view_seen *out) {
+static int scan_before(struct audit *audit, uint64_t config, uint64_t view, uint64_t end,
+                       struct view_seen *out) {
     struct problem ignored = {.code = EXIT_OK};
     struct audit_ledger *const at =
         audit->followed == NULL ? NULL : ledger_open_at(audit, audit->followed, 1);
     int status = at == NULL ? -1 : 1;
     bool found = false;
     while (status == 1 && !found && at->reader.batch.first_entry < end) {
-        found = ledger_is_at_view(at) && at->reader.batch.view.new_view.view > view;
+        const struct new_view *const body = &at->reader.batch.view.new_view;
+        found = ledger_is_at_view(at) && body->config == config && body->view > view;
         if (found) {
-            *out = (struct view_seen){.view = at->reader.batch.view.new_view.view,
-                                      .entry = at->reader.batch.first_entry};
+            *out = (struct view_seen){
+                .config = config, .view = body->view, .entry = at->reader.batch.first_entry};
         } else {
             status = batch_reader_next(&at->reader, &ignored);
         }
@@ -65,11 +71,13 @@ static int scan_before(struct audit *audit, uint64_t view, uint64_t end, struct 
     return found ? 1 : status == 1 ? 0 : -1;
 }
 
-int watch_first_above(struct audit *audit, uint64_t view, struct view_seen *out) {
+int watch_first_above(struct audit *audit, uint64_t config, uint64_t view, struct view_seen *out) {
     const struct view_watch *const watch = &audit->watch;
     const struct audit_start *const start = audit_began(audit);
-    if (start->seq != 0 && view < start->view) {
-        int const status = scan_before(audit, view, start->entries, out);
+    bool const may_be_before =
+        config < start->config || (config == start->config && view < start->view);
+    if (start->seq != 0 && may_be_before) {
+        int const status = scan_before(audit, config, view, start->entries, out);
         if (status == 1) {
             watch_hold(audit, audit->followed, out->entry);
         }
@@ -77,8 +85,8 @@ int watch_first_above(struct audit *audit, uint64_t view, struct view_seen *out)
             return status;
         }
     }
-    uint64_t const nth = first_above(watch, view);
-    if (nth == seen_count(watch)) {
+    uint64_t const nth = first_above(watch, config, view);
+    if (nth == seen_count(watch) || seen_at(watch, nth)->config != config) {
         return 0;
     }
     *out = *seen_at(watch, nth);
@@ -89,6 +97,7 @@ int watch_first_above(struct audit *audit, uint64_t view, struct view_seen *out)
 
 /* What the view-changes of a new view state, by replica; it is sound, so there is one of each. */
 struct statements {
+    uint64_t config;
     uint64_t view; /* asked for */
     uint64_t authors;
     struct rank stated[REPLICAS_MAX];
@@ -106,14 +115,16 @@ struct exposure {
 static void statements_read(struct audit *audit, struct statements *out,
                             const struct view_unit *unit) {
     struct arena arena;
+    const struct configuration *const configuration =
+        audit_configuration(audit, unit->new_view.config);
     arena_init(&arena, 16 * (size_t)VIEW_CHANGE_SIZE_MAX);
-    *out = (struct statements){.view = unit->new_view.view};
-    for (uint32_t i = 0; i < unit->set.count; i++) {
+    *out = (struct statements){.config = unit->new_view.config, .view = unit->new_view.view};
+    for (uint32_t i = 0; configuration != NULL && i < unit->set.count; i++) {
         struct view_claim claim;
         arena_reset(&arena);
         /* Its signatures were checked with the new view; the proof will check those it needs. */
-        if (view_change_judge(&claim, &arena, audit->options.configuration,
-                              &unit->set.view_changes[i], &sign_sink_trust) == RULE_NONE) {
+        if (view_change_judge(&claim, &arena, configuration, &unit->set.view_changes[i],
+                              &sign_sink_trust) == RULE_NONE) {
             uint32_t const replica = claim.view_change.replica;
             out->authors |= (uint64_t)1 << replica;
             out->stated[replica] = claim.rank;
@@ -123,11 +134,14 @@ static void statements_read(struct audit *audit, struct statements *out,
     arena_free(&arena);
 }
 
-/* Those of these replicas who state less than this rank, which they revealed a nonce for. */
-static uint64_t who_understates(const struct statements *statements, uint64_t replicas,
-                                struct rank revealed) {
+/*
+ * Those of these replicas of a configuration who state less than this rank, which they revealed a
+ * nonce for there.
+ */
+static uint64_t who_understates(const struct statements *statements, uint64_t config,
+                                uint64_t replicas, struct rank revealed) {
     uint64_t found = 0;
-    if (revealed.view >= statements->view) {
+    if (config != statements->config || revealed.view >= statements->view) {
         return 0;
     }
     for (uint64_t left = replicas & statements->authors; left != 0; left &= left - 1) {
@@ -158,14 +172,16 @@ static struct exposure find_exposure(struct audit *audit, const struct statement
     for (uint64_t i = 0; i < claims_count(&audit->claims); i++) {
         const struct claim *const claim = claims_at(&audit->claims, i);
         struct exposure const other = {
-            .replicas = who_understates(statements, claim->signers, claim->rank), .claim = claim};
+            .replicas = who_understates(statements, claim->config, claim->signers, claim->rank),
+            .claim = claim};
         expose(&best, looked_for, &other);
     }
     for (uint32_t replica = 0; replica < REPLICAS_MAX; replica++) {
         const struct batch_place *const place = &audit->watch.revealed[replica];
         struct exposure const other = {
-            .replicas =
-                place->entry == 0 ? 0 : who_understates(statements, place->signers, place->rank),
+            .replicas = place->entry == 0 ? 0
+                                          : who_understates(statements, place->config,
+                                                            place->signers, place->rank),
             .entry = place->entry};
         expose(&best, looked_for, &other);
     }
@@ -202,8 +218,9 @@ void watch_hold(struct audit *audit, const struct audit_ledger *ledger, uint64_t
         struct statements statements;
         statements_read(audit, &statements, unit);
         struct exposure exposure = find_exposure(audit, &statements, UINT64_MAX);
-        uint64_t left = ~audit->blamed[PROOF_UNDERSTATED_VIEW_CHANGE];
-        if (!blame_is_news(audit, PROOF_UNDERSTATED_VIEW_CHANGE, exposure.replicas)) {
+        uint64_t const config = unit->new_view.config;
+        uint64_t left = ~blame_found(audit, config, PROOF_UNDERSTATED_VIEW_CHANGE);
+        if (!blame_is_news(audit, config, PROOF_UNDERSTATED_VIEW_CHANGE, exposure.replicas)) {
             exposure = find_exposure(audit, &statements, left);
         }
         while (exposure.wanted != 0) {
@@ -240,9 +257,10 @@ bool watch_leave(struct audit *audit, const struct audit_ledger *ledger, uint64_
     struct audit_ledger *const at = ledger_open_at(audit, ledger, entry);
     bool kept = true;
     if (at != NULL && ledger_is_at_view(at)) {
-        struct view_left const left = {
-            .ledger = ledger_of(audit, ledger),
-            .seen = {.view = at->reader.batch.view.new_view.view, .entry = entry}};
+        struct view_left const left = {.ledger = ledger_of(audit, ledger),
+                                       .seen = {.config = at->reader.batch.view.new_view.config,
+                                                .view = at->reader.batch.view.new_view.view,
+                                                .entry = entry}};
         kept = spill_append(&audit->watch.left, span_of(&left, sizeof left));
     }
     ledger_close(at);
@@ -258,11 +276,11 @@ void watch_hold_left(struct audit *audit) {
 }
 
 /* Nothing that was revealed in this view or a later one is owed to them. */
-static void forget_left(struct view_watch *watch, uint64_t view) {
+static void forget_left(struct view_watch *watch, uint64_t config, uint64_t view) {
     struct view_left *const left = (struct view_left *)(void *)watch->left.data;
     uint64_t kept = 0;
     for (uint64_t i = 0; i < left_count(watch); i++) {
-        if (left[i].seen.view > view) {
+        if (is_above(&left[i].seen, config, view)) {
             left[kept++] = left[i];
         }
     }
@@ -274,6 +292,11 @@ static void forget_left(struct view_watch *watch, uint64_t view) {
 /* Remember who revealed a nonce for this batch, if it is the highest so far. */
 static void note_revealed(struct view_watch *watch, const struct batch_place *place,
                           uint64_t signers) {
+    if (place->config != watch->config) {
+        /* The replicas are others, who owe nothing for what these revealed. */
+        memset(watch->revealed, 0, sizeof watch->revealed);
+        watch->config = place->config;
+    }
     for (uint32_t replica = 0; replica < REPLICAS_MAX; replica++) {
         if ((signers >> replica & 1) != 0 &&
             rank_compare(place->rank, watch->revealed[replica].rank) >= 0) {
@@ -293,11 +316,12 @@ void watch_batch(struct audit *audit, const struct audit_ledger *ledger) {
         const struct batch_place *const place = &watch->places[seq % BATCH_PLACES_MAX];
         if (place->seq == seq) {
             note_revealed(watch, place, body->evidence_signers[i]);
-            is_first_of_view |= place->rank.view < body->view;
+            is_first_of_view |= place->config != body->config || place->rank.view < body->view;
         }
     }
     watch->places[body->seq % BATCH_PLACES_MAX] = (struct batch_place){
         .seq = body->seq,
+        .config = body->config,
         .rank = batch_rank(body),
         .entry = ledger->reader.batch.first_entry,
     };
@@ -305,12 +329,13 @@ void watch_batch(struct audit *audit, const struct audit_ledger *ledger) {
     if (is_first_of_view && seen_count(watch) != 0) {
         watch_hold(audit, ledger, seen_at(watch, seen_count(watch) - 1)->entry);
         watch_hold_left(audit);
-        forget_left(watch, body->view);
+        forget_left(watch, body->config, body->view);
     }
 }
 
 bool watch_view(struct audit *audit, const struct audit_ledger *ledger) {
     struct view_seen const seen = {
+        .config = ledger->reader.batch.view.new_view.config,
         .view = ledger->reader.batch.view.new_view.view,
         .entry = ledger->reader.batch.first_entry,
     };

@@ -153,10 +153,11 @@ static void note_damage(struct audit *audit, const struct audit_ledger *ledger, 
 /* Whatever lies under it: did the primary sign two pre-prepares for this place? */
 static bool is_signed_twice(const struct audit *audit, const struct audit_ledger *ours,
                             const struct audit_ledger *theirs) {
-    const struct configuration *const configuration = audit->options.configuration;
     const struct batch *const a = &ours->reader.batch;
     const struct batch *const b = &theirs->reader.batch;
-    if (ledger_is_at_view(ours) || ledger_is_at_view(theirs)) {
+    const struct configuration *const configuration =
+        audit_configuration(audit, b->pre_prepare.config);
+    if (ledger_is_at_view(ours) || ledger_is_at_view(theirs) || configuration == NULL) {
         return false;
     }
     struct sign_check const check = {
@@ -183,8 +184,8 @@ void judge_astray(struct audit *audit, const struct audit_ledger *theirs, enum r
             }
         }
     } else if (ours != NULL && is_signed_twice(audit, ours, theirs)) {
-        blame_primary(audit, &ours->reader.batch.seal.statement,
-                      &theirs->reader.batch.seal.statement);
+        blame_primary(audit, theirs->reader.batch.pre_prepare.config,
+                      &ours->reader.batch.seal.statement, &theirs->reader.batch.seal.statement);
     } else {
         note_damage(audit, theirs, rule);
     }
@@ -200,6 +201,7 @@ static void cover_batch(struct audit_coverage *coverage, const struct pre_prepar
     coverage->last_batch = body->seq;
     coverage->next_index = body->first_index + body->tx_count;
     coverage->evidenced = body->evidence_upto;
+    coverage->last_config = body->config;
 }
 
 bool audit_note_sound(struct audit *audit, const struct audit_ledger *ledger) {
@@ -214,6 +216,10 @@ bool audit_note_sound(struct audit *audit, const struct audit_ledger *ledger) {
     report->transactions += ledger->reader.batch.pre_prepare.tx_count;
     cover_batch(&report->coverage, &ledger->reader.batch.pre_prepare);
     watch_batch(audit, ledger);
+    if (ledger->reader.batch.pre_prepare.kind == BATCH_START_OF_CONFIGURATION) {
+        era_link_forget(audit);
+    }
+    era_link_note(audit, &ledger->reader.batch);
     return true;
 }
 
@@ -232,18 +238,28 @@ static void cover_checkpoints(struct audit *audit, uint64_t carried_before) {
 /* ---- step by step ---- */
 
 /* Tell who watches. Returns: 0, or -1 with a problem. */
-static int tell(const struct audit *audit, struct problem *problem) {
+static int tell(const struct audit *audit, uint64_t carried_before, struct problem *problem) {
     const struct audit_watcher *const watcher = audit->options.watcher;
-    uint64_t const interval = audit->options.configuration->parameters.checkpoint_interval;
+    uint64_t const carried = replayer_position(&audit->replayer)->checkpoint_seq;
     if (watcher == NULL) {
         return 0;
     }
     watcher->on_batch(watcher->context, &audit->report);
-    /* The checkpoint before this one: this batch is the first to carry it, so it was compared. */
-    bool const is_due = audit->seq % interval == 0 && audit->seq > interval &&
-                        replayer_cut_at(&audit->replayer, audit->seq - interval) != NULL;
-    return is_due ? watcher->on_checkpoint(watcher->context, audit, audit->seq - interval, problem)
-                  : 0;
+    /* This batch is the first to carry it, so it was compared. */
+    bool const is_due = carried != carried_before && carried != 0 &&
+                        replayer_cut_at(&audit->replayer, carried) != NULL;
+    return is_due ? watcher->on_checkpoint(watcher->context, audit, carried, problem) : 0;
+}
+
+/* The ledger has come to a configuration: receipts may have waited for it. */
+static bool reach(struct audit *audit) {
+    if (audit->eras.count == audit->eras_taken) {
+        return true;
+    }
+    audit->eras_taken = audit->eras.count;
+    era_link_make(audit, replayer_position(&audit->replayer)->closing_seq);
+    bool any = false;
+    return audit_take_waiting(audit, &any) && (!any || audit_compare_claims(audit));
 }
 
 /* What was replayed stands. Returns: 0, or -1 with a problem. */
@@ -258,7 +274,10 @@ static int step_sound(struct audit *audit, const struct audit_ledger *ledger,
         return 0;
     }
     cover_checkpoints(audit, carried_before);
-    return tell(audit, problem);
+    if (!reach(audit)) {
+        return -1;
+    }
+    return tell(audit, carried_before, problem);
 }
 
 /* Returns: 0, or -1 with a problem, or without one when memory is short. */
@@ -281,11 +300,29 @@ static int step(struct audit *audit, struct audit_ledger *ledger, struct problem
     return 0;
 }
 
+/* Nobody can say who may sign what follows. */
+static void leave_all(struct audit *audit, const char *why) {
+    for (uint32_t i = 0; i < audit->ledger_count; i++) {
+        struct audit_ledger *const ledger = &audit->ledgers[i];
+        if (ledger->state == LEDGER_FOLLOWED) {
+            struct problem problem;
+            (void)problem_set(&problem, EXIT_CANNOT_AUDIT, "%s: not followed beyond batch %llu: %s",
+                              ledger->name, (unsigned long long)audit->seq, why);
+            ledger_leave(audit, ledger, &problem);
+        }
+    }
+}
+
 /* Is there more to do? */
 static bool goes_on(struct audit *audit) {
     uint64_t const last = audit->options.last_batch;
     audit->report.coverage.ends_early = last != 0 && audit->seq >= last;
-    return !audit->report.coverage.ends_early && ledgers_advance(audit);
+    const char *const stuck = audit->replayer.stuck;
+    bool const more = !audit->report.coverage.ends_early && ledgers_advance(audit);
+    if (more && stuck != NULL) {
+        leave_all(audit, stuck);
+    }
+    return more && stuck == NULL;
 }
 
 static int walk(struct audit *audit, struct problem *problem) {

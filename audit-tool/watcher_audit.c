@@ -35,10 +35,15 @@ static int give_claim(void *context, const struct stored_claim *stored) {
     struct certificate certificate;
     struct verified_batch batch;
     arena_reset(&giving->arena);
-    if (certificate_decode(&certificate, &giving->arena, stored->certificate) != CODEC_OK ||
-        certificate_verify(&batch, &giving->arena,
-                           &giving->watcher->options.founding->configuration,
-                           &certificate) != RECEIPT_VALID) {
+    enum receipt_check check = RECEIPT_CERTIFICATE_ENCODING;
+    if (certificate_decode(&certificate, &giving->arena, stored->certificate) == CODEC_OK) {
+        check =
+            audit_check_certificate(giving->watcher->audit, &batch, &giving->arena, &certificate);
+    }
+    if (check == RECEIPT_CONFIGURATION) {
+        return 0; /* the chain to it is gone: the ledger will have to lead there anew */
+    }
+    if (check != RECEIPT_VALID) {
         return problem_set(giving->problem, EXIT_CORRUPT,
                            "%s/store: a receipt that was kept is damaged; begin with another "
                            "--state",
@@ -300,6 +305,7 @@ static void cover(struct watcher *watcher, enum watch_way way) {
 
 static int prepare(struct watcher *watcher, enum watch_way way, struct problem *problem) {
     if (open_ledgers(watcher, way, problem) != 0 ||
+        (way == WAY_ANEW && sources_know_chain(&watcher->states, watcher->audit, problem) != 0) ||
         (way != WAY_ANEW && (sources_begin_at(&watcher->sources, &watcher->states, watcher->audit,
                                               watcher->base, problem) != 0 ||
                              audit_continue(watcher->audit, way == WAY_AGAIN, problem) != 0)) ||

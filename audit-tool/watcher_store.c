@@ -21,6 +21,9 @@
 #define CLAIM_HEAD_SIZE (1u + 8u + 4u)
 #define CLAIM_VALUE_SIZE_MAX (CLAIM_HEAD_SIZE + BATCH_CALLS_MAX / 8u + COMMIT_CERTIFICATE_SIZE_MAX)
 #define SHOWN_HEAD_SIZE 16u
+#define SHOWN_VIEW_BITS 48u
+#define SHOWN_VIEW_MAX (((uint64_t)1 << SHOWN_VIEW_BITS) - 1)
+#define SHOWN_CONFIG_MAX ((uint64_t)UINT16_MAX)
 
 enum stored_state { STORED_OPEN = 0, STORED_MET = 1, STORED_ANSWERED = 2 };
 
@@ -348,6 +351,17 @@ static int write_claim(struct store_write *write, const struct claim_key *claim,
     return *fresh == 0 ? 0 : mdb_put(write->txn, write->store->claims, &key, &value, 0);
 }
 
+/*
+ * What is shown in a later configuration is shown by others, and counts more: its number stands
+ * before that of the view, which no service takes so far.
+ */
+static uint64_t shown_view(const struct pre_prepare *body) {
+    uint64_t const view = body->view < SHOWN_VIEW_MAX ? body->view : SHOWN_VIEW_MAX;
+    uint64_t const config =
+        body->config - 1 < SHOWN_CONFIG_MAX ? body->config - 1 : SHOWN_CONFIG_MAX;
+    return config << SHOWN_VIEW_BITS | view;
+}
+
 int watcher_store_show(struct store_write *write, const struct verified_batch *batch,
                        struct span certificate, struct problem *problem) {
     struct rank const rank = batch_rank(&batch->pre_prepare);
@@ -355,7 +369,7 @@ int watcher_store_show(struct store_write *write, const struct verified_batch *b
     if (certificate.size > COMMIT_CERTIFICATE_SIZE_MAX) {
         return 0;
     }
-    store_u64_be(bytes, rank.view);
+    store_u64_be(bytes, shown_view(&batch->pre_prepare));
     store_u64_be(bytes + 8, rank.seq);
     memcpy(bytes + SHOWN_HEAD_SIZE, certificate.data, certificate.size);
     for (uint64_t left = batch->signers; left != 0; left &= left - 1) {

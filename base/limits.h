@@ -59,6 +59,10 @@
 #define POSSESSION_SIZE_MAX 128u
 #define VOTING_DENOMINATOR_MAX 100u
 #define BALLOT_SIZE_MAX 128u
+/* What a member's calls may cost in one batch: a proposal has up to 64 signatures to check. */
+#define GOVERN_COST_MAX 4u
+#define GOVERN_COST_PROPOSE 3u
+#define GOVERN_COST_OTHER 1u
 #define CONSTITUTION_SIZE_MAX (256u << 10)
 #define VOTE_HEADER_SIZE_MAX 192u
 #define VOTE_CALL_SIZE_MAX 128u

@@ -26,7 +26,7 @@ static void print_words(const char *first) {
     }
 }
 
-static const char *const groups[] = {"sandbox", "key", "genesis", "receipt"};
+static const char *const groups[] = {"sandbox", "key", "genesis", "receipt", "gov"};
 
 static void print_bash(void) {
     (void)fputs("_onus() {\n    local cur=${COMP_WORDS[COMP_CWORD]}\n"

@@ -50,30 +50,6 @@ static const struct option replica_options[] = {
     {"out", required_argument, NULL, OPTION_OUT},
     GLOBAL_OPTIONS};
 
-/*
- * Where to listen: at what was asked for; else at the planned address, or, where that is a name, at
- * every address of this machine.
- */
-static int choose_listen(char *out, const char *asked, struct span planned,
-                         struct problem *problem) {
-    struct address address;
-    const char *const text = asked != NULL ? asked : (const char *)planned.data;
-    if (address_parse(&address, text, problem) != 0) {
-        return -1;
-    }
-    if (!address.numeric && asked != NULL) {
-        return problem_set(problem, EXIT_USAGE,
-                           "%s: a replica listens at a numeric address, such as 0.0.0.0:%s", asked,
-                           address.port);
-    }
-    if (address.numeric) {
-        (void)snprintf(out, ADDRESS_TEXT_SIZE, "%s", text);
-    } else {
-        (void)snprintf(out, ADDRESS_TEXT_SIZE, "0.0.0.0:%s", address.port);
-    }
-    return 0;
-}
-
 static int make_replica(const struct globals *globals, const struct plan *plan,
                         const char *const *values, struct problem *problem) {
     char peer[ADDRESS_TEXT_SIZE];
@@ -87,9 +63,10 @@ static int make_replica(const struct globals *globals, const struct plan *plan,
                            values[OPTION_REPLICA], plan->path, plan->replica_count - 1);
     }
     const struct plan_replica *const planned = &plan->replicas[replica];
-    if (choose_listen(peer, values[OPTION_LISTEN_PEER], planned->peer_address, problem) != 0 ||
-        choose_listen(client, values[OPTION_LISTEN_CLIENT], planned->client_address, problem) !=
-            0) {
+    if (replica_kit_listen(peer, values[OPTION_LISTEN_PEER],
+                           (const char *)planned->peer_address.data, problem) != 0 ||
+        replica_kit_listen(client, values[OPTION_LISTEN_CLIENT],
+                           (const char *)planned->client_address.data, problem) != 0) {
         return -1;
     }
     struct replica_kit const kit = {.directory = values[OPTION_OUT],

@@ -8,7 +8,7 @@
 #include <stdlib.h>
 
 #include "client/call_reader.h"
-#include "client/command.h"
+#include "client/transact.h"
 #include "client/view.h"
 #include "host/file.h"
 
@@ -119,25 +119,6 @@ static void take_executed(struct submit *submit, const struct onus_result *resul
     }
 }
 
-static const char *rejection_text(enum reject_reason reason) {
-    switch (reason) {
-    case REJECT_AUTHOR:
-        return "the service knows no user or member with this key";
-    case REJECT_SIGNATURE:
-        return "the signature does not hold";
-    case REJECT_EXPIRED:
-        return "its window has passed: it will never execute from now on; submit it anew";
-    case REJECT_MALFORMED:
-        return "the service cannot read it; it may run another version";
-    case REJECT_BUSY:
-    case REJECT_TOO_EARLY:
-    case REJECT_UNKNOWN:
-    case REJECT_NOT_VOTING:
-        return "the service does not take it now; try again";
-    }
-    return "the service gives no reason that is known here";
-}
-
 static void on_done(void *user, const struct onus_result *result) {
     struct submit *const submit = user;
     submit->answered = true;
@@ -147,7 +128,7 @@ static void on_done(void *user, const struct onus_result *result) {
         return;
     case ONUS_REJECTED:
         (void)problem_set(&submit->problem, EXIT_REJECTED, "rejected: %s",
-                          rejection_text(result->reason));
+                          transact_rejection_text(result->reason));
         return;
     case ONUS_FAILED: {
         const struct problem *const failure = onus_failure(submit->client.onus);

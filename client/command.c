@@ -126,6 +126,10 @@ int client_open(struct client *client, const struct globals *globals, bool look_
     if (context_load(&client->context, globals->context, problem) != 0) {
         return -1;
     }
+    if (client->key_path != NULL &&
+        context_take_key(&client->context, client->key_path, problem) != 0) {
+        return -1;
+    }
     client->timeout_ms =
         globals->timeout_ms != 0 ? globals->timeout_ms : client->context.timeout_ms;
     struct onus_options const options = {

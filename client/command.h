@@ -74,6 +74,7 @@ int command_finish(int code);
 
 struct client {
     const struct globals *globals;
+    const char *key_path; /* whose key signs; NULL: user.key of the context */
     struct context context;
     struct onus *onus;
     uint32_t timeout_ms;
@@ -99,6 +100,19 @@ int command_genesis_prologue(const struct command *command, struct globals *glob
 int command_genesis_replica(const struct command *command, struct globals *globals, int argc,
                             char **argv);
 int command_genesis_show(const struct command *command, struct globals *globals, int argc,
+                         char **argv);
+int command_gov_endorse(const struct command *command, struct globals *globals, int argc,
+                        char **argv);
+int command_gov_list(const struct command *command, struct globals *globals, int argc, char **argv);
+int command_gov_possession(const struct command *command, struct globals *globals, int argc,
+                           char **argv);
+int command_gov_propose(const struct command *command, struct globals *globals, int argc,
+                        char **argv);
+int command_gov_replica(const struct command *command, struct globals *globals, int argc,
+                        char **argv);
+int command_gov_show(const struct command *command, struct globals *globals, int argc, char **argv);
+int command_gov_vote(const struct command *command, struct globals *globals, int argc, char **argv);
+int command_gov_withdraw(const struct command *command, struct globals *globals, int argc,
                          char **argv);
 int command_key_generate(const struct command *command, struct globals *globals, int argc,
                          char **argv);

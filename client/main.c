@@ -55,6 +55,31 @@ const struct command commands[] = {
      command_receipt_show},
     {"receipt verify", "[--service ID] [--genesis FILE] FILE…",
      "Verify receipts, or a directory of them, without a network.", command_receipt_verify},
+    {"gov possession",
+     "(--member NAME | --user NAME | --replica-of NAME --tls-certificate FILE --peer-address ADDR "
+     "--client-address ADDR) --key FILE --out FILE [--service ID]",
+     "By a new key: sign for what it is to be used for.", command_gov_possession},
+    {"gov replica",
+     "--member NAME --replica ID --peer-address ADDR --client-address ADDR --out DIR "
+     "[--listen-peer ADDR] [--listen-client ADDR] [--service ID]",
+     "Make a new replica's keys, certificate, configuration and credential.", command_gov_replica},
+    {"gov endorse", "--credential FILE --member-key FILE --out FILE [--service ID]",
+     "By a member: answer for a new replica.", command_gov_endorse},
+    {"gov propose",
+     "[--text TEXT] [--evidence FILE…] [--key FILE] [--yes] [--dry-run] (FILE | "
+     "[--add-member FILE] [--remove-member NAME] [--rotate-member FILE] [--add-user FILE] "
+     "[--remove-user NAME] [--rotate-user FILE] [--add-replica FILE] [--remove-replica REPLICA] "
+     "[--replace-replica REPLICA=FILE] [--pipeline P] [--checkpoint-interval C] "
+     "[--batch-calls-max N] [--batch-size-soft-max BYTES] [--voting-rule N/D])",
+     "By a member: propose a change, after a look at what it would do.", command_gov_propose},
+    {"gov vote", "ID yes|no [--key FILE] [--yes] [--dry-run]",
+     "By a member: vote on what is open, after a look at it.", command_gov_vote},
+    {"gov list", "[--key FILE]", "What is open, who voted how, and what is missing.",
+     command_gov_list},
+    {"gov show", "[ID] [--key FILE]",
+     "Show a proposal that is open; without ID, who and what governs now.", command_gov_show},
+    {"gov withdraw", "ID [--key FILE]", "By its proposer: withdraw what is open.",
+     command_gov_withdraw},
     {"status", "[--watch]", "Show every replica, those that do not answer too.", command_status},
     {"bench", "[--clients N] [--duration S] [--workload smallbank|kv] [--bundle N]",
      "Measure throughput and latency, and what cryptography allows at most.", command_bench},

@@ -10,6 +10,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "host/address.h"
 #include "host/file.h"
 #include "host/key_file.h"
 #include "host/tls_certificate.h"
@@ -71,6 +72,25 @@ static int write_yaml(const struct replica_kit *kit, const char *path, struct pr
         return problem_set(problem, EXIT_USAGE, "%s: addresses are too long", path);
     }
     return file_write(path, span_of(text, (size_t)size), 0644, FILE_KEEP, problem);
+}
+
+int replica_kit_listen(char *out, const char *asked, const char *planned, struct problem *problem) {
+    struct address address;
+    const char *const text = asked != NULL ? asked : planned;
+    if (address_parse(&address, text, problem) != 0) {
+        return -1;
+    }
+    if (!address.numeric && asked != NULL) {
+        return problem_set(problem, EXIT_USAGE,
+                           "%s: a replica listens at a numeric address, such as 0.0.0.0:%s", asked,
+                           address.port);
+    }
+    if (address.numeric) {
+        (void)snprintf(out, ADDRESS_TEXT_SIZE, "%s", text);
+    } else {
+        (void)snprintf(out, ADDRESS_TEXT_SIZE, "0.0.0.0:%s", address.port);
+    }
+    return 0;
 }
 
 int replica_kit_make(const struct replica_kit *kit, struct public_key *key,

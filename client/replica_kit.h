@@ -25,6 +25,14 @@ struct replica_kit {
 MUST_USE int replica_kit_make(const struct replica_kit *kit, struct public_key *key,
                               struct digest *tls_digest, struct problem *problem);
 
+/*
+ * Where to listen: at what was asked for; else at the planned address, or, where that is a name, at
+ * every address of this machine. out: ADDRESS_TEXT_SIZE characters; asked: NULL when nothing was.
+ * Returns: 0 or -1.
+ */
+MUST_USE int replica_kit_listen(char *out, const char *asked, const char *planned,
+                                struct problem *problem);
+
 /* Make a directory of mode 0700, unless it is there. Returns: 0 or -1. */
 MUST_USE int directory_make(const char *path, struct problem *problem);
 

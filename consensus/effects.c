@@ -59,8 +59,10 @@ void effect_note(struct replica *replica, enum note_kind kind, uint32_t peer, ui
 
 void effect_send(struct replica *replica, uint32_t peer, enum message_kind kind,
                  struct span payload, uint64_t after) {
-    struct effect *const effect = effect_add(replica, EFFECT_SEND);
+    const struct replica_identity *const to = replica_peer(replica, peer);
+    struct effect *const effect = to == NULL ? NULL : effect_add(replica, EFFECT_SEND);
     if (effect != NULL) {
+        effect->send.to = to;
         effect->send.peer = peer;
         effect->send.kind = kind;
         effect->send.payload = payload;

@@ -9,6 +9,8 @@
 
 void batch_open(struct replica *replica, struct slot *slot) {
     checker_batch_begin(replica->checker);
+    engine_batch_begin(replica->engine);
+    replica->batch_closes = false;
     buffer_clear(&slot->entries);
     buffer_clear(&slot->entry_sizes);
     buffer_clear(&slot->outcomes);
@@ -42,7 +44,7 @@ bool batch_has_room(const struct replica *replica, const struct slot *slot,
                     const struct pool_entry *entry) {
     const struct parameters *const parameters = &replica->configuration->parameters;
     uint32_t const tx_count = checker_batch_tx_count(replica->checker);
-    return tx_count + entry->call_count <= parameters->batch_calls_max &&
+    return !replica->batch_closes && tx_count + entry->call_count <= parameters->batch_calls_max &&
            (tx_count == 0 ||
             slot->entries.size + entry->bytes.size <= parameters->batch_size_soft_max);
 }
@@ -69,6 +71,10 @@ bool batch_take_request(struct replica *replica, struct slot *slot,
         replica->failed = true;
         return false;
     }
+    if (replica->execution.closes) {
+        checker_batch_close(replica->checker);
+        replica->batch_closes = true;
+    }
     return true;
 }
 
@@ -78,9 +84,19 @@ void batch_cancel(struct replica *replica, struct slot *slot, uint64_t engine_ma
     slot_shrink(slot);
 }
 
-/* After every C-th batch: freeze the state, so that a checkpoint of it can be digested (§7). */
+bool has_room_for_cut(const struct replica *replica) {
+    for (unsigned i = 0; i < CUTS_MAX; i++) {
+        if (!replica->cuts[i].used) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* After every C-th batch, and where a configuration ends: freeze the state, so that a checkpoint of
+ * it can be digested (§7). */
 static void cut_if_due(struct replica *replica, uint64_t seq) {
-    if (seq % replica->configuration->parameters.checkpoint_interval != 0) {
+    if (!checker_cut_is_due(replica->checker)) {
         return;
     }
     for (unsigned i = 0; i < CUTS_MAX; i++) {
@@ -92,8 +108,7 @@ static void cut_if_due(struct replica *replica, uint64_t seq) {
             return;
         }
     }
-    /* A batch waits for the checkpoint before the last: never more than two are under way. */
-    UNREACHABLE();
+    UNREACHABLE(); /* has_room_for_cut */
 }
 
 void batch_sealed(struct replica *replica, struct slot *slot) {
@@ -145,7 +160,7 @@ static bool signature_is_known(struct replica *replica, const struct sign_check 
     if (prepare_decode(&prepare, &arena, check->body) == CODEC_OK) {
         struct slot *const slot = slot_find(replica, prepare.seq);
         const struct vote *const vote = slot == NULL ? NULL : &slot->votes[prepare.replica];
-        known = vote != NULL && vote->present &&
+        known = vote != NULL && vote->present && prepare.config == slot->body.config &&
                 digest_equal(&vote->pre_prepare_digest, &prepare.pre_prepare_digest) &&
                 digest_equal(&vote->nonce_hash, &prepare.nonce_hash) &&
                 memcmp(&vote->signature, &check->signature, sizeof vote->signature) == 0;
@@ -175,8 +190,8 @@ static void send_fetch(struct replica *replica, const struct slot *slot,
     if (!fetch_requests_message_encode(&replica->encode, fetch)) {
         replica->failed = true;
     }
-    effect_send(replica, configuration_primary(replica->configuration, slot->body.view),
-                MESSAGE_FETCH_REQUESTS, effect_keep(replica, buffer_span(&replica->encode)), 0);
+    effect_send(replica, slot_primary(replica, slot), MESSAGE_FETCH_REQUESTS,
+                effect_keep(replica, buffer_span(&replica->encode)), 0);
     fetch->digest_count = 0;
 }
 
@@ -241,8 +256,7 @@ static enum rule take_all(struct replica *replica, struct slot *slot) {
 static void refuse(struct replica *replica, struct slot *slot, enum rule rule) {
     slot->refused = true;
     slot_put_back(replica, slot);
-    effect_note(replica, NOTE_PRE_PREPARE_REFUSED,
-                configuration_primary(replica->configuration, slot->body.view), slot->seq, rule);
+    effect_note(replica, NOTE_PRE_PREPARE_REFUSED, slot_primary(replica, slot), slot->seq, rule);
 }
 
 static void execute_received(struct replica *replica, struct slot *slot,
@@ -286,6 +300,7 @@ bool try_execute(struct replica *replica) {
     struct slot *const slot = slot_find(replica, replica->executed_seq + 1);
     if (slot == NULL || slot->stage != SLOT_RECEIVED || slot->refused || slot->verify_token != 0 ||
         replica->range_token != 0 || !checker_checkpoint_known(replica->checker) ||
+        !has_room_for_cut(replica) || checker_is_closed(replica->checker) ||
         !requests_complete(replica, slot)) {
         return false;
     }

@@ -12,7 +12,7 @@
 #include "consensus/state.h"
 
 static uint64_t anchor_of(const struct ledger_position *now) {
-    return now->view_start > 1 ? now->view_start : 1;
+    return now->view_start > now->config_start ? now->view_start : now->config_start + 1;
 }
 
 bool has_anchor(const struct replica *replica) {
@@ -68,9 +68,12 @@ void tidy_views(struct replica *replica) {
     const struct ledger_position *const now = checker_position(replica->checker);
     for (uint32_t i = replica->view_count; i > 0; i--) {
         const struct kept_view *const kept = &replica->views[i - 1];
-        bool const is_cut_off = kept->after_seq > now->seq || kept->view > now->view;
-        bool const is_old =
-            kept->on_disk && kept->view < now->view && kept->after_seq < replica->evidenced_seq;
+        uint64_t const config = replica->configuration->number;
+        bool const is_here = kept->config == config;
+        bool const is_cut_off = kept->after_seq > now->seq || kept->config > config ||
+                                (is_here && kept->view > now->view);
+        bool const is_old = kept->on_disk && kept->after_seq < replica->evidenced_seq &&
+                            (!is_here || kept->view < now->view);
         if (is_cut_off || is_old) {
             kept_remove(replica, i - 1);
         }
@@ -95,6 +98,7 @@ void append_view(struct replica *replica, const struct view_unit *unit, bool on_
     }
     struct kept_view *const kept = &replica->views[replica->view_count++];
     kept->after_seq = checker_position(replica->checker)->seq;
+    kept->config = unit->new_view.config;
     kept->view = unit->new_view.view;
     kept->on_disk = on_disk;
     buffer_clear(&kept->set);

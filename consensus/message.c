@@ -16,6 +16,9 @@ static enum codec_result decode_pre_prepare(struct peer_message *message,
     if (result != CODEC_OK) {
         return result;
     }
+    if (message->pre_prepare.body.config != configuration->number) {
+        return CODEC_OK;
+    }
     if (configuration_primary(configuration, message->pre_prepare.body.view) != message->from) {
         return CODEC_MISMATCH;
     }
@@ -40,6 +43,9 @@ static enum codec_result decode_prepare(struct peer_message *message,
     }
     if (result != CODEC_OK) {
         return result;
+    }
+    if (message->prepare.body.config != configuration->number) {
+        return CODEC_OK;
     }
     if (message->prepare.body.replica >= configuration->replica_count) {
         return CODEC_MISMATCH;
@@ -66,7 +72,11 @@ static enum codec_result decode_view_change(struct peer_message *message,
     if (result != CODEC_OK) {
         return result;
     }
-    if (message->view_change.body.replica != message->from) {
+    if (message->view_change.body.config != configuration->number) {
+        return CODEC_OK;
+    }
+    if (message->view_change.body.replica != message->from ||
+        message->from >= configuration->replica_count) {
         return CODEC_MISMATCH;
     }
     message->signed_statement = true;
@@ -95,6 +105,9 @@ static enum codec_result decode_new_view(struct peer_message *message,
     if (result != CODEC_OK) {
         return result;
     }
+    if (message->new_view.body.config != configuration->number) {
+        return CODEC_OK;
+    }
     uint32_t const primary = configuration_primary(configuration, message->new_view.body.view);
     message->signed_statement = true;
     message->check = (struct sign_check){
@@ -111,7 +124,7 @@ static enum codec_result decode_commit(struct peer_message *message,
                                        struct span payload) {
     enum codec_result const result =
         commit_message_decode(&message->commit, &message->arena, payload);
-    if (result != CODEC_OK) {
+    if (result != CODEC_OK || message->commit.config != configuration->number) {
         return result;
     }
     return message->commit.replica < configuration->replica_count ? CODEC_OK : CODEC_MISMATCH;

@@ -52,9 +52,10 @@ struct peer_message {
 };
 
 /*
- * Decode a frame from peer `from`. Allocates from its own arena; peer_message_free in any case.
- * Returns: CODEC_MISMATCH when a statement is not the sender's own, CODEC_RANGE for a kind that
- * peers do not send.
+ * Decode a frame from peer `from`, as the configuration in force numbers it. A statement of another
+ * configuration is decoded and not judged, nor has it a signature to check: it is ignored (§9).
+ * Allocates from its own arena; peer_message_free in any case. Returns: CODEC_MISMATCH when a
+ * statement is not the sender's own, CODEC_RANGE for a kind that peers do not send.
  */
 MUST_USE enum codec_result peer_message_decode(struct peer_message *message,
                                                const struct configuration *configuration,

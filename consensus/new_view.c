@@ -17,15 +17,15 @@ static uint64_t ledger_view(const struct replica *replica) {
 /* ---- what a new view builds on ---- */
 
 /* The batch after which the ledger is cut for this claim. */
-static uint64_t cut_seq(const struct view_claim *claim) {
+static uint64_t cut_seq(const struct replica *replica, const struct view_claim *claim) {
     uint32_t const count = claim->view_change.chain_count;
-    return count == 0 ? 0 : claim->batches[count - 1].evidence_upto;
+    return count == 0 ? config_start(replica) : claim->batches[count - 1].evidence_upto;
 }
 
 /* Where this replica's ledger would be cut; NULL: it does not hold what the chain continues. */
 static const struct ledger_position *cut_position(const struct replica *replica,
                                                   const struct view_claim *claim) {
-    uint64_t const seq = cut_seq(claim);
+    uint64_t const seq = cut_seq(replica, claim);
     const struct ledger_position *const position =
         seq < replica->evidenced_seq ? NULL
                                      : checker_position_in(replica->checker, seq, claim->rank.view);
@@ -79,8 +79,8 @@ void view_was_entered(struct replica *replica) {
     if (replica->incoming.view <= now->view) {
         replica->incoming.view = 0;
     }
-    /* What the chosen chain evidences is committed. */
-    commit_upto(replica, now->view_seq);
+    /* What the chosen chain evidences is committed; a boundary is by its first batch only (§9). */
+    commit_upto(replica, now->view_seq > now->config_start ? now->view_seq : now->evidence_upto);
     replica->voted_seq = now->view_seq;
     replica->revealed_seq = now->view_seq;
     replica->suspects = false;
@@ -232,6 +232,13 @@ bool on_new_view_verified(struct replica *replica, uint64_t token, bool all_hold
     return true;
 }
 
+/* Could another copy of the last batch before this configuration still be followed? */
+static bool may_follow_boundary(const struct replica *replica) {
+    return checker_may_leave(replica->checker) &&
+           replica->executed_seq <= config_start(replica) + 1 &&
+           replica->sync_tries <= replica->configuration->replica_count;
+}
+
 static bool try_enter(struct replica *replica) {
     struct incoming_view *const incoming = &replica->incoming;
     if (incoming->view == 0) {
@@ -250,6 +257,11 @@ static bool try_enter(struct replica *replica) {
         return false;
     }
     enum rule const rule = enter(replica, &incoming->unit, chosen);
+    if (rule != RULE_NONE && may_follow_boundary(replica)) {
+        /* Its primary may have begun behind another copy of the boundary: see what it has. */
+        fetch(replica, configuration_primary(replica->configuration, incoming->view));
+        return false;
+    }
     if (rule != RULE_NONE) {
         refuse(replica, incoming, rule);
     }

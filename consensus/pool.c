@@ -10,6 +10,8 @@
 #include "base/check.h"
 
 #define AUTHORS_MAX (USERS_MAX + MEMBERS_MAX)
+/* Of an entry that a batch has taken, and whose author is gone: it counts against nobody. */
+#define AUTHOR_GONE AUTHORS_MAX
 
 struct pool {
     const struct configuration *configuration;
@@ -23,8 +25,8 @@ struct pool {
     size_t size_max;
     struct pool_entry *first;
     struct pool_entry *last;
-    uint32_t count_by_author[AUTHORS_MAX];
-    size_t size_by_author[AUTHORS_MAX];
+    uint32_t count_by_author[AUTHORS_MAX + 1];
+    size_t size_by_author[AUTHORS_MAX + 1];
 };
 
 struct pool *pool_new(const struct configuration *configuration, uint32_t requests_max,
@@ -242,6 +244,39 @@ void pool_expire(struct pool *pool, uint64_t before_ms) {
     while (entry != NULL && entry->added_ms < before_ms) {
         struct pool_entry *const next = entry->queue_next;
         pool_remove(pool, entry);
+        entry = next;
+    }
+}
+
+/* The author's place in the next configuration; the key is found in the one before. */
+static void move_author(struct pool *pool, struct pool_entry *entry,
+                        const struct configuration *next) {
+    uint32_t place = AUTHOR_GONE;
+    if (entry->author != AUTHOR_GONE &&
+        !configuration_find_author(next, &pool->configuration->authors[entry->author], &place)) {
+        place = AUTHOR_GONE;
+    }
+    entry->author = place;
+}
+
+void pool_set_configuration(struct pool *pool, const struct configuration *configuration) {
+    memset(pool->count_by_author, 0, sizeof pool->count_by_author);
+    memset(pool->size_by_author, 0, sizeof pool->size_by_author);
+    for (uint32_t i = 0; i < pool->bucket_count; i++) {
+        for (struct pool_entry *entry = pool->buckets[i]; entry != NULL;
+             entry = entry->bucket_next) {
+            move_author(pool, entry, configuration);
+            pool->count_by_author[entry->author]++;
+            pool->size_by_author[entry->author] += entry->bytes.size;
+        }
+    }
+    pool->configuration = configuration;
+    struct pool_entry *entry = pool->first;
+    while (entry != NULL) {
+        struct pool_entry *const next = entry->queue_next;
+        if (entry->author == AUTHOR_GONE) {
+            pool_remove(pool, entry); /* its client is told when it asks again */
+        }
         entry = next;
     }
 }

@@ -37,6 +37,11 @@ struct pool_entry {
 MUST_USE struct pool *pool_new(const struct configuration *configuration, uint32_t requests_max,
                                size_t size_max);
 void pool_free(struct pool *pool);
+/*
+ * Another configuration is in force (§9): borrowed, as the one before, which must still be there.
+ * Queued requests of authors whom it does not know are dropped.
+ */
+void pool_set_configuration(struct pool *pool, const struct configuration *configuration);
 
 uint32_t pool_count(const struct pool *pool);
 /* Entries that no batch has taken. */

@@ -122,6 +122,7 @@ static bool pipeline_has_room(const struct replica *replica) {
     uint32_t const pipeline = replica->configuration->parameters.pipeline;
     return seq <= replica->committed_seq + pipeline && slot_is_open(replica, seq) &&
            may_sign(replica, seq, NULL) && replica->range_token == 0 &&
+           !checker_is_closed(replica->checker) && has_room_for_cut(replica) &&
            checker_checkpoint_known(replica->checker);
 }
 
@@ -157,6 +158,11 @@ static bool has_listened(struct replica *replica) {
     return replica->listened;
 }
 
+/* Does a batch that ends or begins a configuration come next? It is empty, and evidences all. */
+static bool is_between(const struct replica *replica) {
+    return checker_next_kind(replica->checker) != BATCH_NORMAL;
+}
+
 /*
  * Is there something to propose now? At once when nothing is under way. While batches are, only
  * when at least half as many requests wait as the last one took: each batch has a price of its
@@ -164,6 +170,9 @@ static bool has_listened(struct replica *replica) {
  */
 static bool has_reason(const struct replica *replica) {
     uint32_t const queued = pool_queued(replica->pool);
+    if (is_between(replica)) {
+        return replica->executed_seq == replica->committed_seq;
+    }
     if (queued == 0) {
         return idle_evidence_due(replica);
     }
@@ -193,8 +202,10 @@ static bool evidence_suffices(const struct replica *replica, const struct pre_pr
     const struct ledger_position *const now = checker_position(replica->checker);
     uint64_t const seq = now->seq + 1;
     bool const is_first_of_view = now->view != 0 && now->seq == now->view_seq;
+    bool const ends_or_begins = is_between(replica) && seq > now->view_start;
     return body->evidence_upto + replica->configuration->parameters.pipeline >= seq &&
-           (!is_first_of_view || body->evidence_upto + 1 == seq);
+           (!is_first_of_view || body->evidence_upto + 1 == seq) &&
+           (!ends_or_begins || body->evidence_upto + 1 == seq);
 }
 
 /* Is it the turn of a batch that the view took over? Then there is no choice. */
@@ -231,13 +242,14 @@ bool try_propose(struct replica *replica) {
         const struct carried_content *const content = carry_find(replica, carried->seq);
         message.request_count = (uint32_t)(content->digests.size / DIGEST_SIZE);
         replica->failed |= !fill_again(replica, slot, content, digests);
-    } else {
+    } else if (!is_between(replica)) {
         message.request_count = fill_batch(replica, slot, digests);
     }
     if (replica->failed) {
         return false;
     }
-    if (carried == NULL && message.request_count == 0 && !idle_evidence_due(replica)) {
+    if (carried == NULL && message.request_count == 0 && !is_between(replica) &&
+        !idle_evidence_due(replica)) {
         batch_cancel(replica, slot, mark);
         return false;
     }

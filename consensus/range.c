@@ -142,6 +142,23 @@ static uint64_t evidenced_in(struct replica *replica, const struct range_message
     return upto;
 }
 
+/*
+ * The last batch before the configuration stands in another copy there (§9): is it followed? The
+ * primary's is, as long as nothing in this configuration is certified here; and any behind which
+ * the first batch is evidenced, or for which a change of view waits.
+ */
+static bool may_part_before(struct replica *replica, const struct walk *walk) {
+    const struct slot *const first = slot_find(replica, config_start(replica) + 1);
+    uint64_t const view = checker_position(replica->checker)->view;
+    bool const is_open =
+        first == NULL || first->seq > replica->executed_seq || !slot_is_certified(replica, first);
+    bool const is_primarys =
+        replica->range_peer == configuration_primary(replica->configuration, view);
+    return view_waits_for_range(replica) ||
+           evidenced_in(replica, walk->range) > config_start(replica) ||
+           (is_open && is_primarys && !is_primary(replica));
+}
+
 /* May what this replica has beyond the walk be given up for this batch or new view? */
 static bool may_part(struct replica *replica, const struct walk *walk, const struct batch *batch,
                      enum batch_step step) {
@@ -150,6 +167,9 @@ static bool may_part(struct replica *replica, const struct walk *walk, const str
     if (walk->seq < replica->evidenced_seq ||
         checker_position_in(replica->checker, walk->seq, walk->view) == NULL) {
         return false; /* settled meanwhile */
+    }
+    if (walk->seq < config_start(replica)) {
+        return may_part_before(replica, walk);
     }
     return !has_more || view_waits_for_range(replica) ||
            (step == BATCH_VIEW && batch->view.new_view.view > view) ||
@@ -166,7 +186,7 @@ static void leave_view_if_forked(struct replica *replica, const struct walk *wal
     for (uint64_t seq = walk->seq + 1; seq <= replica->executed_seq; seq++) {
         const struct slot *const slot = slot_find(replica, seq);
         if (slot != NULL && slot->revealed && slot->body.view == now->view &&
-            walk->view == now->view) {
+            walk->view == now->view && walk->seq >= now->config_start) {
             raise_asked_view(replica, now->view + 1);
             return;
         }
@@ -180,6 +200,9 @@ static void part(struct replica *replica, struct walk *walk) {
     if (now->seq != walk->seq || now->view != walk->view) {
         leave_view_if_forked(replica, walk);
         rank_capture(replica);
+        if (walk->seq < now->config_start) {
+            configuration_leave(replica);
+        }
         rollback_to(replica, walk->seq, walk->view);
     }
     if (replica->disk_entries > checker_position(replica->checker)->entries) {
@@ -187,9 +210,32 @@ static void part(struct replica *replica, struct walk *walk) {
     }
     replica->range_base_seq = walk->seq;
     replica->range_base_view = walk->view;
+    replica->range_base_config = replica->configuration->number;
 }
 
 /* ---- applying ---- */
+
+/*
+ * Where the configuration ends, the next may be entered: with its first batch, which shows that the
+ * last one of this is committed; or with a new view before that batch, or when it is known here.
+ * Returns: false when the range ends too early to show it: then one more is needed.
+ */
+static bool enter_if_shown(struct replica *replica, const struct walk *walk,
+                           const struct batch *batch, enum batch_step step) {
+    uint64_t const next = replica->configuration->number + 1;
+    uint64_t const config =
+        step == BATCH_VIEW ? batch->view.new_view.config : batch->pre_prepare.config;
+    uint64_t const seq = checker_position(replica->checker)->seq;
+    if (!checker_is_closed(replica->checker) || config != next || replica->constitution == NULL) {
+        return true;
+    }
+    if (step == BATCH_VIEW && next > replica->reached_config &&
+        evidenced_in(replica, walk->range) < seq) {
+        return false;
+    }
+    configuration_enter(replica);
+    return true;
+}
 
 static enum rule apply(struct replica *replica, struct walk *walk, const struct batch *batch,
                        enum batch_step step, const struct sign_sink *sink) {
@@ -211,10 +257,11 @@ static enum rule apply(struct replica *replica, struct walk *walk, const struct 
 
 /* Is there room to apply one more? */
 static bool has_room(struct replica *replica, const struct walk *walk, enum batch_step step) {
-    return step == BATCH_VIEW ? walk->views_applied < RANGE_VIEWS_MAX && has_room_for_view(replica)
-                              : walk->applied < RANGE_BATCHES_MAX &&
-                                    slot_is_free(replica, replica->executed_seq + 1) &&
-                                    checker_checkpoint_known(replica->checker);
+    return step == BATCH_VIEW
+               ? walk->views_applied < RANGE_VIEWS_MAX && has_room_for_view(replica)
+               : walk->applied < RANGE_BATCHES_MAX &&
+                     slot_is_free(replica, replica->executed_seq + 1) &&
+                     has_room_for_cut(replica) && checker_checkpoint_known(replica->checker);
 }
 
 /* One batch or new view of the range. Returns: whether to go on. */
@@ -223,6 +270,7 @@ static bool follow(struct replica *replica, struct walk *walk, const struct batc
     if (!walk->parted && step == BATCH_WHOLE && is_same_batch(replica, walk, batch)) {
         walk->seq++;
         walk->passed++;
+        walk->view = walk->seq == config_start(replica) ? 0 : walk->view;
         return true;
     }
     if (!walk->parted && step == BATCH_VIEW && is_same_view(replica, walk, &batch->view)) {
@@ -237,7 +285,7 @@ static bool follow(struct replica *replica, struct walk *walk, const struct batc
         }
         part(replica, walk);
     }
-    if (!has_room(replica, walk, step)) {
+    if (!has_room(replica, walk, step) || !enter_if_shown(replica, walk, batch, step)) {
         walk->refused = true;
         return false;
     }
@@ -277,6 +325,9 @@ void range_was_useless(struct replica *replica, uint64_t pause_ms) {
 static void give_up(struct replica *replica, enum rule rule) {
     const struct ledger_position *const now = checker_position(replica->checker);
     effect_note(replica, NOTE_RANGE_REFUSED, replica->range_peer, replica->executed_seq + 1, rule);
+    if (replica->configuration->number > replica->range_base_config) {
+        configuration_leave(replica);
+    }
     if (now->seq != replica->range_base_seq || now->view != replica->range_base_view) {
         rollback_to(replica, replica->range_base_seq, replica->range_base_view);
     }
@@ -310,10 +361,13 @@ void on_range(struct replica *replica, const struct peer_message *message) {
                         .view = replica->range_first_view};
     replica->range_base_seq = checker_position(replica->checker)->seq;
     replica->range_base_view = checker_position(replica->checker)->view;
+    replica->range_base_config = replica->configuration->number;
     enum rule const rule = apply_tentatively(replica, &walk, &sink);
     const struct ledger_position *const now = checker_position(replica->checker);
-    bool const has_gained = walk.parted && (now->seq != replica->range_base_seq ||
-                                            now->view != replica->range_base_view);
+    bool const has_gained =
+        walk.parted &&
+        (replica->configuration->number != replica->range_base_config ||
+         now->seq != replica->range_base_seq || now->view != replica->range_base_view);
     if (rule != RULE_NONE || collector.overflow) {
         give_up(replica, rule);
     } else if (has_gained && !replica->failed) {
@@ -348,7 +402,8 @@ void on_range_verified(struct replica *replica, bool all_hold) {
         check_own_votes(replica, slot);
         absorb_evidence(replica, slot);
     }
-    if (now->view != replica->range_base_view) {
+    if (now->view != replica->range_base_view ||
+        replica->configuration->number != replica->range_base_config) {
         view_was_entered(replica);
     }
     learn_from_evidence(replica);

@@ -15,7 +15,7 @@
 struct slot *rank_highest(struct replica *replica) {
     struct slot *highest = NULL;
     struct rank rank = {0};
-    for (uint64_t seq = replica->executed_seq; seq != 0; seq--) {
+    for (uint64_t seq = replica->executed_seq; seq > config_start(replica); seq--) {
         struct slot *const slot = slot_find(replica, seq);
         if (slot == NULL) {
             break;

@@ -16,9 +16,13 @@ bool is_primary(const struct replica *replica) {
                                  checker_position(replica->checker)->view) == replica->self;
 }
 
-bool is_voting(const struct replica *replica) {
+bool may_speak(const struct replica *replica) {
     return replica->guard == GUARD_NONE && !replica->stopping && replica->started &&
-           !is_changing_view(replica);
+           !is_changing_view(replica) && is_member(replica);
+}
+
+bool is_voting(const struct replica *replica) {
+    return may_speak(replica) && replica->configuration->number == replica->reached_config;
 }
 
 static void incoming_view_init(struct incoming_view *incoming) {
@@ -61,6 +65,8 @@ static void buffers_free(struct replica *replica) {
     incoming_view_free(&replica->checked);
     incoming_view_free(&replica->incoming);
     buffer_free(&replica->best_bytes);
+    buffer_free(&replica->tenures[0].best_bytes);
+    buffer_free(&replica->tenures[1].best_bytes);
     carry_free(replica);
     retired_free(replica);
     buffer_free(&replica->retired);
@@ -72,9 +78,15 @@ struct replica *replica_new(const struct replica_options *options) {
         return NULL;
     }
     replica->configuration = options->configuration;
-    replica->self = options->self;
+    replica->constitution = options->constitution;
+    replica->key = options->key;
+    if (!replica_find_peer(replica, &options->key, &replica->self)) {
+        replica->self = REPLICAS_MAX;
+    }
+    replica->reached_config = options->configuration->number;
+    replica->announced_config = options->configuration->number;
+    replica->settled_config = options->configuration->number;
     replica->signing_key = options->signing_key;
-    replica->key = options->configuration->replicas[options->self].key;
     memcpy(replica->nonce_secret, options->nonce_secret, sizeof replica->nonce_secret);
     replica->checker = options->checker;
     replica->engine = options->engine;
@@ -101,6 +113,11 @@ struct replica *replica_new(const struct replica_options *options) {
     replica->durable_seq = position->seq;
     replica->disk_entries = position->entries;
     buffer_init(&replica->best_bytes, VIEW_CHANGE_SIZE_MAX);
+    buffer_init(&replica->tenures[0].best_bytes, VIEW_CHANGE_SIZE_MAX);
+    buffer_init(&replica->tenures[1].best_bytes, VIEW_CHANGE_SIZE_MAX);
+    if (replica->constitution != NULL) {
+        engine_govern(replica->engine, replica->constitution);
+    }
     buffers_init(replica);
     buffer_init(&replica->retired, RETIRED_MAX * sizeof(struct buffer));
     replica->base_mark = engine_mark(replica->engine);
@@ -115,6 +132,7 @@ void replica_free(struct replica *replica) {
         slot_free(&replica->slots[i]);
     }
     free(replica->slots);
+    free(replica->eras);
     buffers_free(replica);
     pool_free(replica->pool);
     execution_free(&replica->execution);
@@ -173,6 +191,7 @@ enum rule replica_load_batch(struct replica *replica, const struct batch *batch,
     struct effects discarded;
     effects_init(&discarded);
     replica->effects = &discarded;
+    load_configuration(replica, batch, step);
     enum rule const rule =
         step == BATCH_VIEW ? load_view(replica, batch) : load_tail(replica, batch);
     replica->effects = NULL;
@@ -187,6 +206,9 @@ enum rule replica_load_batch(struct replica *replica, const struct batch *batch,
 static bool ledger_holds(struct replica *replica, const struct journal_record *record) {
     const struct ledger_position *const now = checker_position(replica->checker);
     const struct slot *const slot = slot_find(replica, record->seq);
+    if (!is_current(replica, record->config)) {
+        return record->config < replica->configuration->number;
+    }
     if (record->view != now->view) {
         return record->view < now->view;
     }
@@ -198,7 +220,8 @@ static bool ledger_holds(struct replica *replica, const struct journal_record *r
 static void load_certificate_record(struct replica *replica, const struct journal_record *record) {
     struct slot *const slot = slot_find(replica, record->seq);
     const struct ledger_position *const now = checker_position(replica->checker);
-    if (slot == NULL || slot->stage != SLOT_EXECUTED ||
+    if (slot == NULL || slot->stage != SLOT_EXECUTED || !is_member(replica) ||
+        !is_current(replica, record->config) ||
         !digest_equal(&slot->digest, &record->pre_prepare_digest)) {
         return;
     }
@@ -226,14 +249,28 @@ static void load_certificate_record(struct replica *replica, const struct journa
     }
 }
 
+/* Of a configuration that the ledger has not reached, or not any more, too. */
+static void load_asked_view(struct replica *replica, const struct journal_record *record) {
+    if (is_current(replica, record->config)) {
+        replica->asked_view =
+            record->view > replica->asked_view ? record->view : replica->asked_view;
+    } else if (record->config > replica->configuration->number) {
+        bool const is_known = record->config == replica->journal_config;
+        replica->journal_view =
+            is_known && replica->journal_view > record->view ? replica->journal_view : record->view;
+        replica->journal_config = record->config;
+    }
+}
+
 void replica_load_journal(struct replica *replica, const struct journal_record *record) {
     const struct ledger_position *const now = checker_position(replica->checker);
     struct effects discarded;
     effects_init(&discarded);
     replica->effects = &discarded;
     replica->loaded_kind = record->kind;
-    replica->loaded_clean = record->kind == JOURNAL_STOPPED && record->ledger_view == now->view &&
-                            record->ledger_seq == now->seq &&
+    replica->loaded_clean = record->kind == JOURNAL_STOPPED &&
+                            is_current(replica, record->config) &&
+                            record->ledger_view == now->view && record->ledger_seq == now->seq &&
                             record->ledger_entries == now->entries;
     switch (record->kind) {
     case JOURNAL_NONCE:
@@ -248,9 +285,7 @@ void replica_load_journal(struct replica *replica, const struct journal_record *
     case JOURNAL_VIEW:
     case JOURNAL_STARTED:
     case JOURNAL_STOPPED:
-        if (record->view > replica->asked_view) {
-            replica->asked_view = record->view;
-        }
+        load_asked_view(replica, record);
         break;
     }
     replica->effects = NULL;
@@ -262,7 +297,7 @@ static void load_signed(struct replica *replica) {
     const struct ledger_position *const now = checker_position(replica->checker);
     for (uint64_t seq = now->evidence_upto + 1; seq <= now->seq; seq++) {
         struct slot *const slot = slot_find(replica, seq);
-        if (slot != NULL && slot->body.view == now->view) {
+        if (slot != NULL && slot->body.view == now->view && seq > now->config_start) {
             note_signed(replica, now->view, seq, &slot->digest);
         }
     }
@@ -312,7 +347,15 @@ const char *guard_text(enum guard guard) {
 
 /* ---- running ---- */
 
+/* What may one say who is not in this configuration any more? */
+static bool is_outsiders(enum message_kind kind) {
+    return kind == MESSAGE_STATUS || kind == MESSAGE_FETCH_REQUESTS || kind == MESSAGE_FETCH_RANGE;
+}
+
 static void dispatch_message(struct replica *replica, const struct peer_message *message) {
+    if (message->from >= replica->configuration->replica_count && !is_outsiders(message->kind)) {
+        return;
+    }
     switch (message->kind) {
     case MESSAGE_PRE_PREPARE:
         on_pre_prepare(replica, message);
@@ -377,8 +420,7 @@ static void on_verified(struct replica *replica, uint64_t token, bool all_hold) 
         slot->evidence_verified = all_hold;
         if (!all_hold) {
             slot->refused = true;
-            effect_note(replica, NOTE_PRE_PREPARE_REFUSED,
-                        configuration_primary(replica->configuration, slot->body.view), seq,
+            effect_note(replica, NOTE_PRE_PREPARE_REFUSED, slot_primary(replica, slot), seq,
                         RULE_EVIDENCE_SIGNATURE);
         }
         return;
@@ -441,7 +483,9 @@ enum verdict replica_step(struct replica *replica, const struct event *event,
         moved |= try_vote(replica);
         moved |= try_release(replica);
         moved |= try_finish(replica);
+        moved |= try_configure(replica);
     }
+    tell_configuration(replica);
     catch_up_tick(replica);
     if (replica->now_ms >= replica->status_due_ms) {
         send_status(replica);

@@ -43,8 +43,9 @@ struct replica_limits {
 };
 
 struct replica_options {
-    const struct configuration *configuration; /* borrowed */
-    uint32_t self;                             /* this replica's id */
+    const struct configuration *configuration; /* borrowed: where the checker stands */
+    const struct constitution *constitution;   /* borrowed: the same, or NULL: no governance */
+    struct public_key key; /* this replica is whose key this is; nobody's: it signs nothing */
     struct secret_key signing_key;
     uint8_t nonce_secret[32];
     struct checker *checker; /* borrowed; at genesis or loaded from a snapshot */
@@ -100,6 +101,31 @@ enum guard {
 /* Never vote with this key again (§5). It serves and follows. */
 void replica_engage_guard(struct replica *replica, enum guard guard);
 const char *guard_text(enum guard guard);
+
+/* ---- configurations (§9) ---- */
+
+/*
+ * A replica goes from one configuration to the next by itself, when the last batch of the one is
+ * committed; and may go back, to another copy of that batch, until the next has begun for good.
+ * What it is in now; valid until the next step.
+ */
+const struct configuration *replica_configuration(const struct replica *replica);
+/* NULL: there is no governance here. */
+const struct constitution *replica_constitution(const struct replica *replica);
+/* That of another configuration, if it is at hand: those just passed are. NULL: it is not. */
+const struct constitution *replica_constitution_of(const struct replica *replica, uint64_t number);
+/* Its position in it, or REPLICAS_MAX: it is not in it, and follows without a word. */
+uint32_t replica_self(const struct replica *replica);
+
+/*
+ * Peers are numbered by their position in the configuration; those of the one before that are not
+ * in it any more, by REPLICAS_MAX and their position there. A driver that has a peer's key asks
+ * for its number whenever it hands over a message. Returns: false when it is nobody's.
+ */
+MUST_USE bool replica_find_peer(const struct replica *replica, const struct public_key *key,
+                                uint32_t *peer);
+/* Who a peer is; NULL: nobody has this number. */
+const struct replica_identity *replica_peer(const struct replica *replica, uint32_t peer);
 
 /* ---- events ---- */
 
@@ -160,6 +186,7 @@ enum effect_kind {
     EFFECT_VERIFY,        /* check signatures, answer with EVENT_VERIFIED */
     EFFECT_CHECKPOINT,    /* bring the base to the cut, digest its state, EVENT_CHECKPOINT */
     EFFECT_EVIDENCE,      /* two statements that convict their author: keep them */
+    EFFECT_CONFIGURATION, /* a new configuration was entered, or has begun for good */
     EFFECT_NOTE           /* something an operator should read */
 };
 
@@ -196,7 +223,8 @@ struct effect {
         } journal;
         struct {
             uint64_t after;
-            uint32_t peer;
+            uint32_t peer; /* when it was made: the configuration may have changed in this step */
+            const struct replica_identity *to;
             enum message_kind kind;
             struct span payload;
         } send;
@@ -208,6 +236,7 @@ struct effect {
         } send_client;
         struct {
             uint32_t peer;
+            const struct replica_identity *to;
             uint64_t first_entry;
             uint64_t end_entry; /* one past the last entry of the ledger on disk */
         } serve_range;
@@ -228,6 +257,10 @@ struct effect {
             struct signed_body first;
             struct signed_body second;
         } evidence;
+        struct {
+            const struct constitution *constitution; /* valid until another is entered */
+            bool settled; /* the ledger evidences the last batch before it, for good */
+        } configuration;
         struct {
             enum note_kind kind;
             enum rule rule;

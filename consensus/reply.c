@@ -23,16 +23,15 @@ static void send_client(struct replica *replica, uint64_t origin, enum message_k
 
 /* This replica's part of the certificate, encoded once for all clients of the batch. */
 static struct span encode_reply(struct replica *replica, const struct slot *slot) {
-    bool const primary =
-        configuration_primary(replica->configuration, slot->body.view) == replica->self;
+    uint32_t const self = slot_self(replica, slot);
+    bool const primary = slot_primary(replica, slot) == self;
     struct reply_message const reply = {
         .view = slot->body.view,
         .seq = slot->seq,
-        .replica = replica->self,
+        .replica = self,
         .pre_prepare_digest = slot->digest,
-        .signature =
-            primary ? slot->message.statement.signature : slot->votes[replica->self].signature,
-        .nonce = slot->nonces[replica->self],
+        .signature = primary ? slot->message.statement.signature : slot->votes[self].signature,
+        .nonce = slot->nonces[self],
     };
     buffer_clear(&replica->encode);
     if (!reply_message_encode(&replica->encode, &reply)) {

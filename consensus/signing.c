@@ -103,6 +103,9 @@ void note_forgotten(struct replica *replica, uint64_t seq) {
 void check_own_claim(struct replica *replica, const struct view_claim *claim) {
     const struct configuration *const configuration = replica->configuration;
     const struct view_change *const view_change = &claim->view_change;
+    if (!is_member(replica)) {
+        return;
+    }
     bool forgotten =
         view_change->replica == replica->self && view_change->view > replica->asked_view;
     for (uint32_t i = 0; i < view_change->chain_count; i++) {

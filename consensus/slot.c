@@ -78,8 +78,8 @@ void slot_reset(struct slot *slot) {
 }
 
 bool slot_is_certified(const struct replica *replica, const struct slot *slot) {
-    return slot->stage == SLOT_EXECUTED &&
-           (uint32_t)__builtin_popcountll(slot->prepared_by) + 1 >= replica->configuration->quorum;
+    return slot->stage == SLOT_EXECUTED && (uint32_t)__builtin_popcountll(slot->prepared_by) + 1 >=
+                                               slot_configuration(replica, slot)->quorum;
 }
 
 bool slot_is_free(const struct replica *replica, uint64_t seq) {

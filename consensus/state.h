@@ -15,6 +15,7 @@
 #include "consensus/pool.h"
 #include "consensus/replica.h"
 #include "execution/replay.h"
+#include "ledger/codec_governance.h"
 
 /* A ring large enough for every batch that may still be rolled back, answered or received. */
 #define SLOTS_MAX CHECKER_MARKS_MAX
@@ -27,12 +28,13 @@
 #define RANGE_RETRY_MS 2000u    /* ask another peer for a range */
 #define EVIDENCE_IDLE_MS 30u    /* an idle primary evidences its last batches after this */
 #define CUTS_MAX 4u             /* checkpoints under way */
-#define REQUEST_AGE_MS_MAX 60000u /* a request that nobody proposes is forgotten */
-#define LISTEN_MS 5000u           /* a primary that started lets its past come, see propose.c */
-#define CONFLICTS_MAX 16u         /* proofs handed out against one peer: one would do */
-#define OVERTAKEN_MIN 16u         /* so many requests may overtake one before it is overdue */
-#define POOL_SKIPS_MAX 64u        /* requests passed over, because it is too early, in one look */
-#define RANGE_BATCHES_MAX 64u     /* batches applied from one range */
+#define PEERS_MAX (2u * REPLICAS_MAX) /* those of the configuration, and of the one before */
+#define REQUEST_AGE_MS_MAX 60000u     /* a request that nobody proposes is forgotten */
+#define LISTEN_MS 5000u               /* a primary that started lets its past come, see propose.c */
+#define CONFLICTS_MAX 16u             /* proofs handed out against one peer: one would do */
+#define OVERTAKEN_MIN 16u             /* so many requests may overtake one before it is overdue */
+#define POOL_SKIPS_MAX 64u    /* requests passed over, because it is too early, in one look */
+#define RANGE_BATCHES_MAX 64u /* batches applied from one range */
 #define RETIRED_MAX (8u * SLOTS_MAX) /* buffers put aside in one step */
 #define RANGE_VIEWS_MAX 16u          /* new views applied from one range */
 #define SIGNED_RANGES_MAX 32u        /* views of which this process knows what it signed */
@@ -68,6 +70,7 @@ struct carried_content {
 /* The two entries of a new view. */
 struct kept_view {
     uint64_t after_seq; /* the batch before it */
+    uint64_t config;
     uint64_t view;
     bool on_disk;
     struct buffer set;
@@ -166,9 +169,43 @@ struct peer {
     uint32_t conflicts;      /* pairs of statements that convict it, handed out so far */
 };
 
+/*
+ * What this key has said in one configuration, and what it ranks by there. It is put aside when
+ * the configuration is left, in case one comes back to it.
+ */
+struct tenure {
+    uint64_t config; /* 0: none */
+    uint64_t asked_view;
+    uint64_t made_view;
+    uint64_t entered_view;
+    uint64_t signed_view;
+    uint64_t signed_seq;
+    struct digest signed_digests[SLOTS_MAX];
+    struct signed_range signed_ranges[SIGNED_RANGES_MAX];
+    uint32_t signed_range_count;
+    uint64_t barred_view;
+    uint64_t barred_seq;
+    uint64_t loaded_view;
+    uint64_t loaded_seq;
+    uint64_t anchored_view;
+    struct buffer best_bytes;
+    struct rank best_rank;
+    struct digest best_digest;
+};
+
+/* A configuration that was entered here, and what it follows from. */
+struct era {
+    struct constitution constitution;
+    struct configuration configuration;
+};
+
+/* One that is left, the one in force, and one more to make the next. */
+#define ERAS_MAX 3u
+
 struct replica {
     const struct configuration *configuration;
-    uint32_t self;
+    const struct constitution *constitution; /* NULL: no governance */
+    uint32_t self;                           /* REPLICAS_MAX: not in this configuration */
     enum guard guard;
     struct public_key key;
     struct secret_key signing_key;
@@ -191,7 +228,21 @@ struct replica {
     uint64_t next_token;
 
     struct cut cuts[CUTS_MAX];
-    struct peer peers[REPLICAS_MAX];
+    struct peer peers[PEERS_MAX];
+
+    /* configurations: reconfigure.c */
+    const struct configuration *before; /* that this one followed here; NULL: none did */
+    const struct constitution *constitution_before;
+    uint32_t self_before;
+    uint64_t reached_config;   /* the highest of which this replica knows that it has begun: it
+                                  speaks in no other */
+    uint64_t announced_config; /* the last one in EFFECT_CONFIGURATION */
+    uint64_t settled_config;   /* the last one that it said to be settled */
+    uint64_t journal_config;   /* a later one in which this key has asked for journal_view */
+    uint64_t journal_view;
+    bool batch_closes;        /* the batch in progress ends with the vote for the next one */
+    struct era *eras;         /* ERAS_MAX */
+    struct tenure tenures[2]; /* put aside, by number modulo 2 */
 
     /* catching up */
     bool catching_up; /* ranges follow each other until one is empty */
@@ -204,6 +255,7 @@ struct replica {
     uint64_t range_token;    /* a fetched range is tentative until this is verified; 0: none */
     uint64_t range_base_seq; /* where the range was put on, and in which view */
     uint64_t range_base_view;
+    uint64_t range_base_config;
     uint64_t range_first_entry; /* what was asked for: what follows this batch and this view */
     uint64_t range_first_seq;
     uint64_t range_first_view;
@@ -341,7 +393,41 @@ uint64_t effect_journal(struct replica *replica, const struct journal_record *re
 
 /* ---- one file each ---- */
 
+/* reconfigure.c: from one configuration to the next (§9) */
+
+/* The one by whose replicas the slot's batch is, and this replica's position there. */
+const struct configuration *slot_configuration(const struct replica *replica,
+                                               const struct slot *slot);
+uint32_t slot_self(const struct replica *replica, const struct slot *slot);
+uint32_t slot_primary(const struct replica *replica, const struct slot *slot);
+/* Is this replica one of the configuration? */
+static inline bool is_member(const struct replica *replica) {
+    return replica->self < replica->configuration->replica_count;
+}
+/* Was this statement made in the configuration in force? */
+static inline bool is_current(const struct replica *replica, uint64_t config) {
+    return config == replica->configuration->number;
+}
+/* Does what this peer last said of views mean anything here? */
+static inline bool peer_is_current(const struct replica *replica, uint32_t peer) {
+    return replica->peers[peer].known && is_current(replica, replica->peers[peer].status.config);
+}
+/* The last batch before the configuration in force. */
+uint64_t config_start(const struct replica *replica);
+/* Enter the next configuration in memory, behind the last batch of this one. */
+void configuration_enter(struct replica *replica);
+/* Go back to just after that batch, in the configuration before. */
+void configuration_leave(struct replica *replica);
+/* Enter when the last batch is committed. Returns: whether anything moved. */
+bool try_configure(struct replica *replica);
+/* Recovery: the next thing in the ledger is of the next configuration. */
+void load_configuration(struct replica *replica, const struct batch *batch, enum batch_step step);
+/* Tell the driver what it must know by now. */
+void tell_configuration(struct replica *replica);
+
 bool is_primary(const struct replica *replica);
+/* May it say again, in the view of its ledger, what it has said? */
+bool may_speak(const struct replica *replica);
 /* May it take part in the view of its ledger? */
 bool is_voting(const struct replica *replica);
 /* Has it asked for a view that it has not entered? */
@@ -492,6 +578,8 @@ bool batch_has_room(const struct replica *replica, const struct slot *slot,
 MUST_USE bool batch_take_request(struct replica *replica, struct slot *slot,
                                  const struct pool_entry *entry);
 void batch_cancel(struct replica *replica, struct slot *slot, uint64_t engine_mark);
+/* Is there room for one more checkpoint under way, in case the next batch calls for one? */
+bool has_room_for_cut(const struct replica *replica);
 /* After the checker sealed the batch of this slot: marks, tree, cut. */
 void batch_sealed(struct replica *replica, struct slot *slot);
 /* Seal with the slot's statement; unknown evidence signatures are collected. */

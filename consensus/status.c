@@ -24,8 +24,7 @@ static uint64_t highest_claim(const struct replica *replica) {
 static bool peer_has_higher_view(const struct replica *replica) {
     uint64_t const view = checker_position(replica->checker)->view;
     for (uint32_t r = 0; r < replica->configuration->replica_count; r++) {
-        const struct peer *const peer = &replica->peers[r];
-        if (peer->known && peer->status.view > view) {
+        if (peer_is_current(replica, r) && replica->peers[r].status.view > view) {
             return true;
         }
     }
@@ -56,7 +55,7 @@ static bool is_stuck(const struct replica *replica) {
     return has_work && replica->now_ms >= replica->progress_ms + STUCK_AFTER_MS;
 }
 
-void send_status(struct replica *replica) {
+static struct span encode_status(struct replica *replica) {
     const struct ledger_position *const committed =
         checker_position_at(replica->checker, replica->committed_seq);
     CHECK(committed != NULL);
@@ -74,10 +73,12 @@ void send_status(struct replica *replica) {
     buffer_clear(&replica->encode);
     if (!status_message_encode(&replica->encode, &status)) {
         replica->failed = true;
-        return;
     }
-    effect_send_all(replica, MESSAGE_STATUS, effect_keep(replica, buffer_span(&replica->encode)),
-                    0);
+    return effect_keep(replica, buffer_span(&replica->encode));
+}
+
+void send_status(struct replica *replica) {
+    effect_send_all(replica, MESSAGE_STATUS, encode_status(replica), 0);
     replica->status_due_ms = replica->now_ms + STATUS_INTERVAL_MS;
 }
 
@@ -106,6 +107,22 @@ static void help(struct replica *replica, uint32_t peer, const struct status_mes
     }
 }
 
+/*
+ * A peer that is still in the configuration before lacks votes for its last batches, which are made
+ * no more: others' are passed on. It may be in none of ours, and so has to be told that there is
+ * more.
+ */
+static void help_over(struct replica *replica, uint32_t peer, const struct status_message *status) {
+    effect_send(replica, peer, MESSAGE_STATUS, encode_status(replica), 0);
+    for (uint64_t seq = status->committed_seq + 1;
+         seq <= config_start(replica) && seq <= status->executed_seq; seq++) {
+        struct slot *const slot = slot_find(replica, seq);
+        if (slot != NULL) {
+            relay_votes(replica, slot, peer);
+        }
+    }
+}
+
 void on_status(struct replica *replica, const struct peer_message *message) {
     struct peer *const peer = &replica->peers[message->from];
     if (peer->known && message->status.committed_seq > peer->status.committed_seq) {
@@ -114,10 +131,14 @@ void on_status(struct replica *replica, const struct peer_message *message) {
     peer->known = true;
     peer->status = message->status;
     bool const asks_too_often = replica->now_ms < peer->helped_ms + STATUS_INTERVAL_MS / 2;
-    if (message->status.wants_answer && !asks_too_often &&
-        message->status.config == replica->configuration->number) {
-        peer->helped_ms = replica->now_ms;
+    if (!message->status.wants_answer || asks_too_often) {
+        return;
+    }
+    peer->helped_ms = replica->now_ms;
+    if (is_current(replica, message->status.config)) {
         help(replica, message->from, &message->status);
+    } else if (message->status.config + 1 == replica->configuration->number) {
+        help_over(replica, message->from, &message->status);
     }
 }
 
@@ -184,8 +205,10 @@ void on_fetch_requests(struct replica *replica, const struct peer_message *messa
 
 /* What lies on the disk, committed or not: who asks judges all of it. */
 static void serve_range(struct replica *replica, uint32_t peer, uint64_t first_entry) {
-    struct effect *const effect = effect_add(replica, EFFECT_SERVE_RANGE);
+    const struct replica_identity *const to = replica_peer(replica, peer);
+    struct effect *const effect = to == NULL ? NULL : effect_add(replica, EFFECT_SERVE_RANGE);
     if (effect != NULL) {
+        effect->serve_range.to = to;
         effect->serve_range.peer = peer;
         effect->serve_range.first_entry = first_entry;
         effect->serve_range.end_entry = replica->disk_entries;
@@ -256,6 +279,13 @@ static bool choose_peer(const struct replica *replica, uint32_t *chosen) {
            replica->now_ms >= replica->peers[replica->range_peer].range_after_ms;
 }
 
+/* The first batch of the configuration does not stand here: perhaps behind another boundary? */
+static bool boundary_is_in_doubt(const struct replica *replica) {
+    const struct slot *const next = &replica->slots[(replica->executed_seq + 1) % SLOTS_MAX];
+    return checker_may_leave(replica->checker) && replica->executed_seq == config_start(replica) &&
+           next->seq == replica->executed_seq + 1 && next->refused && !is_primary(replica);
+}
+
 /* Ask for a range when messages alone will not close the gap, or have not for a while. */
 void catch_up_tick(struct replica *replica) {
     if (replica->range_asked && replica->now_ms >= replica->range_deadline_ms) {
@@ -266,14 +296,21 @@ void catch_up_tick(struct replica *replica) {
     bool const far_behind = highest > replica->executed_seq + 2 * pipeline;
     bool const waited = highest > replica->executed_seq &&
                         replica->now_ms >= replica->progress_ms + 2 * STUCK_AFTER_MS;
-    uint32_t peer = 0;
+    uint32_t peer =
+        configuration_primary(replica->configuration, checker_position(replica->checker)->view);
+    if (boundary_is_in_doubt(replica) && replica->range_token == 0 && !replica->range_asked &&
+        replica->now_ms >= replica->peers[peer].range_after_ms) {
+        ask_for_range(replica, peer, true);
+        return;
+    }
     if (replica->range_token != 0 || replica->range_asked || view_waits_for_range(replica) ||
         (!far_behind && !waited && !replica->catching_up) ||
         !checker_checkpoint_known(replica->checker) || !choose_peer(replica, &peer)) {
         return;
     }
     /* Only in one view, and both on disk, do two ledgers end at comparable places. */
-    bool const is_elsewhere = replica->held || replica->peers[peer].status.view !=
-                                                   checker_position(replica->checker)->view;
+    bool const is_elsewhere =
+        replica->held || !peer_is_current(replica, peer) ||
+        replica->peers[peer].status.view != checker_position(replica->checker)->view;
     ask_for_range(replica, peer, is_elsewhere || replica->range_parted);
 }

@@ -39,7 +39,8 @@ static void send_own(struct replica *replica) {
 }
 
 void ask_for_view(struct replica *replica, uint64_t view) {
-    bool const may_ask = replica->guard == GUARD_NONE && !replica->stopping;
+    bool const may_ask = replica->guard == GUARD_NONE && !replica->stopping && is_member(replica) &&
+                         replica->configuration->number == replica->reached_config;
     if (!may_ask || view <= ledger_view(replica) || view < replica->asked_view) {
         return;
     }
@@ -187,8 +188,8 @@ static uint32_t count_suspecting(const struct replica *replica) {
     for (uint32_t r = 0; r < replica->configuration->replica_count; r++) {
         const struct peer *const peer = &replica->peers[r];
         bool const suspects =
-            peer->known && ((peer->status.suspects && peer->status.view == view) ||
-                            peer->status.asked_view > view);
+            peer_is_current(replica, r) && ((peer->status.suspects && peer->status.view == view) ||
+                                            peer->status.asked_view > view);
         count += r != replica->self && (suspects || replica->asked[r].view > view);
     }
     return count;
@@ -273,21 +274,25 @@ static bool something_waits(const struct replica *replica, const struct pool_ent
     const struct slot *const next = &replica->slots[(replica->executed_seq + 1) % SLOTS_MAX];
     bool const has_next = next->seq == replica->executed_seq + 1 && next->stage == SLOT_RECEIVED;
     const struct ledger_position *const now = checker_position(replica->checker);
-    return replica->executed_seq > replica->committed_seq || has_next ||
+    bool const changes = checker_next_kind(replica->checker) != BATCH_NORMAL;
+    return replica->executed_seq > replica->committed_seq || has_next || changes ||
            now->seq < now->view_start || oldest != NULL;
 }
 
 /* Does the primary itself say that it cannot lead? It is believed that much without a signature. */
 static bool primary_gives_up(const struct replica *replica) {
     uint64_t const view = ledger_view(replica);
-    const struct peer *const primary =
-        &replica->peers[configuration_primary(replica->configuration, view)];
-    return primary->known && primary->status.view == view && primary->status.suspects;
+    uint32_t const id = configuration_primary(replica->configuration, view);
+    const struct peer *const primary = &replica->peers[id];
+    return peer_is_current(replica, id) && primary->status.view == view && primary->status.suspects;
 }
 
 static void watch_primary(struct replica *replica) {
     const struct slot *const next = &replica->slots[(replica->executed_seq + 1) % SLOTS_MAX];
-    bool const is_refused = next->seq == replica->executed_seq + 1 && next->refused;
+    /* The first batch of a configuration may stand behind another copy of the boundary than here.
+     */
+    bool const is_refused = next->seq == replica->executed_seq + 1 && next->refused &&
+                            !checker_may_leave(replica->checker);
     struct pool_entry *const oldest = oldest_request(replica);
     if (!something_waits(replica, oldest)) {
         replica->waiting_ms = 0;

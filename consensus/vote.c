@@ -19,7 +19,7 @@ bool slot_own_nonce(const struct replica *replica, const struct slot *slot, stru
     }
     *nonce =
         nonce_derive(&replica->configuration->service, replica->nonce_secret, slot->body.config,
-                     replica->self, slot->body.view, slot->seq, &batch_digest);
+                     slot_self(replica, slot), slot->body.view, slot->seq, &batch_digest);
     return true;
 }
 
@@ -29,7 +29,7 @@ static const struct digest *commitment_of(const struct replica *replica, const s
     if (slot->stage == SLOT_EMPTY) {
         return NULL;
     }
-    if (from == configuration_primary(replica->configuration, slot->body.view)) {
+    if (from == slot_primary(replica, slot)) {
         return &slot->body.nonce_hash;
     }
     return (slot->prepared_by & bit(from)) != 0 ? &slot->votes[from].nonce_hash : NULL;
@@ -56,15 +56,16 @@ void slot_check_nonce(struct replica *replica, struct slot *slot, uint32_t from)
 }
 
 void slot_recount(struct replica *replica, struct slot *slot) {
+    uint32_t const count = slot_configuration(replica, slot)->replica_count;
     slot->prepared_by = 0;
     slot->nonces_good = 0;
-    for (uint32_t r = 0; r < replica->configuration->replica_count; r++) {
+    for (uint32_t r = 0; r < count; r++) {
         if (slot->votes[r].present &&
             digest_equal(&slot->votes[r].pre_prepare_digest, &slot->digest)) {
             slot->prepared_by |= bit(r);
         }
     }
-    for (uint32_t r = 0; r < replica->configuration->replica_count; r++) {
+    for (uint32_t r = 0; r < count; r++) {
         slot_check_nonce(replica, slot, r);
     }
 }
@@ -72,7 +73,8 @@ void slot_recount(struct replica *replica, struct slot *slot) {
 void restore_votes(struct replica *replica, struct slot *slot, uint64_t signers,
                    const struct signature *signatures, const struct digest *nonce_hashes) {
     uint32_t at = 0;
-    for (uint32_t r = 0; r < replica->configuration->replica_count; r++) {
+    uint32_t const count = slot_configuration(replica, slot)->replica_count;
+    for (uint32_t r = 0; r < count; r++) {
         if ((signers >> r & 1) == 0) {
             continue;
         }
@@ -162,8 +164,7 @@ bool try_vote(struct replica *replica) {
     while (replica->voted_seq < replica->executed_seq && !replica->failed) {
         struct slot *const slot = slot_find(replica, replica->voted_seq + 1);
         CHECK(slot != NULL && slot->stage == SLOT_EXECUTED);
-        bool const is_own =
-            configuration_primary(replica->configuration, slot->body.view) == replica->self;
+        bool const is_own = slot_primary(replica, slot) == replica->self;
         if (slot->seq > replica->durable_seq + pipeline) {
             return moved;
         }
@@ -350,9 +351,10 @@ static bool try_reveal(struct replica *replica) {
 }
 
 static bool is_committed(const struct replica *replica, const struct slot *slot) {
-    uint32_t const primary = configuration_primary(replica->configuration, slot->body.view);
+    uint32_t const primary = slot_primary(replica, slot);
     return slot_is_certified(replica, slot) && (slot->nonces_good >> primary & 1) != 0 &&
-           (uint32_t)__builtin_popcountll(slot->nonces_good) >= replica->configuration->quorum;
+           (uint32_t)__builtin_popcountll(slot->nonces_good) >=
+               slot_configuration(replica, slot)->quorum;
 }
 
 /* What the ledger evidences up to the last committed batch is settled for good. */
@@ -409,10 +411,16 @@ static bool try_commit(struct replica *replica) {
 void check_own_votes(struct replica *replica, const struct slot *slot) {
     const struct pre_prepare *const body = &slot->body;
     bool const is_own = configuration_primary(replica->configuration, body->view) == replica->self;
+    if (!is_member(replica) || slot->seq <= config_start(replica)) {
+        return; /* nothing that it could still say there */
+    }
     bool forgotten = is_own && !may_have_sent(replica, body->view, slot->seq);
     for (uint32_t i = 0; i < body->evidence_count; i++) {
         uint64_t const seq = body->evidence_upto - body->evidence_count + 1 + i;
         const struct slot *const evidenced = slot_find(replica, seq);
+        if (seq <= config_start(replica)) {
+            continue; /* by the positions of the configuration before */
+        }
         bool const is_ours = (body->evidence_signers[i] >> replica->self & 1) != 0;
         forgotten |= is_ours && evidenced != NULL && evidenced->stage != SLOT_EMPTY &&
                      !may_have_signed(replica, evidenced->body.view, seq);
@@ -424,10 +432,10 @@ void check_own_votes(struct replica *replica, const struct slot *slot) {
 
 static void absorb_one(struct replica *replica, struct slot *slot, uint64_t signers,
                        const struct batch_evidence *evidence) {
-    uint32_t const primary = configuration_primary(replica->configuration, slot->body.view);
+    uint32_t const primary = slot_primary(replica, slot);
     const struct signature *signature = evidence->signatures;
     const struct nonce *nonce = evidence->nonces;
-    for (uint32_t r = 0; r < replica->configuration->replica_count; r++) {
+    for (uint32_t r = 0; r < slot_configuration(replica, slot)->replica_count; r++) {
         if ((signers >> r & 1) == 0) {
             continue;
         }
@@ -461,7 +469,9 @@ void absorb_evidence(struct replica *replica, const struct slot *slot) {
     }
     for (uint32_t i = 0; i < evidence.batch_count; i++) {
         struct slot *const evidenced = slot_find(replica, evidence.batches[i].seq);
-        if (evidenced != NULL && evidenced->stage == SLOT_EXECUTED) {
+        bool const is_foreign = evidence.batches[i].seq <= config_start(replica) &&
+                                replica->before == NULL; /* by keys that are not at hand any more */
+        if (evidenced != NULL && evidenced->stage == SLOT_EXECUTED && !is_foreign) {
             absorb_one(replica, evidenced, body->evidence_signers[i], &evidence.batches[i]);
         }
     }
@@ -494,10 +504,10 @@ void learn_from_evidence(struct replica *replica) {
 static void count_own_nonces(struct replica *replica) {
     for (uint64_t seq = replica->committed_seq + 1; seq <= replica->revealed_seq; seq++) {
         struct slot *const slot = slot_find(replica, seq);
-        if (slot != NULL && slot->revealed &&
+        if (slot != NULL && slot->revealed && slot_self(replica, slot) < REPLICAS_MAX &&
             reveal_after(replica, slot) <= replica->durable_position) {
-            slot->nonces_come |= bit(replica->self);
-            slot->nonces_good |= bit(replica->self);
+            slot->nonces_come |= bit(slot_self(replica, slot));
+            slot->nonces_good |= bit(slot_self(replica, slot));
         }
     }
 }
@@ -519,10 +529,11 @@ bool try_finish(struct replica *replica) {
 /* ---- saying it again ---- */
 
 void resend_slot(struct replica *replica, const struct slot *slot, uint32_t peer) {
-    if (slot->stage != SLOT_EXECUTED || !is_voting(replica) || !has_signed(replica, slot)) {
+    if (slot->stage != SLOT_EXECUTED || !may_speak(replica) || slot->seq <= config_start(replica) ||
+        !has_signed(replica, slot)) {
         return;
     }
-    if (configuration_primary(replica->configuration, slot->body.view) == replica->self) {
+    if (slot_primary(replica, slot) == replica->self) {
         effect_send(replica, peer, MESSAGE_PRE_PREPARE,
                     effect_keep(replica, buffer_span(&slot->statement)), replica->sign_position);
     } else {
@@ -565,8 +576,12 @@ static struct span encode_vote(struct replica *replica, const struct slot *slot,
 
 void relay_votes(struct replica *replica, const struct slot *slot, uint32_t peer) {
     bool const is_committed = slot->stage == SLOT_EXECUTED && slot->seq <= replica->committed_seq;
-    for (uint32_t r = 0; is_committed && r < replica->configuration->replica_count; r++) {
-        if (r == peer || r == replica->self || (slot->nonces_good >> r & 1) == 0) {
+    /* Of the configuration before this replica's own vote is one like the others. */
+    bool const is_before = slot->seq <= config_start(replica);
+    uint32_t const count = slot_configuration(replica, slot)->replica_count;
+    for (uint32_t r = 0; is_committed && r < count; r++) {
+        bool const is_known = !is_before && (r == peer || r == replica->self);
+        if (is_known || (slot->nonces_good >> r & 1) == 0) {
             continue;
         }
         if ((slot->prepared_by >> r & 1) != 0) {
@@ -583,28 +598,29 @@ void relay_votes(struct replica *replica, const struct slot *slot, uint32_t peer
  * ledger shows everybody's votes. One bitmap for both parts.
  */
 uint64_t slot_choose_signers(const struct replica *replica, const struct slot *slot) {
-    uint32_t const primary = configuration_primary(replica->configuration, slot->body.view);
-    uint32_t const replica_count = replica->configuration->replica_count;
+    uint32_t const primary = slot_primary(replica, slot);
+    uint32_t const replica_count = slot_configuration(replica, slot)->replica_count;
+    uint32_t const quorum = slot_configuration(replica, slot)->quorum;
     uint64_t const able = slot->prepared_by & slot->nonces_good;
     uint64_t signers = UINT64_C(1) << primary;
     uint32_t count = 1;
-    for (uint32_t i = 0; i < replica_count && count < replica->configuration->quorum; i++) {
+    for (uint32_t i = 0; i < replica_count && count < quorum; i++) {
         uint32_t const r = (uint32_t)((slot->seq + i) % replica_count);
         if (r != primary && (able >> r & 1) != 0) {
             signers |= UINT64_C(1) << r;
             count++;
         }
     }
-    CHECK(count == replica->configuration->quorum);
+    CHECK(count == quorum);
     return signers;
 }
 
 void slot_gather(const struct replica *replica, const struct slot *slot, uint64_t signers,
                  struct evidence_parts *parts, struct batch_evidence *out) {
-    uint32_t const primary = configuration_primary(replica->configuration, slot->body.view);
+    uint32_t const primary = slot_primary(replica, slot);
     *out = (struct batch_evidence){
         .seq = slot->seq, .signatures = parts->signatures, .nonces = parts->nonces};
-    for (uint32_t r = 0; r < replica->configuration->replica_count; r++) {
+    for (uint32_t r = 0; r < slot_configuration(replica, slot)->replica_count; r++) {
         if ((signers >> r & 1) == 0) {
             continue;
         }
@@ -620,8 +636,8 @@ void slot_gather(const struct replica *replica, const struct slot *slot, uint64_
  * that a batch committed, it may not hold all its parts.
  */
 bool slot_can_evidence(const struct replica *replica, const struct slot *slot) {
-    uint32_t const primary = configuration_primary(replica->configuration, slot->body.view);
+    uint32_t const primary = slot_primary(replica, slot);
     uint64_t const able = slot->prepared_by & slot->nonces_good;
     return (slot->nonces_good >> primary & 1) != 0 &&
-           (uint32_t)__builtin_popcountll(able) + 1 >= replica->configuration->quorum;
+           (uint32_t)__builtin_popcountll(able) + 1 >= slot_configuration(replica, slot)->quorum;
 }

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 
 #include "base/check.h"
+#include "execution/govern.h"
 #include "execution/stack.h"
 
 static struct layer *layer_new(void) {
@@ -52,6 +53,7 @@ void engine_free(struct engine *engine) {
         drop_bottom(engine);
     }
     layer_clear(&engine->ground);
+    govern_free(engine->govern);
     free(engine);
 }
 
@@ -145,6 +147,9 @@ void engine_rollback(struct engine *engine, uint64_t mark) {
             break;
         case UNDO_CUT:
             undo_cut(engine);
+            break;
+        case UNDO_CHARGE:
+            govern_uncharge(engine, record.member, record.spent);
             break;
         }
     }

@@ -28,6 +28,7 @@ struct state_base {
     int (*seek)(void *context, struct span key, struct span *found_key, struct span *value);
 };
 
+struct constitution; /* governance/constitution.h */
 struct engine;
 
 /* base may be NULL: an empty base, and absorbed layers stay in memory. NULL: out of memory. */
@@ -35,6 +36,28 @@ MUST_USE struct engine *engine_new(const struct state_base *base);
 void engine_free(struct engine *engine);
 /* Did the base or memory fail? Then the process must end: an outcome must never depend on it. */
 bool engine_failed(const struct engine *engine);
+
+/* ---- governance (§9) ---- */
+
+/*
+ * From here on gov.* are procedures, and members are those of `now`, which is borrowed: the
+ * constitution in force. Call it again whenever another one comes into force, or is in force again
+ * because it was left. Never called, or with NULL, gov.* are unknown. Out of memory: the engine
+ * has failed.
+ */
+void engine_govern(struct engine *engine, const struct constitution *now);
+/*
+ * The constitution that a vote has decided and that is to follow the one in force, from the state
+ * alone. Also for a state that others made: it is checked as the votes were.
+ * Out: next, not the one that the engine borrows. Returns: false when governance is off, nothing
+ * is decided, the state does not say what was, or the engine has failed.
+ */
+MUST_USE bool engine_next_constitution(struct engine *engine, struct constitution *next);
+/*
+ * A batch begins: each member may again do what a batch allows it (GOVERN_COST_MAX). Before the
+ * first request of every batch, whoever executes it, or outcomes would differ.
+ */
+void engine_batch_begin(struct engine *engine);
 
 /* Outcomes that are likely, with their digests: one that comes out so is not hashed again. */
 struct execution_expected {
@@ -46,6 +69,7 @@ struct execution_expected {
 /* The outcomes of one request's calls, valid until the next execute with the same struct. */
 struct execution {
     struct execution_expected expected; /* the caller's; by place in the request */
+    bool closes; /* its call passed a proposal: nothing may follow in its batch */
     uint32_t count;
     struct span outcomes[CALLS_MAX];  /* encoded */
     struct digest digests[CALLS_MAX]; /* LABEL_OUTCOME of each */

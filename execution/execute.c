@@ -5,11 +5,13 @@
  * their places are kept as offsets until the last one is written.
  */
 #include "base/check.h"
+#include "execution/govern.h"
 #include "execution/procedure.h"
 #include "execution/stack.h"
 
 void execution_init(struct execution *execution) {
     execution->count = 0;
+    execution->closes = false;
     execution->expected = (struct execution_expected){0};
     buffer_init(&execution->encoded, (size_t)CALLS_MAX * OUTCOME_SIZE_MAX);
 }
@@ -117,10 +119,11 @@ static bool execute_calls(struct engine *engine, struct execution *out, struct o
     struct procedure_context context;
     for (uint32_t i = 0; i < request->call_count; i++) {
         uint64_t const mark = engine_mark(engine);
-        struct outcome outcome = {.status = procedure_run(&context, engine, &request->calls[i])};
+        struct outcome outcome = {.status = procedure_run(&context, engine, request, i)};
         outcome.reply_count = context.reply.count;
         outcome.reply = context.reply.items;
         outcome.write_digest = write_digest(engine, service, mark);
+        out->closes |= outcome.status == OUTCOME_OK && context.closes;
         if (engine->failed) {
             return false;
         }
@@ -141,9 +144,12 @@ void engine_execute(struct engine *engine, struct execution *out, const struct d
     struct offsets offsets;
     buffer_clear(&out->encoded);
     out->count = 0;
+    out->closes = false;
+    govern_charge(engine, request);
     if (engine->failed || !execute_calls(engine, out, &offsets, service, request)) {
         engine->failed = true;
         out->count = 0;
+        out->closes = false;
         return;
     }
     for (uint32_t i = 0; i < out->count; i++) {

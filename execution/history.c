@@ -8,11 +8,20 @@
 
 #include "base/check.h"
 #include "execution/replay.h"
+#include "governance/constitution.h"
 
 #define ARENA_BUDGET (4 * (size_t)ENTRY_SIZE_MAX)
 
+/* A configuration that a vote made, and what it follows from. */
+struct history_era {
+    struct constitution constitution;
+    struct configuration configuration;
+};
+
 struct history {
-    const struct configuration *configuration;
+    const struct constitution *constitution; /* in force: the caller's, or this era's */
+    struct history_era *era;                 /* NULL: the one that it began with */
+    struct history_era *before; /* the checker may ask by whose keys that one's end is evidenced */
     struct checker *checker;
     struct engine *engine;
     struct replay replay;
@@ -39,8 +48,8 @@ static bool load_snapshot(struct history *history, struct span bytes) {
         history->is_loaded = true;
         history->window_entry = snapshot.window_entry;
         history->stored_seq = checker_position(history->checker)->seq;
-        history->stored_digest =
-            hash_labelled(LABEL_CHECKPOINT, &history->configuration->service, snapshot.header);
+        history->stored_digest = hash_labelled(
+            LABEL_CHECKPOINT, &checker_configuration(history->checker)->service, snapshot.header);
     }
     arena_free(&arena);
     return loaded;
@@ -51,13 +60,17 @@ struct history *history_new(const struct history_options *options) {
     if (history == NULL) {
         return NULL;
     }
-    history->configuration = options->configuration;
+    history->constitution = options->constitution;
     replay_init(&history->replay);
     batch_init(&history->batch);
     arena_init(&history->arena, ARENA_BUDGET);
     history->checker = checker_new(options->configuration);
     history->engine = engine_new(options->base);
     bool good = history->checker != NULL && history->engine != NULL;
+    if (good) {
+        engine_govern(history->engine, options->constitution);
+        good = !engine_failed(history->engine);
+    }
     if (good && options->snapshot.size != 0) {
         good = load_snapshot(history, options->snapshot);
     } else if (good) {
@@ -76,6 +89,8 @@ void history_free(struct history *history) {
     }
     checker_free(history->checker);
     engine_free(history->engine);
+    free(history->era);
+    free(history->before);
     replay_free(&history->replay);
     batch_free(&history->batch);
     arena_free(&history->arena);
@@ -106,6 +121,10 @@ uint64_t history_seq(const struct history *history) {
     return checker_position(history->checker)->seq;
 }
 
+const struct constitution *history_constitution(const struct history *history) {
+    return history->constitution;
+}
+
 bool history_failed(const struct history *history) {
     return history->failed || checker_failed(history->checker) || engine_failed(history->engine);
 }
@@ -117,7 +136,7 @@ bool history_leads_to(const struct history *history, uint64_t seq, const struct 
 /* ---- checkpoints ----------------------------------------------------------------------------- */
 
 static void cut_if_due(struct history *history, uint64_t seq) {
-    if (seq % history->configuration->parameters.checkpoint_interval == 0) {
+    if (checker_cut_is_due(history->checker)) {
         checker_cut(history->checker, &history->cut);
         engine_cut(history->engine, seq);
         engine_settle(history->engine, engine_mark(history->engine));
@@ -141,8 +160,8 @@ void history_stored(struct history *history, uint64_t state_count,
     buffer_init(&encoded, CHECKPOINT_HEADER_SIZE_MAX);
     cut->header.state_count = state_count;
     cut->header.state_root = *state_root;
-    if (checkpoint_cut_digest(&history->stored_digest, &encoded, &history->configuration->service,
-                              cut)) {
+    if (checkpoint_cut_digest(&history->stored_digest, &encoded,
+                              &checker_configuration(history->checker)->service, cut)) {
         history->stored_seq = cut->header.seq;
         checker_checkpoint_learn(history->checker, cut->header.seq, &history->stored_digest);
         engine_absorb(history->engine, cut->header.seq);
@@ -153,11 +172,39 @@ void history_stored(struct history *history, uint64_t state_count,
     buffer_free(&encoded);
 }
 
+/* ---- configurations -------------------------------------------------------------------------- */
+
+/*
+ * The state is that of the last batch of a configuration, and its checkpoint has been stored: go on
+ * with the one that was decided. What a state that was handed in does not say is a failure.
+ */
+static void enter_next(struct history *history) {
+    struct history_era *const next = malloc(sizeof *next);
+    if (next == NULL || !engine_next_constitution(history->engine, &next->constitution)) {
+        free(next);
+        history->failed = true;
+        return;
+    }
+    constitution_configuration(&next->configuration, &next->constitution);
+    checker_enter(history->checker, &next->configuration);
+    engine_govern(history->engine, &next->constitution);
+    free(history->before);
+    history->before = history->era;
+    history->era = next;
+    history->constitution = &next->constitution;
+}
+
 /* ---- taking ---------------------------------------------------------------------------------- */
 
 /* A whole batch or new view. What stands is settled at once. */
 static enum rule take_unit(struct history *history, enum batch_step step,
                            const struct sign_sink *sink) {
+    if (history->constitution != NULL && checker_is_closed(history->checker)) {
+        enter_next(history);
+    }
+    if (history->failed) {
+        return RULE_NONE;
+    }
     if (step == BATCH_VIEW) {
         return checker_view_add(history->checker, &history->batch.view, sink);
     }

@@ -30,8 +30,13 @@
 struct history;
 
 struct history_options {
-    const struct configuration *configuration; /* borrowed */
-    struct span genesis;                       /* entry 0 */
+    const struct configuration *configuration; /* borrowed; the one in force where it begins */
+    /*
+     * Borrowed: that which the configuration follows from. It then goes from one to the next as
+     * the votes decide. NULL: governance is off.
+     */
+    const struct constitution *constitution;
+    struct span genesis;           /* entry 0 */
     const struct state_base *base; /* borrowed; the state of the snapshot; NULL: in memory */
     struct span snapshot; /* an encoded checker_snapshot without window; empty: at genesis */
 };
@@ -52,7 +57,16 @@ bool history_window_holds(const struct history *history);
 uint64_t history_next_entry(const struct history *history);
 /* The last batch that stands. */
 uint64_t history_seq(const struct history *history);
-/* Did memory or the base fail? Then no rule was broken, and nothing more can be said. */
+/*
+ * The constitution in force, valid until history_take is called again; NULL: governance is off.
+ * Whoever keeps a snapshot needs it to begin there: at the end of a configuration it is still the
+ * one that ends.
+ */
+const struct constitution *history_constitution(const struct history *history);
+/*
+ * Did memory or the base fail, or does the state not say what the votes decided? Then no rule was
+ * broken, and nothing more can be said.
+ */
 bool history_failed(const struct history *history);
 
 /*

@@ -53,9 +53,13 @@ static const struct procedure *find_in(const struct procedure *table, struct spa
     return NULL;
 }
 
-const struct procedure *procedure_find(struct span name) {
-    const struct procedure *const found = find_in(bank_procedures, name);
-    return found != NULL ? found : find_in(kv_procedures, name);
+/* NULL: there is no such procedure. */
+static const struct procedure *procedure_find(const struct engine *engine, struct span name) {
+    const struct procedure *found = find_in(bank_procedures, name);
+    if (found == NULL) {
+        found = find_in(kv_procedures, name);
+    }
+    return found == NULL && engine->govern != NULL ? find_in(gov_procedures, name) : found;
 }
 
 static enum outcome_status end_with_text(struct procedure_context *context,
@@ -74,11 +78,14 @@ enum outcome_status procedure_invalid(struct procedure_context *context, const c
 }
 
 enum outcome_status procedure_run(struct procedure_context *context, struct engine *engine,
-                                  const struct call *call) {
+                                  const struct request *request, uint32_t nth) {
+    const struct call *const call = &request->calls[nth];
     context->engine = engine;
+    context->request = request;
     context->arguments = call->arguments;
+    context->closes = false;
     reply_init(&context->reply);
-    const struct procedure *const procedure = procedure_find(call->procedure);
+    const struct procedure *const procedure = procedure_find(engine, call->procedure);
     if (procedure == NULL) {
         return procedure_invalid(context, "unknown procedure");
     }

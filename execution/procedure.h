@@ -5,8 +5,8 @@
  * writes through its context; whatever it wrote is undone unless it ends OUTCOME_OK. Its reply is
  * a list of byte strings; a refusal or an invalid call replies one fixed text that says why.
  *
- * Keys: each family of procedures keeps to its own prefix ("k/", "b/"), so that kv.put cannot
- * touch a balance.
+ * Keys: each family of procedures keeps to its own prefix ("k/", "b/", "g/"), so that kv.put
+ * cannot touch a balance, and neither of them a vote.
  */
 #ifndef ONUS_EXECUTION_PROCEDURE_H
 #define ONUS_EXECUTION_PROCEDURE_H
@@ -37,7 +37,9 @@ void reply_add_number(struct reply *reply, int64_t number);
 
 struct procedure_context {
     struct engine *engine;
-    const struct span *arguments; /* as many as the procedure's table entry says */
+    const struct request *request; /* that the call is in */
+    const struct span *arguments;  /* as many as the procedure's table entry says */
+    bool closes;                   /* the call passed a proposal */
     struct reply reply;
 };
 
@@ -53,17 +55,15 @@ struct procedure {
 /* Each family's table ends with a NULL name. */
 extern const struct procedure kv_procedures[];
 extern const struct procedure bank_procedures[];
-
-/* NULL: there is no such procedure. */
-const struct procedure *procedure_find(struct span name);
+extern const struct procedure gov_procedures[];
 
 /*
- * Run one call: look up, check the argument count, run. Leaves no writes unless it returns
- * OUTCOME_OK. After a failure of the store or of memory (engine_failed) the result means nothing.
- * Out: context->reply.
+ * Run call `nth` of a request: look up, check the argument count, run. Leaves no writes unless it
+ * returns OUTCOME_OK. After a failure of the store or of memory (engine_failed) the result means
+ * nothing. Out: context->reply, context->closes.
  */
 enum outcome_status procedure_run(struct procedure_context *context, struct engine *engine,
-                                  const struct call *call);
+                                  const struct request *request, uint32_t nth);
 
 /* End a call with one text as its whole reply. */
 enum outcome_status procedure_refuse(struct procedure_context *context, const char *text);

@@ -1,11 +1,14 @@
 /*
  * replay: see replay.h. The batch tree is built from the outcomes that the ledger states, since
  * that is what was signed; what execution gives is compared apart. So a wrong outcome that was
- * signed convicts, and a ledger that was tampered with afterwards does not.
+ * signed convicts, and a ledger that was tampered with afterwards does not. For the same reason a
+ * vote closes its batch when its stated outcome says that it passed: what may follow it can then
+ * be judged without the state, and an outcome that lies about it is wrong by itself.
  */
 #include "execution/replay.h"
 
 #include "base/check.h"
+#include "governance/ballot.h"
 #include "ledger/derive.h"
 
 static bool sink_trust(void *context, const struct sign_check *check, enum rule rule) {
@@ -28,6 +31,18 @@ void replay_free(struct replay *replay) {
     arena_free(&replay->arena);
 }
 
+/*
+ * Does the ledger state that this request ended the configuration? A vote is alone in its request,
+ * or has another outcome.
+ */
+static bool states_close(const struct replay_request *in, struct arena *arena) {
+    struct span const procedure = in->request.calls[0].procedure;
+    struct outcome outcome;
+    return in->request.call_count == 1 && span_equal(procedure, span_text(BALLOT_VOTE)) &&
+           outcome_decode(&outcome, arena, in->entry.outcomes[0]) == CODEC_OK &&
+           ballot_has_passed(procedure, &outcome);
+}
+
 void replay_request_prepare(struct replay_request *out, struct arena *arena,
                             const struct digest *service, struct span payload) {
     out->decodes = request_entry_decode(&out->entry, arena, payload) == CODEC_OK &&
@@ -41,6 +56,8 @@ void replay_request_prepare(struct replay_request *out, struct arena *arena,
         digests[count + i] =
             batch_leaf(&out->request.digest, i, out->entry.first_index + i, &digests[i]);
     }
+    out->closes = out->decodes && states_close(out, arena);
+    out->decodes &= !arena->exhausted;
     out->outcomes = digests;
     out->leaves = out->decodes ? digests + count : NULL;
 }
@@ -77,6 +94,9 @@ static enum rule replay_request(struct replay *replay, struct checker *checker,
         }
     }
     checker_batch_add_leaves(checker, &in->request, in->leaves, sink);
+    if (in->closes) {
+        checker_batch_close(checker);
+    }
     return RULE_NONE;
 }
 
@@ -105,6 +125,9 @@ enum rule replay_batch(struct replay *replay, struct checker *checker, struct en
     bool wrong = false;
     enum rule rule = RULE_NONE;
     checker_batch_begin_stated(checker, batch->pre_prepare.first_index);
+    if (engine != NULL) {
+        engine_batch_begin(engine);
+    }
     for (uint32_t i = 0; rule == RULE_NONE && i < batch->request_count; i++) {
         struct replay_request own;
         const struct replay_request *const request =

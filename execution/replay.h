@@ -20,6 +20,7 @@ struct replay_request {
     struct request request;
     const struct digest *outcomes; /* LABEL_OUTCOME of each outcome stated */
     const struct digest *leaves;   /* of G, from the index that the entry states */
+    bool closes;                   /* one of them says that a proposal has passed (§9) */
 };
 
 /* Spans point into payload, the rest into arena. Want of memory is as if it did not decode. */

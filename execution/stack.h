@@ -23,6 +23,7 @@ struct engine {
     struct layer *top;
     unsigned layer_count;
     struct undo_log undo;
+    struct govern *govern; /* NULL: governance is off */
 };
 
 /* As engine_get, without noting a failure. */

@@ -13,12 +13,15 @@
 enum undo_kind {
     UNDO_INSERT,  /* the top layer had no item for the key: remove it */
     UNDO_REPLACE, /* the item's value was `previous` (NULL: deleted) */
-    UNDO_CUT      /* a new top layer was started */
+    UNDO_CUT,     /* a new top layer was started */
+    UNDO_CHARGE   /* a member's governance in this batch had cost `spent` */
 };
 
 /* The item lies in the layer that was the top when the record was pushed. */
 struct undo_record {
     enum undo_kind kind;
+    uint16_t member; /* of UNDO_CHARGE */
+    uint16_t spent;
     struct item *item;
     struct item_value *previous; /* owned by the record */
 };

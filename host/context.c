@@ -180,12 +180,8 @@ void context_free(struct context *context) {
     founding_free(&context->founding);
 }
 
-int context_load_key(struct context *context, struct problem *problem) {
-    char path[PATH_MAX];
-    if (context->has_key) {
-        return 0;
-    }
-    context_path(context, path, "user.key");
+int context_take_key(struct context *context, const char *path, struct problem *problem) {
+    CHECK(!context->has_key);
     if (key_file_load(&context->secret, &context->key, path, problem) != 0) {
         return -1;
     }
@@ -195,4 +191,13 @@ int context_load_key(struct context *context, struct problem *problem) {
     }
     context->has_key = true;
     return 0;
+}
+
+int context_load_key(struct context *context, struct problem *problem) {
+    char path[PATH_MAX];
+    if (context->has_key) {
+        return 0;
+    }
+    context_path(context, path, "user.key");
+    return context_take_key(context, path, problem);
 }

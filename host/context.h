@@ -43,6 +43,9 @@ void context_free(struct context *context);
 /* Load user.key, if that has not been done yet. Returns: 0 or -1. */
 MUST_USE int context_load_key(struct context *context, struct problem *problem);
 
+/* Sign with the key of another file instead, such as a member's. Returns: 0 or -1. */
+MUST_USE int context_take_key(struct context *context, const char *path, struct problem *problem);
+
 /* Where its receipts are. path: PATH_MAX characters. */
 void context_receipts_path(const struct context *context, char *path);
 

@@ -337,6 +337,9 @@ bool link_step_start(struct link *link) {
             link_take_down(link, "TLS handshake: out of memory");
             return false;
         }
+        if (!link->accepted && link->options.peer == TLS_PEER_ANONYMOUS) {
+            tls_session_expect(link->session, &link->options.pin);
+        }
     }
     CHECK(uv_queue_work(link->group->options.loop, &link->work, step_on_worker, on_step) == 0);
     link->stepping = true;
@@ -396,6 +399,10 @@ void link_resume(struct link *link) {
         link->last_frame_ms = uv_now(link->group->options.loop);
         link_schedule(link);
     }
+}
+
+struct digest link_peer_digest(const struct link *link) {
+    return tls_session_peer_digest(link->session);
 }
 
 uint32_t link_peer(const struct link *link) {

@@ -55,7 +55,8 @@ struct link_handlers {
 /* Times and sizes of 0 stand for the defaults of base/limits.h. */
 struct link_options {
     const struct tls_context *tls; /* must outlive the links */
-    uint32_t peer;                 /* when dialling: the replica that must answer */
+    uint32_t peer;                 /* when dialling: the replica that must answer; or */
+    struct digest pin;             /* TLS_PEER_ANONYMOUS, and the digest of its TLS key */
     struct link_handlers handlers;
     void *user;                    /* first value of link_user */
     uint32_t handshake_timeout_ms; /* HANDSHAKE_TIMEOUT_MS */
@@ -125,6 +126,8 @@ void link_finish(struct link *link, const char *reason);
 
 /* The replica at the other end, or TLS_PEER_ANONYMOUS; when dialled, the one that is expected. */
 uint32_t link_peer(const struct link *link);
+/* Once it is up: the digest of the TLS key at the other end; zeros: it showed none. */
+struct digest link_peer_digest(const struct link *link);
 bool link_was_up(const struct link *link);
 /* Did the other end send what no end of ours sends? Then its going down is worth a line. */
 bool link_offended(const struct link *link);

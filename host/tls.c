@@ -1,5 +1,6 @@
 /*
- * tls: see tls.h. Invariants: a context is never written after tls_context_create; a session
+ * tls: see tls.h. Invariants: of a context only the pins are written after tls_context_create, and
+ * those under its lock; a session
  * reports TLS_OK from its handshake only if the pin matched in the verification callback and
  * mbedTLS then proved possession of that key.
  */
@@ -7,6 +8,7 @@
 
 #include <mbedtls/error.h>
 #include <mbedtls/ssl.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -19,12 +21,17 @@
 #define RECORD_TYPE_MAX 23u /* application_data */
 #define RECORD_SIZE_MAX (16384u + 2048u)
 
+struct pin_list {
+    pthread_mutex_t lock; /* handshakes are on threads of their own */
+    uint32_t count;
+    struct digest pins[TLS_PINS_MAX];
+};
+
 struct tls_context {
     mbedtls_ssl_config config;
     mbedtls_x509_crt no_authority; /* empty: mbedTLS insists on a list of authorities */
+    struct pin_list *list;         /* empty when the role has none */
     enum tls_role role;
-    uint32_t pin_count;
-    struct digest pins[REPLICAS_MAX];
 };
 
 struct tls_session {
@@ -32,7 +39,9 @@ struct tls_session {
     const struct tls_context *context;
     struct span input;
     struct buffer *output;
-    uint32_t expected; /* for dialling roles */
+    uint32_t expected; /* for dialling roles; TLS_PEER_ANONYMOUS: its number does not matter */
+    struct digest pin; /* for dialling roles */
+    struct digest digest;
     uint32_t peer;
     bool pin_matched;
     char reason[TLS_REASON_SIZE];
@@ -65,7 +74,21 @@ bool tls_context_dials(const struct tls_context *context) {
 }
 
 uint32_t tls_context_pin_count(const struct tls_context *context) {
-    return context->pin_count;
+    CHECK(pthread_mutex_lock(&context->list->lock) == 0);
+    uint32_t const count = context->list->count;
+    CHECK(pthread_mutex_unlock(&context->list->lock) == 0);
+    return count;
+}
+
+void tls_context_set_pins(struct tls_context *context, const struct digest *pins, uint32_t count) {
+    struct pin_list *const list = context->list;
+    CHECK(count <= TLS_PINS_MAX && role_pins(context->role));
+    CHECK(pthread_mutex_lock(&list->lock) == 0);
+    list->count = count;
+    if (count != 0) {
+        memcpy(list->pins, pins, count * sizeof *pins);
+    }
+    CHECK(pthread_mutex_unlock(&list->lock) == 0);
 }
 
 static void restrict_protocol(mbedtls_ssl_config *config) {
@@ -109,17 +132,21 @@ static int configure(struct tls_context *context, struct tls_certificate *certif
 
 struct tls_context *tls_context_create(const struct tls_context_options *options,
                                        struct problem *problem) {
-    CHECK(options->pin_count <= REPLICAS_MAX);
+    CHECK(options->pin_count <= TLS_PINS_MAX);
     CHECK((options->certificate == NULL) == (options->role == TLS_CLIENT_DIAL));
     struct tls_context *const context = calloc(1, sizeof *context);
-    if (context == NULL) {
+    struct pin_list *const list = calloc(1, sizeof *list);
+    if (context == NULL || list == NULL) {
+        free(context);
+        free(list);
         (void)problem_set(problem, EXIT_ERROR, "set up TLS: out of memory");
         return NULL;
     }
+    CHECK(pthread_mutex_init(&list->lock, NULL) == 0); /* without attributes it cannot fail */
     context->role = options->role;
-    if (role_pins(options->role) && options->pin_count > 0) {
-        context->pin_count = options->pin_count;
-        memcpy(context->pins, options->pins, options->pin_count * sizeof *options->pins);
+    context->list = list;
+    if (role_pins(options->role)) {
+        tls_context_set_pins(context, options->pins, options->pin_count);
     }
     mbedtls_ssl_config_init(&context->config);
     mbedtls_x509_crt_init(&context->no_authority);
@@ -140,6 +167,8 @@ void tls_context_free(struct tls_context *context) {
     }
     mbedtls_ssl_config_free(&context->config);
     mbedtls_x509_crt_free(&context->no_authority);
+    (void)pthread_mutex_destroy(&context->list->lock); /* nobody holds it */
+    free(context->list);
     free(context);
 }
 
@@ -147,12 +176,16 @@ void tls_context_free(struct tls_context *context) {
 
 /* Which replica shows this digest? Returns: TLS_PEER_ANONYMOUS for none of them. */
 static uint32_t find_pin(const struct tls_context *context, const struct digest *digest) {
-    for (uint32_t i = 0; i < context->pin_count; i++) {
-        if (digest_equal(&context->pins[i], digest)) {
-            return i;
+    struct pin_list *const list = context->list;
+    uint32_t found = TLS_PEER_ANONYMOUS;
+    CHECK(pthread_mutex_lock(&list->lock) == 0);
+    for (uint32_t i = 0; i < list->count && found == TLS_PEER_ANONYMOUS; i++) {
+        if (digest_equal(&list->pins[i], digest)) {
+            found = i;
         }
     }
-    return TLS_PEER_ANONYMOUS;
+    CHECK(pthread_mutex_unlock(&list->lock) == 0);
+    return found;
 }
 
 static int refuse(struct tls_session *session, uint32_t *flags, const char *reason) {
@@ -177,7 +210,13 @@ static int verify(void *argument, mbedtls_x509_crt *chain, int depth, uint32_t *
     }
     struct digest const digest = tls_certificate_chain_digest(chain);
     if (role_dials(session->context->role)) {
-        if (!digest_equal(&digest, &session->context->pins[session->expected])) {
+        bool const matches = digest_equal(&digest, &session->pin);
+        if (!matches && session->expected == TLS_PEER_ANONYMOUS) {
+            return refuse(session, flags,
+                          "the certificate is not the one that is endorsed for this replica; "
+                          "check the address and the certificate there");
+        }
+        if (!matches) {
             char text[TLS_REASON_SIZE];
             (void)snprintf(text, sizeof text,
                            "the certificate is not the one genesis names for replica %u; check "
@@ -193,6 +232,7 @@ static int verify(void *argument, mbedtls_x509_crt *chain, int depth, uint32_t *
                           "the certificate is not one that genesis names for a replica");
         }
     }
+    session->digest = digest;
     session->pin_matched = true;
     *flags = 0;
     return 0;
@@ -221,13 +261,16 @@ static int transmit(void *argument, const unsigned char *bytes, size_t size) {
 }
 
 struct tls_session *tls_session_create(const struct tls_context *context, uint32_t peer) {
-    CHECK(!role_dials(context->role) || peer < context->pin_count);
     struct tls_session *const session = calloc(1, sizeof *session);
     if (session == NULL) {
         return NULL;
     }
     session->context = context;
     session->expected = peer;
+    if (role_dials(context->role) && peer != TLS_PEER_ANONYMOUS) {
+        CHECK(peer < tls_context_pin_count(context));
+        session->pin = context->list->pins[peer];
+    }
     session->peer = TLS_PEER_ANONYMOUS;
     mbedtls_ssl_init(&session->ssl);
     int error = mbedtls_ssl_setup(&session->ssl, &context->config);
@@ -262,6 +305,16 @@ size_t tls_session_input_left(const struct tls_session *session) {
 
 void tls_session_set_output(struct tls_session *session, struct buffer *output) {
     session->output = output;
+}
+
+void tls_session_expect(struct tls_session *session, const struct digest *pin) {
+    CHECK(role_dials(session->context->role));
+    session->expected = TLS_PEER_ANONYMOUS;
+    session->pin = *pin;
+}
+
+struct digest tls_session_peer_digest(const struct tls_session *session) {
+    return session->digest;
 }
 
 uint32_t tls_session_peer(const struct tls_session *session) {

@@ -8,7 +8,8 @@
  *
  * No sockets here: ciphertext goes in and out through memory (host/link.h moves it). A session is
  * used by one thread at a time, which may change between calls; contexts and certificates are
- * read-only once made and shared by all sessions. Both must outlive the sessions made from them.
+ * shared by all sessions, and read-only once made but for a context's pins, which it guards. Both
+ * must outlive the sessions made from them.
  */
 #ifndef ONUS_HOST_TLS_H
 #define ONUS_HOST_TLS_H
@@ -18,6 +19,8 @@
 
 #define TLS_REASON_SIZE 160u
 #define TLS_PEER_ANONYMOUS UINT32_MAX
+/* Replicas of a configuration, and of the one before it. */
+#define TLS_PINS_MAX (2u * REPLICAS_MAX)
 
 enum tls_role {
     TLS_PEER_DIAL,    /* a replica calls a replica: shows its certificate, pins the other's */
@@ -33,13 +36,19 @@ struct tls_context_options {
     enum tls_role role;
     struct tls_certificate *certificate; /* our own, only read; NULL for TLS_CLIENT_DIAL */
     const struct digest *pins;           /* of replica 0, 1, … (copied); unused: CLIENT_ACCEPT */
-    uint32_t pin_count;                  /* at most REPLICAS_MAX */
+    uint32_t pin_count;                  /* at most TLS_PINS_MAX */
 };
 
 /* Returns: NULL with a problem when memory or mbedTLS fails. */
 MUST_USE struct tls_context *tls_context_create(const struct tls_context_options *options,
                                                 struct problem *problem);
 void tls_context_free(struct tls_context *context);
+
+/*
+ * From now on these are the pins: who takes part has changed. Handshakes under way may see the old
+ * ones or the new ones; whoever is told that one is done asks tls_session_peer_digest who it is.
+ */
+void tls_context_set_pins(struct tls_context *context, const struct digest *pins, uint32_t count);
 
 /* The context's role: who starts the handshake. */
 bool tls_context_dials(const struct tls_context *context);
@@ -58,6 +67,8 @@ enum tls_status {
  */
 MUST_USE struct tls_session *tls_session_create(const struct tls_context *context, uint32_t peer);
 void tls_session_free(struct tls_session *session);
+/* Before the handshake, for the dialling roles: this pin must match instead. */
+void tls_session_expect(struct tls_session *session, const struct digest *pin);
 
 /* Ciphertext from the other end, borrowed until the next call of this function. */
 void tls_session_set_input(struct tls_session *session, struct span input);
@@ -70,6 +81,8 @@ void tls_session_set_output(struct tls_session *session, struct buffer *output);
 MUST_USE enum tls_status tls_session_handshake(struct tls_session *session);
 /* After the handshake: the replica at the other end, or TLS_PEER_ANONYMOUS. */
 uint32_t tls_session_peer(const struct tls_session *session);
+/* After the handshake: of the other end's key; nothing but zeros if it showed none. */
+struct digest tls_session_peer_digest(const struct tls_session *session);
 
 /* Out: size: bytes of plaintext put into `out`, at least 1 when TLS_OK. */
 MUST_USE enum tls_status tls_session_read(struct tls_session *session, uint8_t *out, size_t room,

@@ -125,7 +125,8 @@ void checker_batch_add(struct checker *checker, const struct request *request,
 void checker_batch_add_leaves(struct checker *checker, const struct request *request,
                               const struct digest *leaves, const struct sign_sink *sink) {
     CHECK(checker->in_batch);
-    enum rule rule = checker_request_admissible(checker, request);
+    enum rule rule =
+        checker->batch_closes ? RULE_AFTER_CLOSE : checker_request_admissible(checker, request);
     struct sign_check const signature = {
         .key = request->author,
         .signature = request->signature,
@@ -165,8 +166,14 @@ void checker_batch_tree_take(struct checker *checker, struct tree *tree) {
 /* ---- the pre-prepare of a batch ---- */
 
 uint64_t checker_checkpoint_for(const struct checker *checker, uint64_t seq) {
+    const struct ledger_position *const now = &checker->now;
     uint64_t const regular = configuration_checkpoint_for(checker->configuration, seq);
-    return regular > checker->now.config_start ? regular : checker->now.config_start;
+    uint64_t const first = checker_first_checkpoint(checker);
+    /* The state at the boundary is digested while the new configuration is at work already. */
+    if (seq < first) {
+        return now->checkpoint_seq;
+    }
+    return regular < first ? now->config_start : regular;
 }
 
 static const struct digest *checkpoint_find(const struct checker *checker, uint64_t seq) {
@@ -186,8 +193,15 @@ void checker_checkpoint_learn(struct checker *checker, uint64_t seq, const struc
     if (checkpoint_find(checker, seq) != NULL) {
         return;
     }
+    /* The oldest goes, but for the one that batches carry: boundaries may follow each other fast.
+     */
+    uint32_t last = CHECKPOINTS_KNOWN_MAX - 1;
+    if (checker->checkpoints[last].known &&
+        checker->checkpoints[last].seq == checker->now.checkpoint_seq) {
+        last--;
+    }
     memmove(&checker->checkpoints[1], &checker->checkpoints[0],
-            sizeof checker->checkpoints - sizeof checker->checkpoints[0]);
+            last * sizeof checker->checkpoints[0]);
     checker->checkpoints[0] =
         (struct checkpoint_known){.seq = seq, .digest = *digest, .known = true};
 }

@@ -110,7 +110,10 @@ uint64_t checker_next_index(const struct checker *checker);
 /* Transactions in the batch in progress. */
 uint32_t checker_batch_tx_count(const struct checker *checker);
 
-/* The last call of the batch in progress was the vote that makes the next configuration (§9). */
+/*
+ * The last call of the batch in progress was the vote that makes the next configuration (§9): what
+ * is added behind it breaks RULE_AFTER_CLOSE.
+ */
 void checker_batch_close(struct checker *checker);
 
 /*
@@ -173,10 +176,16 @@ enum batch_kind checker_next_kind(const struct checker *checker);
 bool checker_is_closed(const struct checker *checker);
 /*
  * Enter the configuration that the vote made, which is borrowed: its views begin at 0, its ledger
- * behind the last batch of the one before. That one must be closed, and its last batch committed:
- * it is settled with this.
+ * behind the last batch of the one before. That one must be closed.
  */
 void checker_enter(struct checker *checker, const struct configuration *next);
+/*
+ * The last batch of a configuration may be proposed again in a later view of it, so replicas may
+ * enter the next one behind different copies. Until it is settled, one can go back: to just after
+ * the last batch of the configuration before, as it was when it was left.
+ */
+bool checker_may_leave(const struct checker *checker);
+void checker_leave(struct checker *checker);
 /*
  * The configuration that ended at the position's config_start, by whose keys the evidence of its
  * last batches holds: for a checker that was loaded from a checkpoint at a boundary. Borrowed.
@@ -237,8 +246,9 @@ const struct ledger_position *checker_position_at(const struct checker *checker,
 /* ---- checkpoints ---- */
 
 /*
- * Which checkpoint batch `seq` of this configuration must carry: the last but one multiple of C
- * (§7), but none before the configuration began.
+ * Which checkpoint batch `seq` of this configuration must carry (§7): what the batch before it
+ * carries, until the first multiple of C that is at least C behind the boundary; then that of the
+ * boundary; then the last but one multiple.
  */
 uint64_t checker_checkpoint_for(const struct checker *checker, uint64_t seq);
 /*
@@ -253,7 +263,9 @@ struct checkpoint_cut {
     struct anchors anchors; /* where a replica that joins with it could begin its ledger */
 };
 
-/* Is a checkpoint due after the last sealed batch: every C of them, and where a configuration ends?
+/*
+ * Is a checkpoint due after the last sealed batch: at multiples of C, but for those less than C
+ * behind the boundary, and where a configuration ends?
  */
 bool checker_cut_is_due(const struct checker *checker);
 /* Take the cut just after the last sealed batch. It becomes an anchor of those after it. */

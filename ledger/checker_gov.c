@@ -5,6 +5,8 @@
  * batch and the first of the two; then the configuration is closed. The next one begins behind it
  * as a ledger begins behind genesis: in view 0, with nothing prepared.
  */
+#include <string.h>
+
 #include "base/check.h"
 #include "ledger/checker_internal.h"
 
@@ -75,10 +77,14 @@ void checker_set_before(struct checker *checker, const struct configuration *bef
 
 void checker_enter(struct checker *checker, const struct configuration *next) {
     struct ledger_position *const now = &checker->now;
+    struct ended *const ended = &checker->ended;
     CHECK(!checker->in_batch && checker_is_closed(checker));
     CHECK(next->number == checker->configuration->number + 1 &&
           next->parameters.window == checker->configuration->parameters.window);
-    checker_settle(checker, now->seq);
+    ended->position = *now;
+    ended->before = checker->before;
+    ended->view_record_next = checker->view_record_next;
+    memcpy(ended->view_records, checker->view_records, sizeof ended->view_records);
     checker->before = checker->configuration;
     checker->configuration = next;
     now->config_start = now->seq;
@@ -86,8 +92,23 @@ void checker_enter(struct checker *checker, const struct configuration *next) {
     now->view = 0;
     now->view_start = now->seq;
     now->view_seq = now->seq;
-    checker->view_mark_count = 0;
     checker->view_record_next = 0;
-    checker->mark_first = now->seq;
+    checker_mark_now(checker);
+}
+
+bool checker_may_leave(const struct checker *checker) {
+    const uint64_t start = checker->now.config_start;
+    return start != 0 && checker->ended.position.seq == start && checker->settled_seq < start;
+}
+
+void checker_leave(struct checker *checker) {
+    const struct ended *const ended = &checker->ended;
+    CHECK(checker_may_leave(checker));
+    checker_rollback_in(checker, checker->now.config_start, 0);
+    checker->configuration = checker->before;
+    checker->before = ended->before;
+    checker->now = ended->position;
+    checker->view_record_next = ended->view_record_next;
+    memcpy(checker->view_records, ended->view_records, sizeof ended->view_records);
     checker_mark_now(checker);
 }

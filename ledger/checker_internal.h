@@ -7,7 +7,7 @@
 
 #include "ledger/checker.h"
 
-#define CHECKPOINTS_KNOWN_MAX 4u
+#define CHECKPOINTS_KNOWN_MAX 8u
 
 struct checkpoint_known {
     uint64_t seq;
@@ -25,10 +25,19 @@ struct view_record {
     struct carried_batch carried[PIPELINE_MAX];
 };
 
+/* What the configuration before was like when it was left: to go back to it. */
+struct ended {
+    struct ledger_position position; /* after its last batch; seq 0: none was left */
+    const struct configuration *before;
+    uint32_t view_record_next;
+    struct view_record view_records[VIEW_RECORDS_MAX];
+};
+
 struct checker {
     const struct configuration *configuration;
     const struct configuration
         *before; /* that ended at now.config_start; NULL: founding, unknown */
+    struct ended ended;
     struct window *window;
     struct ledger_position now;
     struct ledger_position marks[CHECKER_MARKS_MAX];
@@ -69,6 +78,12 @@ bool checker_kind_fits(const struct checker *checker, const struct pre_prepare *
 bool checker_evidences_all(const struct checker *checker, const struct pre_prepare *body);
 /* The configuration of a batch up to now.seq. */
 const struct configuration *checker_configuration_of(const struct checker *checker, uint64_t seq);
+/*
+ * The first regular checkpoint of the configuration: a multiple of C, at least C behind where it
+ * began. A checkpoint knows the digests of itself and of the one that its batch carries: the next
+ * batches must need no other, so none may come between the boundary's and this.
+ */
+uint64_t checker_first_checkpoint(const struct checker *checker);
 /* This batch now stands: what does that mean for the configuration? */
 void checker_advance_configuration(struct checker *checker, const struct pre_prepare *body);
 /* Remember what a view takes over. */

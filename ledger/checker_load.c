@@ -207,9 +207,16 @@ static uint64_t needed_entry(const struct checkpoint_cut *cut) {
     return cut->past_entry != 0 && cut->past_entry < needed ? cut->past_entry : needed;
 }
 
+uint64_t checker_first_checkpoint(const struct checker *checker) {
+    uint64_t const interval = checker->configuration->parameters.checkpoint_interval;
+    uint64_t const earliest = checker->now.config_start + interval;
+    return (earliest + interval - 1) / interval * interval;
+}
+
 bool checker_cut_is_due(const struct checker *checker) {
     const struct ledger_position *const now = &checker->now;
-    return now->seq % checker->configuration->parameters.checkpoint_interval == 0 ||
+    bool const is_regular = now->seq % checker->configuration->parameters.checkpoint_interval == 0;
+    return (is_regular && now->seq >= checker_first_checkpoint(checker)) ||
            checker_is_closed(checker);
 }
 

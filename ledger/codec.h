@@ -472,7 +472,9 @@ struct proof {
     struct fragment fragment;
     uint32_t path_count; /* 0..MERKLE_DEPTH_MAX + 1: a leaf of M, then its inclusion path */
     const struct digest *path;
-    struct span served; /* what was handed over: 0..SERVED_PAYLOAD_SIZE_MAX bytes */
+    struct span served;       /* what was handed over: 0..SERVED_PAYLOAD_SIZE_MAX bytes */
+    uint32_t link_count;      /* 0..CHAIN_LINKS_MAX: what leads from genesis to */
+    const struct span *links; /* the configuration that it is about, encoded */
 };
 
 MUST_USE enum codec_result proof_decode(struct proof *out, struct arena *arena, struct span bytes);

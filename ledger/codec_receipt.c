@@ -16,6 +16,7 @@
 #define FIELD_PROOF_FRAGMENT 6u
 #define FIELD_PROOF_PATH 7u
 #define FIELD_PROOF_SERVED 8u
+#define FIELD_PROOF_LINKS 9u
 
 /* ---- certificates ---------------------------------------------------------------------------- */
 
@@ -182,6 +183,20 @@ static void take_statements(enum codec_result *result, struct proof *out,
     }
 }
 
+static void take_links(enum codec_result *result, struct proof *out, struct arena *arena,
+                       const Onus__Pb__Proof *in) {
+    field_check_range(result, in->n_links, (struct bounds){0, CHAIN_LINKS_MAX});
+    if (*result != CODEC_OK || in->n_links == 0) {
+        return;
+    }
+    struct span *const links = field_alloc(result, arena, in->n_links, sizeof *links);
+    for (size_t i = 0; *result == CODEC_OK && i < in->n_links; i++) {
+        field_take_span(result, &links[i], in->links[i], (struct bounds){1, CHAIN_LINK_SIZE_MAX});
+    }
+    out->links = links;
+    out->link_count = (uint32_t)in->n_links;
+}
+
 enum codec_result proof_decode(struct proof *out, struct arena *arena, struct span bytes) {
     struct unpacked const unpacked =
         strict_unpack(arena, &onus__pb__proof__descriptor, PROOF_SIZE_MAX, bytes);
@@ -203,6 +218,7 @@ enum codec_result proof_decode(struct proof *out, struct arena *arena, struct sp
     field_take_digests(&result, &out->path, &out->path_count, in->path,
                        (struct bounds){0, MERKLE_DEPTH_MAX + 1});
     field_take_span(&result, &out->served, in->served, (struct bounds){0, SERVED_PAYLOAD_SIZE_MAX});
+    take_links(&result, out, arena, in);
     return result;
 }
 
@@ -256,13 +272,21 @@ static bool encode_fragment(struct buffer *out, const struct fragment *in) {
            pack_message(out, &places.base);
 }
 
+static bool encode_links(struct buffer *out, const struct proof *in) {
+    bool good = true;
+    for (uint32_t i = 0; good && i < in->link_count; i++) {
+        good = pack_element_bytes(out, FIELD_PROOF_LINKS, in->links[i]);
+    }
+    return good;
+}
+
 bool proof_encode(struct buffer *out, const struct proof *in) {
     if (in->certificate_count > PROOF_CERTIFICATES_MAX ||
         in->statement_count > PROOF_STATEMENTS_MAX ||
         in->fragment.state_count > PROOF_STATE_ITEMS_MAX ||
         in->fragment.entry_count > PROOF_ENTRIES_MAX ||
         in->fragment.path_count > PROOF_STATE_PATH_MAX || in->path_count > MERKLE_DEPTH_MAX + 1 ||
-        in->served.size > SERVED_PAYLOAD_SIZE_MAX) {
+        in->served.size > SERVED_PAYLOAD_SIZE_MAX || in->link_count > CHAIN_LINKS_MAX) {
         return pack_refuse(out);
     }
     ProtobufCBinaryData certificates[PROOF_CERTIFICATES_MAX];
@@ -287,7 +311,8 @@ bool proof_encode(struct buffer *out, const struct proof *in) {
     return pack_message(out, &message.base) &&
            (!in->has_fragment || encode_fragment(out, &in->fragment)) &&
            (path.size == 0 || pack_element_bytes(out, FIELD_PROOF_PATH, path)) &&
-           (in->served.size == 0 || pack_element_bytes(out, FIELD_PROOF_SERVED, in->served));
+           (in->served.size == 0 || pack_element_bytes(out, FIELD_PROOF_SERVED, in->served)) &&
+           encode_links(out, in);
 }
 
 void proof_order(struct proof *proof) {

@@ -39,6 +39,7 @@ static const struct {
     [RULE_REQUEST_SIGNATURE] = {"request-signature", "a request's signature does not hold"},
     [RULE_REQUEST_WINDOW] = {"request-window", "a request was executed outside its window"},
     [RULE_REQUEST_DUPLICATE] = {"request-duplicate", "a request was executed a second time"},
+    [RULE_AFTER_CLOSE] = {"after-close", "a request follows the vote that ended its batch"},
     [RULE_OUTCOME] = {"outcome", "replay gives another outcome"},
     [RULE_REPROPOSAL] = {"reproposal", "the batch is not the one that its view took over"},
     [RULE_VIEW_ORDER] = {"view-order", "the new view is not above the view before it"},

@@ -42,6 +42,7 @@ enum rule {
     RULE_REQUEST_SIGNATURE,
     RULE_REQUEST_WINDOW,
     RULE_REQUEST_DUPLICATE,
+    RULE_AFTER_CLOSE, /* behind the vote that ended the configuration */
     RULE_OUTCOME,
     RULE_REPROPOSAL, /* not the batch that the view took over */
 

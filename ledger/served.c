@@ -4,7 +4,9 @@
  * What is not known where the range begins (batch numbers, the view, the leaves of M) is learnt
  * from its first batch and new view, and from then on every statement must follow from those before
  * it. Only what the checker demands of every ledger (ledger/checker.c) is asked here, so that a
- * range cut from a verified ledger between any two units breaks no rule.
+ * range cut from a verified ledger between any two units breaks no rule. Whether a vote has passed
+ * is not seen without executing, so the batches that end a configuration are taken as they come;
+ * what lies in another configuration than the one given is not judged (protocol §9).
  *
  * What is found convicts the server, so want of memory must never look like a broken rule: it sets
  * `failed`, and then nothing is said.
@@ -34,6 +36,8 @@ struct standing {
     bool has_view;  /* view, view_start and leaves are known */
     bool has_tree;  /* frontier is known: the range begins with genesis */
     bool after_view;
+    uint32_t endings_min; /* batches that end the configuration, so far: at least and at most, */
+    uint32_t endings_max; /* since the range may begin between them */
     uint64_t seq;
     uint64_t next_index;
     uint64_t evidence_upto;
@@ -53,6 +57,7 @@ struct judge {
     struct batch batch;
     struct frontier requests; /* G of the batch at hand */
     struct arena arena;       /* of one request */
+    bool ended;               /* another configuration begins */
     bool failed;
 };
 
@@ -162,6 +167,31 @@ static enum rule judge_requests(struct judge *judge, uint32_t *entry) {
     return digest_equal(&root, &body->batch_root) ? RULE_NONE : RULE_BATCH_ROOT;
 }
 
+/* Could the next unit be of another configuration than the one given? */
+static bool may_be_of_another(const struct judge *judge, uint64_t config) {
+    const struct standing *const now = &judge->now;
+    bool const is_next = config == judge->configuration->number + 1;
+    return now->has_batch ? is_next && now->endings_max == CLOSING_BATCHES : !now->has_view;
+}
+
+/* Kinds stand in their order; two empty batches end a configuration, and nothing follows. */
+static bool kind_fits(const struct judge *judge, const struct pre_prepare *body) {
+    const struct standing *const now = &judge->now;
+    bool is_good = false;
+    switch (body->kind) {
+    case BATCH_NORMAL:
+        is_good = now->endings_min == 0;
+        break;
+    case BATCH_END_OF_CONFIGURATION:
+        is_good = body->tx_count == 0 && now->endings_min < CLOSING_BATCHES;
+        break;
+    case BATCH_START_OF_CONFIGURATION:
+        is_good = body->tx_count == 0 && judge->configuration->number != 1 && !now->has_batch;
+        break;
+    }
+    return is_good;
+}
+
 /* What a pre-prepare must say whatever came before it. */
 static enum rule judge_statement(const struct judge *judge) {
     const struct configuration *const configuration = judge->configuration;
@@ -178,10 +208,12 @@ static enum rule judge_statement(const struct judge *judge) {
     if (body->tx_count > configuration->parameters.batch_calls_max) {
         return RULE_TX_COUNT;
     }
-    if (body->kind != BATCH_NORMAL) {
+    if (!kind_fits(judge, body)) {
         return RULE_BATCH_KIND;
     }
-    if (body->checkpoint_seq != configuration_checkpoint_for(configuration, body->seq)) {
+    /* Where later configurations begin is not known here, and with it what they carry. */
+    if (configuration->number == 1 &&
+        body->checkpoint_seq != configuration_checkpoint_for(configuration, body->seq)) {
         return RULE_CHECKPOINT_SEQUENCE;
     }
     return check_signature(judge, &signature, RULE_SIGNATURE);
@@ -204,7 +236,8 @@ static enum rule judge_place(const struct standing *now, const struct pre_prepar
     if (body->first_index != now->next_index) {
         return RULE_FIRST_INDEX;
     }
-    if (body->gov_index != now->gov_index) {
+    bool const ends = body->kind == BATCH_END_OF_CONFIGURATION && now->endings_min == 0;
+    if (body->gov_index != (ends ? now->next_index - 1 : now->gov_index)) {
         return RULE_GOVERNANCE_INDEX;
     }
     return body->time_ms < now->time_ms ? RULE_TIME : RULE_NONE;
@@ -251,6 +284,11 @@ static void advance_batch(struct judge *judge, const struct standing *before) {
     const struct batch_seal *const seal = &judge->batch.seal;
     struct standing *const now = &judge->now;
     advance_leaves(now, before, body->ledger_leaves, ENTRY_PRE_PREPARE, seal->entry_payload);
+    if (body->kind == BATCH_END_OF_CONFIGURATION) {
+        bool const is_only = now->has_batch && now->endings_max == 0;
+        now->endings_max = is_only ? 1 : CLOSING_BATCHES;
+        now->endings_min++;
+    }
     now->has_batch = true;
     now->has_view = true;
     now->after_view = false;
@@ -275,6 +313,11 @@ static enum rule judge_batch(struct judge *judge, uint32_t *entry) {
     const struct pre_prepare *const body = &judge->batch.pre_prepare;
     struct span const evidence = judge->batch.seal.evidence_payload;
     struct standing const before = before_statement(judge, ENTRY_EVIDENCE, evidence);
+    judge->ended =
+        body->config != judge->configuration->number && may_be_of_another(judge, body->config);
+    if (judge->ended) {
+        return RULE_NONE;
+    }
     *entry = evidence.size == 0 ? 0 : 1;
     enum rule rule = judge_statement(judge);
     if (rule == RULE_NONE) {
@@ -310,7 +353,8 @@ static enum rule judge_view(struct judge *judge) {
         .label = LABEL_NEW_VIEW,
     };
     if (body->config != judge->configuration->number) {
-        return RULE_CONFIGURATION;
+        judge->ended = may_be_of_another(judge, body->config);
+        return judge->ended ? RULE_NONE : RULE_CONFIGURATION;
     }
     if (unit->set.count != judge->configuration->quorum) {
         return RULE_VIEW_CHANGES;
@@ -395,7 +439,7 @@ static struct served_judgement judge_range(struct judge *judge, const struct ser
         served->first > 1
             ? (struct standing){0}
             : (struct standing){.has_batch = true, .has_view = true, .next_index = 1, .leaves = 1};
-    for (uint32_t i = 0; i < range->count; i++) {
+    for (uint32_t i = 0; i < range->count && !judge->ended; i++) {
         struct served_judgement const judgement =
             judge_entry(judge, served->first + i, &range->entries[i]);
         if (judgement.failed || judgement.rule != RULE_NONE) {

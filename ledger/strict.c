@@ -49,6 +49,7 @@ static const struct element_limit element_limits[] = {
     LIMIT(fragment, Fragment, n_places, PROOF_STATE_ITEMS_MAX),
     LIMIT(proof, Proof, n_certificates, PROOF_CERTIFICATES_MAX),
     LIMIT(proof, Proof, n_statements, PROOF_STATEMENTS_MAX),
+    LIMIT(proof, Proof, n_links, CHAIN_LINKS_MAX),
     LIMIT(demand_report, DemandReport, n_replicas, REPLICAS_MAX),
     LIMIT(proposal, Proposal, n_actions, ACTIONS_MAX),
     LIMIT(constitution, Constitution, n_members, MEMBERS_MAX),

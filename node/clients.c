@@ -96,22 +96,6 @@ void clients_reject(struct node *node, uint64_t origin, const struct digest *req
 
 /* ---- requests -------------------------------------------------------------------------------- */
 
-/* Place of a key in the configuration's sorted authors; the caller knows that it is there. */
-static uint32_t author_place(const struct configuration *configuration,
-                             const struct public_key *key) {
-    uint32_t low = 0;
-    uint32_t high = configuration->author_count;
-    while (low + 1 < high) {
-        uint32_t const middle = low + (high - low) / 2;
-        if (memcmp(configuration->authors[middle].bytes, key->bytes, PUBLIC_KEY_SIZE) <= 0) {
-            low = middle;
-        } else {
-            high = middle;
-        }
-    }
-    return low;
-}
-
 static bool over_client_bound(const struct client *client) {
     return client->waiting >= VERIFY_PER_CLIENT_MAX ||
            client->waiting_size >= VERIFY_SIZE_PER_CLIENT_MAX;
@@ -134,9 +118,8 @@ static void pause_or_resume(struct client *client) {
     }
 }
 
-static void charge(struct client *client, const struct public_key *key, size_t size) {
+static void charge(struct client *client, uint32_t author, size_t size) {
     struct clients *const clients = client->node->clients;
-    uint32_t const author = author_place(&client->node->identity.founding.configuration, key);
     clients->waiting_of_author[author]++;
     clients->waiting++;
     clients->waiting_size += size;
@@ -145,9 +128,8 @@ static void charge(struct client *client, const struct public_key *key, size_t s
     pause_or_resume(client);
 }
 
-static bool has_room(const struct node *node, const struct public_key *key) {
+static bool has_room(const struct node *node, uint32_t author) {
     const struct clients *const clients = node->clients;
-    uint32_t const author = author_place(&node->identity.founding.configuration, key);
     return clients->waiting < VERIFY_REQUESTS_MAX && clients->waiting_size < VERIFY_SIZE_MAX &&
            clients->waiting_of_author[author] < VERIFY_PER_AUTHOR_MAX;
 }
@@ -155,8 +137,7 @@ static bool has_room(const struct node *node, const struct public_key *key) {
 bool clients_checked(struct node *node, const struct verify_item *item) {
     struct clients *const clients = node->clients;
     struct client *const client = client_find(node, item->origin);
-    uint32_t const author = author_place(&node->identity.founding.configuration, &item->check.key);
-    clients->waiting_of_author[author]--;
+    clients->waiting_of_author[item->author]--; /* its place when it came */
     clients->waiting--;
     clients->waiting_size -= item->size;
     if (client == NULL) {
@@ -205,11 +186,13 @@ static void on_request(struct client *client, struct span payload) {
         return;
     }
     /* Known requests are not refused above whoever signs: an unknown author has no place here. */
-    if (!configuration_has_author(&node->identity.founding.configuration, &request->author)) {
+    uint32_t author = 0;
+    if (!configuration_find_author(replica_configuration(node->replica), &request->author,
+                                   &author)) {
         refuse(client, request, REJECT_AUTHOR);
         return;
     }
-    if (!has_room(node, &request->author)) {
+    if (!has_room(node, author)) {
         refuse(client, request, REJECT_BUSY);
         return;
     }
@@ -221,17 +204,18 @@ static void on_request(struct client *client, struct span payload) {
                   .label = LABEL_REQUEST},
         .size = payload.size,
         .origin = client->origin,
+        .author = author,
         .request = request,
     };
     workers_add(node->workers, VERIFY_CLIENTS, &item);
-    charge(client, &request->author, payload.size);
+    charge(client, author, payload.size);
     node_want_turn(node);
 }
 
 /* ---- demands --------------------------------------------------------------------------------- */
 
 /* Decode what an auditor demands, into the arena. Returns: NULL: it cannot be. */
-static struct demand_check *decode_demand(const struct configuration *configuration,
+static struct demand_check *decode_demand(const struct digest *service,
                                           struct signed_body *statement, struct arena *arena,
                                           struct span bytes) {
     struct demand_check *const check = arena_alloc(arena, sizeof *check);
@@ -240,25 +224,23 @@ static struct demand_check *decode_demand(const struct configuration *configurat
         demand_decode(&check->demand, arena, statement->body) != CODEC_OK) {
         return NULL;
     }
-    check->digest = demand_digest(&configuration->service, statement);
+    check->digest = demand_digest(service, statement);
     return check;
 }
 
 /* Why a demand is refused before its signature is paid for; 0: it is not, and has a place. */
-static enum reject_reason demand_refusal(struct client *client, const struct demand *demand) {
+static enum reject_reason demand_refusal(struct client *client, const struct demand *demand,
+                                         uint32_t *author) {
     struct node *const node = client->node;
-    const struct configuration *const configuration = &node->identity.founding.configuration;
-    if (!configuration_has_author(configuration, &demand->author)) {
+    if (!configuration_find_author(replica_configuration(node->replica), &demand->author, author)) {
         strike(client, "sent demands of authors that this service does not know");
         return REJECT_AUTHOR;
     }
-    if (demand->replica != node->config.replica) {
+    if (demand->replica != replica_self(node->replica)) {
         strike(client, "sent demands that are for another replica");
         return REJECT_UNKNOWN;
     }
-    return has_room(node, &demand->author) &&
-                   demand_service_reserve(node, client->origin,
-                                          author_place(configuration, &demand->author))
+    return has_room(node, *author) && demand_service_reserve(node, client->origin, *author)
                ? 0
                : REJECT_BUSY;
 }
@@ -274,13 +256,14 @@ static void on_demand(struct client *client, struct span payload) {
         return;
     }
     struct demand_check *const check =
-        decode_demand(&node->identity.founding.configuration, &statement, arena, bytes);
+        decode_demand(&node->identity.founding.configuration.service, &statement, arena, bytes);
     if (check == NULL) {
         clients_reject(node, client->origin, &nobody, REJECT_MALFORMED);
         finish(client, "sent a demand that does not decode");
         return;
     }
-    enum reject_reason const refusal = demand_refusal(client, &check->demand);
+    uint32_t author = 0;
+    enum reject_reason const refusal = demand_refusal(client, &check->demand, &author);
     if (refusal != 0) {
         clients_reject(node, client->origin, &check->digest, refusal);
         return;
@@ -293,10 +276,11 @@ static void on_demand(struct client *client, struct span payload) {
                   .label = LABEL_DEMAND},
         .size = payload.size,
         .origin = client->origin,
+        .author = author,
         .demand = check,
     };
     workers_add(node->workers, VERIFY_CLIENTS, &item);
-    charge(client, &check->demand.author, payload.size);
+    charge(client, author, payload.size);
     node_want_turn(node);
 }
 
@@ -308,7 +292,7 @@ static void on_demand(struct client *client, struct span payload) {
  */
 static const char *last_error(const struct node *node, const struct replica_status *status,
                               char *room) {
-    const struct configuration *const configuration = &node->identity.founding.configuration;
+    const struct configuration *const configuration = replica_configuration(node->replica);
     if (status->guard != GUARD_NONE) {
         return guard_text(status->guard);
     }
@@ -322,6 +306,12 @@ static const char *last_error(const struct node *node, const struct replica_stat
     if (obstacle != NULL) {
         return obstacle;
     }
+    if (!node->resting && replica_self(node->replica) == REPLICAS_MAX) {
+        (void)snprintf(room, STATUS_ERROR_SIZE_MAX,
+                       "this replica is not part of configuration %llu: it follows and serves",
+                       (unsigned long long)status->config);
+        return room;
+    }
     if (node->resting || status->asked_view <= status->view) {
         return joiner_text(node, room);
     }
@@ -330,6 +320,13 @@ static const char *last_error(const struct node *node, const struct replica_stat
                    (unsigned long long)status->asked_view, primary,
                    configuration_member_of(configuration, primary));
     return room;
+}
+
+/* Its place in the configuration; of one that is not in it, the number that it was configured with.
+ */
+static uint32_t status_number(const struct node *node) {
+    uint32_t const self = replica_self(node->replica);
+    return self == REPLICAS_MAX ? node->config.replica : self;
 }
 
 static void answer_status(struct client *client) {
@@ -349,7 +346,7 @@ static void answer_status(struct client *client) {
     }
     struct status_reply_message const reply = {
         .service = node->identity.founding.configuration.service,
-        .replica = node->config.replica,
+        .replica = status_number(node),
         .config = status.config,
         .view = status.view,
         .primary = status.primary,
@@ -358,7 +355,8 @@ static void answer_status(struct client *client) {
         .next_index = status.next_index,
         .committed_index = status.committed_index,
         .ledger_size = disk_thread_ledger_size(node->disk),
-        .voting = status.guard == GUARD_NONE && !disk_thread_is_full(node->disk) && !node->resting,
+        .voting = status.guard == GUARD_NONE && !disk_thread_is_full(node->disk) &&
+                  !node->resting && replica_self(node->replica) != REPLICAS_MAX,
         .last_error = span_of(error, size),
     };
     buffer_clear(&node->scratch);

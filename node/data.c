@@ -5,6 +5,7 @@
  *   ledger/    segment files; entry 0 is genesis; for a moment, what is to replace their end
  *   journal    what this replica has promised
  *   state/     the state of the last checkpoint; can be rebuilt from the ledger
+ *   constitutions/   those that came into force after the founding one (constitutions.h)
  *   guard      there when this replica must never vote with its key again; says why
  *   evidence/  proofs of misbehaviour that this replica came across
  */

@@ -38,6 +38,8 @@ struct demand_job {
     struct background_job job;
     struct node *node;
     struct place *place;
+    struct configuration *configuration; /* in which it is signed: a copy */
+    uint32_t self;
     uint64_t first_entry; /* what is handed over begins at or after it */
     uint64_t end_entry;   /* how far the ledger goes */
     uint64_t version;     /* of the ledger */
@@ -136,14 +138,14 @@ static void sign_answer(struct demand_job *job, const struct served *served) {
 
 /* Sign for what was read, if it is what a correct replica may sign for. */
 static void answer(struct demand_job *job) {
-    const struct configuration *const configuration = &job->node->identity.founding.configuration;
+    const struct configuration *const configuration = job->configuration;
     if (!encode_range(job)) {
         return;
     }
     uint64_t const first = job->place->demand.first;
     struct served const served = {
         .config = configuration->number,
-        .replica = job->node->config.replica,
+        .replica = job->self,
         .demand = job->place->digest,
         .part = SERVED_ENTRIES,
         .first = first,
@@ -214,6 +216,7 @@ static void done(struct background_job *background_job) {
     range_piece_free(&job->piece);
     buffer_free(&job->range);
     buffer_free(&job->message);
+    free(job->configuration);
     free(job);
     serve_next(node);
 }
@@ -237,7 +240,10 @@ static struct place *next_place(struct node *node) {
 static void start(struct node *node, struct place *place) {
     struct demand_service *const service = node->demand_service;
     struct demand_job *const job = calloc(1, sizeof *job);
-    if (job == NULL) {
+    struct configuration *const configuration = node_copy_configuration(node);
+    if (job == NULL || configuration == NULL) {
+        free(job);
+        free(configuration);
         clients_reject(node, place->origin, &place->digest, REJECT_BUSY);
         place->state = PLACE_FREE;
         return;
@@ -245,6 +251,8 @@ static void start(struct node *node, struct place *place) {
     *job = (struct demand_job){.job = {.run = run, .done = done},
                                .node = node,
                                .place = place,
+                               .configuration = configuration,
+                               .self = replica_self(node->replica),
                                .first_entry = node->beginning.end_entry,
                                .end_entry = service->durable_entries,
                                .version = node->ledger_version};

@@ -17,7 +17,7 @@ static void deliver(struct node *node, const struct outbox_frame *frame) {
     if (frame->to_client) {
         clients_send(node, frame->target, frame->kind, frame->payload);
     } else {
-        peers_send(node, (uint32_t)frame->target, frame->kind, frame->payload);
+        peers_send_row(node, frame->target, frame->kind, frame->payload);
     }
 }
 
@@ -93,9 +93,11 @@ static void verify(struct node *node, uint64_t token, const struct sign_check *c
 static void message_checked(struct node *node, const struct verify_item *item) {
     struct peer_message *const message = item->message;
     struct event event = {.kind = EVENT_MESSAGE, .message = message};
-    if (item->holds) {
+    /* Numbers may have changed while the signature was being checked. */
+    bool const is_peer = peers_find_number(node, item->origin, &message->from);
+    if (item->holds && is_peer) {
         node_step(node, &event);
-    } else if (!node->stopping) {
+    } else if (!item->holds && !node->stopping) {
         log_limited(&node->log_limiter, LOG_WARN, "a peer's statement has a bad signature",
                     (struct log_field[]){log_number("peer", message->from), log_end()});
     }
@@ -164,8 +166,8 @@ static void note_view(struct node *node, const struct effect *effect) {
     uint32_t const replica = effect->note.replica;
     struct log_field const view = log_number("view", effect->note.seq);
     struct log_field const primary = log_number("primary", replica);
-    struct log_field const member = log_text(
-        "member", configuration_member_of(&node->identity.founding.configuration, replica));
+    struct log_field const member =
+        log_text("member", configuration_member_of(replica_configuration(node->replica), replica));
     switch (effect->note.kind) {
     case NOTE_VIEW_ASKED:
         log_event(LOG_INFO, "asks for another view", (struct log_field[]){view, log_end()});
@@ -275,10 +277,11 @@ static void carry_out(struct node *node, const struct effect *effect) {
         break;
     case EFFECT_SEND:
         frame = (struct outbox_frame){.after = effect->send.after,
-                                      .target = effect->send.peer,
                                       .kind = effect->send.kind,
                                       .payload = effect->send.payload};
-        send_after(node, &frame);
+        if (peers_find_row(node, effect->send.to, &frame.target)) {
+            send_after(node, &frame);
+        }
         break;
     case EFFECT_SEND_CLIENT:
         frame = (struct outbox_frame){.after = effect->send_client.after,
@@ -289,7 +292,7 @@ static void carry_out(struct node *node, const struct effect *effect) {
         send_after(node, &frame);
         break;
     case EFFECT_SERVE_RANGE:
-        range_serve(node, effect->serve_range.peer, effect->serve_range.first_entry,
+        range_serve(node, effect->serve_range.to, effect->serve_range.first_entry,
                     effect->serve_range.end_entry);
         break;
     case EFFECT_SERVE_RECEIPT:
@@ -306,6 +309,9 @@ static void carry_out(struct node *node, const struct effect *effect) {
         evidence_keep(node, effect->evidence.replica, &effect->evidence.first,
                       &effect->evidence.second);
         break;
+    case EFFECT_CONFIGURATION:
+        node_reconfigured(node, effect->configuration.constitution, effect->configuration.settled);
+        break;
     case EFFECT_NOTE:
         note(node, effect);
         break;
@@ -313,6 +319,14 @@ static void carry_out(struct node *node, const struct effect *effect) {
     if (!queued) {
         out_of_memory(node);
     }
+}
+
+struct configuration *node_copy_configuration(const struct node *node) {
+    struct configuration *const copy = malloc(sizeof *copy);
+    if (copy != NULL) {
+        *copy = *replica_configuration(node->replica);
+    }
+    return copy;
 }
 
 /* While it joins the replica is only told what becomes of what it asked for before. */

@@ -14,6 +14,7 @@ struct evidence_job {
     struct background_job job;
     struct node *node;
     uint32_t replica;
+    char member[NAME_SIZE_MAX + 1];
     struct buffer proof;
     char path[PATH_SIZE_MAX + 64];
     bool kept;
@@ -29,13 +30,11 @@ static void run(struct background_job *background_job) {
 
 static void done(struct background_job *background_job) {
     struct evidence_job *const job = (struct evidence_job *)background_job;
-    const char *const member =
-        configuration_member_of(&job->node->identity.founding.configuration, job->replica);
     bool const kept = job->kept;
     log_event(
         LOG_ERROR, kept ? "kept a proof of misbehaviour" : "cannot keep a proof of misbehaviour",
         (struct log_field[]){
-            log_number("peer", job->replica), log_text("member", member),
+            log_number("peer", job->replica), log_text("member", job->member),
             log_text(kept ? "file" : "problem", kept ? job->path : job->problem.text), log_end()});
     buffer_free(&job->proof);
     free(job);
@@ -72,6 +71,11 @@ void evidence_keep(struct node *node, uint32_t replica, const struct signed_body
     job->job = (struct background_job){.run = run, .done = done};
     job->node = node;
     job->replica = replica;
+    const struct configuration *const configuration = replica_configuration(node->replica);
+    if (replica < configuration->replica_count) {
+        (void)snprintf(job->member, sizeof job->member, "%s",
+                       configuration_member_of(configuration, replica));
+    }
     buffer_init(&job->proof, GENESIS_SIZE_MAX + 4 * (size_t)STATEMENT_SIZE_MAX);
     if (!buffer_append(&job->proof, span_text(EVIDENCE_FILE_MAGIC)) ||
         !proof_encode(&job->proof, &proof) || make_path(job) != 0) {

@@ -33,14 +33,16 @@ struct join_service {
     uint64_t opened_ms;
     uint64_t used_ms;
     uint32_t jobs; /* that read the snapshot */
-    bool under_way[REPLICAS_MAX];
+    bool under_way[NODE_PEERS_MAX];
     bool auditor_under_way;
 };
 
 struct serve_job {
     struct background_job job;
     struct join_service *service;
-    uint32_t peer; /* unless it is for an auditor */
+    uint32_t peer;   /* unless it is for an auditor */
+    uint64_t config; /* in which an auditor's is signed */
+    uint32_t self;
     bool for_auditor;
     bool has_nothing;     /* there is nothing of what is wanted: an auditor gets that signed */
     struct digest demand; /* an auditor's */
@@ -239,20 +241,19 @@ static enum served_part served_part_of(enum checkpoint_part part) {
 
 /* What is said of the bytes in `message`; an offer has no number but its checkpoint's. */
 static struct served describe(const struct serve_job *job, bool is_nothing) {
-    const struct node *const node = job->service->node;
-    const struct configuration *const configuration = &node->identity.founding.configuration;
+    const struct digest *const service = &job->service->node->identity.founding.genesis.service;
     bool const is_offer = job->wanted.part == CHECKPOINT_OFFER;
     uint64_t const offered = is_nothing ? 0 : job->service->seq;
     return (struct served){
-        .config = configuration->number,
-        .replica = node->config.replica,
+        .config = job->config,
+        .replica = job->self,
         .demand = job->demand,
         .part = served_part_of(job->wanted.part),
         .seq = is_offer ? offered : job->wanted.seq,
         .first = job->wanted.first_group,
         .end = job->wanted.first_group + job->count,
         .available = job->total,
-        .digest = served_bytes_digest(&configuration->service, buffer_span(&job->message)),
+        .digest = served_bytes_digest(service, buffer_span(&job->message)),
     };
 }
 
@@ -423,6 +424,8 @@ static struct serve_job *new_job(struct join_service *service,
     *job = (struct serve_job){.job = {.run = run, .done = done},
                               .service = service,
                               .wanted = *wanted,
+                              .config = replica_configuration(service->node->replica)->number,
+                              .self = replica_self(service->node->replica),
                               .version = service->node->ledger_version};
     buffer_init(&job->message, FRAME_SIZE_MAX);
     buffer_init(&job->served, FRAME_SIZE_MAX);

@@ -13,6 +13,7 @@
 
 #include "base/check.h"
 #include "consensus/join.h"
+#include "governance/founding.h"
 #include "node/joining.h"
 #include "node/node.h"
 #include "node/older.h"
@@ -28,6 +29,7 @@ struct joiner {
     uv_timer_t report;
     bool closed;
     bool busy;
+    bool told_later;           /* the log was, of checkpoints that cannot be joined from */
     struct peer_message *held; /* what is being stored or judged points into it; or NULL */
     uint32_t jobs;             /* on their way through the reader's thread */
     struct joining joining;    /* that thread's while there are any */
@@ -144,7 +146,7 @@ static void send_status(struct node *node) {
         return; /* the next will do as well */
     }
     for (uint32_t peer = 0; peer < configuration->replica_count; peer++) {
-        if (peer != node->config.replica) {
+        if (peer != node->identity.founding_place) {
             peers_send(node, peer, MESSAGE_STATUS, buffer_span(&node->scratch));
         }
     }
@@ -360,11 +362,40 @@ static void step(struct joiner *joiner, struct join_event *event) {
 
 /* ---- messages -------------------------------------------------------------------------------- */
 
+/* Is it an offer of a checkpoint that was made after the founding configuration? */
+static bool is_later_offer(const struct peer_message *message) {
+    struct checker_snapshot snapshot;
+    struct checkpoint_header header = {.config = 0};
+    struct arena arena;
+    if (message->kind != MESSAGE_CHECKPOINT_OFFER || message->checkpoint_offer.seq == 0) {
+        return false;
+    }
+    arena_init(&arena, 2 * (size_t)SNAPSHOT_SIZE_MAX);
+    bool const decodes = checker_snapshot_decode(&snapshot, &arena,
+                                                 message->checkpoint_offer.snapshot) == CODEC_OK &&
+                         checkpoint_header_decode(&header, &arena, snapshot.header) == CODEC_OK;
+    arena_free(&arena);
+    return decodes && header.config > FOUNDING_CONFIGURATION;
+}
+
+/* Who signed for such a checkpoint is known only to those who have followed from genesis. */
+static void pass_over(struct joiner *joiner, const struct peer_message *message) {
+    if (!joiner->told_later) {
+        joiner->told_later = true;
+        log_event(LOG_WARN,
+                  "the peers' checkpoints are of a later configuration than genesis: this replica "
+                  "cannot join from one, and follows from genesis on, which takes longer",
+                  (struct log_field[]){log_number("peer", message->from),
+                                       log_number("seq", message->checkpoint_offer.seq),
+                                       log_end()});
+    }
+}
+
 enum joiner_answer joiner_take(struct node *node, struct peer_message *message) {
     struct joiner *const joiner = node->joiner;
     struct join_event event = {.kind = JOIN_EVENT_MESSAGE, .message = message};
     bool const for_replica = !node->resting && message->kind < MESSAGE_FETCH_CHECKPOINT;
-    if (joiner->join == NULL) {
+    if (joiner->join == NULL || message->from >= REPLICAS_MAX) {
         return for_replica ? JOINER_PASSES : JOINER_DROPS;
     }
     if (message->kind == MESSAGE_STATUS) {
@@ -378,6 +409,10 @@ enum joiner_answer joiner_take(struct node *node, struct peer_message *message) 
     if (joiner->busy) {
         return JOINER_DROPS;
     }
+    if (is_later_offer(message)) {
+        pass_over(joiner, message);
+        return JOINER_DROPS;
+    }
     step(joiner, &event);
     if (!joiner->busy) {
         return JOINER_DROPS;
@@ -388,7 +423,9 @@ enum joiner_answer joiner_take(struct node *node, struct peer_message *message) 
 
 void joiner_peer_up(struct node *node, uint32_t peer) {
     struct join_event event = {.kind = JOIN_EVENT_PEER_UP, .peer = peer};
-    step(node->joiner, &event);
+    if (peer < REPLICAS_MAX) {
+        step(node->joiner, &event);
+    }
 }
 
 void joiner_taken(struct node *node, uint64_t next_entry, bool good) {
@@ -404,7 +441,7 @@ static void begin_join(struct joiner *joiner, const struct join_older *older) {
     struct node *const node = joiner->node;
     struct join_event first = {.kind = JOIN_EVENT_TICK};
     struct join_options const options = {.configuration = &node->identity.founding.configuration,
-                                         .self = node->config.replica,
+                                         .self = node->identity.founding_place,
                                          .older = older};
     joiner->join = join_new(&options);
     if (joiner->join == NULL) {
@@ -442,7 +479,9 @@ int joiner_open(struct node *node, struct problem *problem) {
 void joiner_start(struct node *node) {
     struct replica_status status;
     replica_status(node->replica, &status);
-    if (status.entries == 1 && !node->beginning.present && !node->stopping) {
+    /* One that is not of the founding configuration follows from genesis on. */
+    if (status.entries == 1 && !node->beginning.present && !node->stopping &&
+        node->identity.founding_place != REPLICAS_MAX) {
         begin_join(node->joiner, NULL);
     }
 }

@@ -78,8 +78,8 @@ static int begin_ledger(struct joining *joining, uint64_t first_entry, struct pr
 
 static int append_entries(struct joining *joining, const struct join_effect *effect,
                           struct problem *problem) {
-    joining->signed_elsewhere |=
-        own_vote_in(effect->entries.entries, effect->entries.count, joining->node->config.replica);
+    joining->signed_elsewhere |= own_vote_in(effect->entries.entries, effect->entries.count,
+                                             joining->node->identity.founding_place);
     switch (segment_writer_append(&joining->writer, effect->entries.entries, effect->entries.count,
                                   true, problem)) {
     case SEGMENT_OK:

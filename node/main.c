@@ -14,11 +14,11 @@
 
 #define VERSION_TEXT "onusd " ONUS_VERSION
 
-enum action { ACTION_RUN, ACTION_CHECK, ACTION_INIT, ACTION_LOST };
+enum task { ACTION_RUN, ACTION_CHECK, ACTION_INIT, ACTION_LOST };
 
 struct arguments {
     const char *config;
-    enum action action;
+    enum task action;
 };
 
 static const char usage[] =
@@ -47,7 +47,7 @@ static int say_usage(const char *what) {
     return EXIT_USAGE;
 }
 
-static enum action action_of(int option) {
+static enum task task_of(int option) {
     if (option == 'k') {
         return ACTION_CHECK;
     }
@@ -75,7 +75,7 @@ static int parse(struct arguments *arguments, int argc, char **argv) {
             if (arguments->action != ACTION_RUN) {
                 return say_usage("give --check, --init or --lost, once");
             }
-            arguments->action = action_of(option);
+            arguments->action = task_of(option);
             break;
         case 'h':
             return fputs(usage, stdout) < 0 ? EXIT_ERROR : EXIT_OK;

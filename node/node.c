@@ -197,17 +197,21 @@ static void start_handles(struct node *node) {
 static void tell_ready(const struct node *node) {
     char service[2 * DIGEST_SIZE + 1];
     struct replica_status status;
+    const struct configuration *const configuration = replica_configuration(node->replica);
+    uint32_t const self = replica_self(node->replica);
+    const char *const member =
+        self == REPLICAS_MAX ? "none" : configuration_member_of(configuration, self);
     replica_status(node->replica, &status);
+    bool const votes = status.guard == GUARD_NONE && self != REPLICAS_MAX;
     hex_encode(service, span_of(node->identity.founding.configuration.service.bytes, DIGEST_SIZE));
     log_event(LOG_INFO, "ready",
               (struct log_field[]){
-                  log_text("service", service),
-                  log_text("member", configuration_member_of(&node->identity.founding.configuration,
-                                                             node->config.replica)),
+                  log_text("service", service), log_text("member", member),
                   log_text("peer", node->config.listen_peer),
-                  log_text("client", node->config.listen_client), log_number("view", status.view),
+                  log_text("client", node->config.listen_client),
+                  log_number("config", status.config), log_number("view", status.view),
                   log_number("seq", status.executed_seq), log_number("entries", status.entries),
-                  log_text("voting", status.guard == GUARD_NONE ? "yes" : "no"), log_end()});
+                  log_text("voting", votes ? "yes" : "no"), log_end()});
 }
 
 /* ---- the end --------------------------------------------------------------------------------- */
@@ -231,6 +235,7 @@ int node_run(struct node *node) {
     }
     start_handles(node);
     tell_ready(node);
+    node_check_certificate(node);
     uv_update_time(&node->loop); /* recovery may have taken long */
     peers_start(node);
     node_step(node, &first);
@@ -273,6 +278,8 @@ void node_close(struct node *node) {
     joiner_free(node);
     older_free(node);
     replica_free(node->replica);
+    free(node->constitution);
+    free(node->configuration);
     if (node->engine != NULL) {
         engine_free(node->engine);
     }

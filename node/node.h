@@ -8,6 +8,8 @@
  *   node.c         the running replica: turns of the loop, signals, the end
  *   effects.c      one step of the replica, and what it asks for
  *   peers.c        links to and from the other replicas
+ *   constitutions.c                       those that came into force, kept for a restart
+ *   reconfigure.c                         from one configuration to the next
  *   clients.c      links from clients
  *   range_service.c, receipt_service.c, evidence.c, checkpointer.c     work for other threads
  *   joiner.c, joining.c, join_files.c     joining from a checkpoint
@@ -44,9 +46,18 @@ struct peers;
 struct checkpointer;
 struct receipt_search;
 
+/* Numbers of peers: in the present configuration, and in the one before it (replica_find_peer). */
+#define NODE_PEERS_MAX TLS_PINS_MAX
+/*
+ * Rows of peers (peers.c): a row is given to somebody else only when nothing of the one before is
+ * being checked any more, so a few more are needed.
+ */
+#define NODE_ROWS_MAX (NODE_PEERS_MAX + REPLICAS_MAX)
+
 /* What setup.c has read and checked. */
 struct identity {
     struct founding founding; /* genesis, and configuration 1 */
+    uint32_t founding_place;  /* in it, of our key; REPLICAS_MAX: governance has added it */
     struct public_key key;
     struct secret_key signing_key;
     struct prf_secret nonce_secret;
@@ -101,11 +112,15 @@ struct node {
     struct checker *checker;
     struct engine *engine;
     struct replica *replica;
+    struct constitution *constitution;   /* with which it started */
+    struct configuration *configuration; /* that follows from it */
+    uint64_t kept_config;                /* constitutions up to this one are on the disk */
     struct effects effects;
     struct buffer scratch; /* for one encoding at a time */
     bool guard_stored;
     struct beginning beginning;
-    bool resting;          /* it joins: the replica is given nothing */
+    bool resting; /* it joins: the replica is given nothing */
+    bool own_range_under_way;
     uint64_t caught_up_ms; /* when it last took a range from a peer */
 
     /* the world */
@@ -119,7 +134,7 @@ struct node {
     struct join_service *join_service;
     struct demand_service *demand_service;
     struct older *older; /* NULL: its ledger has all there is */
-    bool range_under_way[REPLICAS_MAX];
+    bool range_under_way[NODE_ROWS_MAX];
     struct own_range own_range;
     struct receipt_search *receipts; /* the reader's thread's */
     uint32_t receipt_jobs;
@@ -194,6 +209,8 @@ void node_want_turn(struct node *node);
 void node_step(struct node *node, struct event *event);
 /* The disk is durable up to this position: let frames go, tell the replica, or end. */
 void node_durable(void *context, uint64_t position);
+/* A copy of the present configuration, for another thread; free() it. NULL: out of memory. */
+MUST_USE struct configuration *node_copy_configuration(const struct node *node);
 /* A signature check came back. */
 void node_checked(void *context, const struct verify_item *item);
 /* The replica's guard was engaged: tell, and write it down. */
@@ -206,9 +223,27 @@ MUST_USE int peers_open(struct node *node, struct problem *problem);
 void peers_start(struct node *node);
 void peers_close(struct node *node);
 void peers_free(struct node *node);
-void peers_send(struct node *node, uint32_t peer, enum message_kind kind, struct span payload);
+/* To the peer that has this number now; nothing is sent to one that is not there. */
+void peers_send(struct node *node, uint32_t number, enum message_kind kind, struct span payload);
+/* A peer's row stays the same when its number changes. Returns: false: there are no links to it. */
+MUST_USE bool peers_find_row(struct node *node, const struct replica_identity *identity,
+                             uint64_t *row);
+void peers_send_row(struct node *node, uint64_t row, enum message_kind kind, struct span payload);
+/* The number that it has now. Returns: false: it takes no part any more. */
+MUST_USE bool peers_find_number(struct node *node, uint64_t row, uint32_t *number);
+/* Who takes part has changed: make the links that are missing, drop the others. */
+void peers_update(struct node *node);
 /* A check that was charged to an incoming link is done. */
 void peers_checked(struct node *node, const struct verify_item *item);
+
+/* ---- reconfigure.c ---- */
+
+/* A configuration was entered, or has begun for good. */
+void node_reconfigured(struct node *node, const struct constitution *constitution, bool settled);
+/* Tell of a TLS key that the others do not expect: governance may have given another one. */
+void node_check_certificate(const struct node *node);
+/* Keep those constitutions that the replica has entered and that are not on the disk yet. */
+MUST_USE int node_keep_constitutions(struct node *node, struct problem *problem);
 
 /* ---- clients.c ---- */
 
@@ -233,7 +268,8 @@ void clients_hold(struct node *node, bool hold);
  * What is read of the ledger on another thread counts only if the ledger's version is the same
  * before and after: a new view may replace the tail meanwhile.
  */
-void range_serve(struct node *node, uint32_t peer, uint64_t first_entry, uint64_t end_entry);
+void range_serve(struct node *node, const struct replica_identity *to, uint64_t first_entry,
+                 uint64_t end_entry);
 /* The disk got further: what the replica wants of its own ledger may be there now. */
 void range_durable(struct node *node);
 MUST_USE int receipts_open(struct node *node, struct problem *problem);

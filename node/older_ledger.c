@@ -58,7 +58,8 @@ static int keep(struct older_ledger *older, const struct range_message *range, u
     }
     const struct entry *const entries = &range->entries[before - range->first_entry];
     uint32_t const count = (uint32_t)(after - before);
-    if (!older->signed_elsewhere && own_vote_in(entries, count, older->node->config.replica)) {
+    if (!older->signed_elsewhere &&
+        own_vote_in(entries, count, older->node->identity.founding_place)) {
         older->signed_elsewhere = true;
         if (guard_store(older->node, GUARD_SIGNED_ELSEWHERE, problem) != 0) {
             return -1;

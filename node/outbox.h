@@ -10,7 +10,7 @@
 struct outbox_frame {
     uint64_t after; /* disk position */
     bool to_client;
-    uint64_t target; /* origin of a client, or id of a peer */
+    uint64_t target; /* origin of a client, or row of a peer */
     enum message_kind kind;
     struct span payload;
 };

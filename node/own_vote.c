@@ -24,7 +24,7 @@ bool own_vote_in(const struct entry *entries, uint32_t count, uint32_t self) {
     struct arena arena;
     bool found = false;
     arena_init(&arena, 4 * (size_t)STATEMENT_SIZE_MAX);
-    for (uint32_t i = 0; i < count && !found; i++) {
+    for (uint32_t i = 0; i < count && !found && self < REPLICAS_MAX; i++) {
         found = names(&entries[i], self, &arena);
     }
     arena_free(&arena);

@@ -14,7 +14,8 @@
 struct range_job {
     struct background_job job;
     struct node *node;
-    uint32_t peer;
+    uint64_t row; /* of the peer */
+    bool is_own;
     uint64_t first_entry;
     uint64_t end_entry;
     uint64_t version; /* of the ledger that the replica spoke of */
@@ -29,10 +30,6 @@ static void encode(struct range_job *job) {
         !range_message_encode(&job->message, &message)) {
         buffer_clear(&job->message);
     }
-}
-
-static bool is_own(const struct range_job *job) {
-    return job->peer == job->node->config.replica;
 }
 
 static void run(struct background_job *background_job) {
@@ -52,7 +49,7 @@ static void run(struct background_job *background_job) {
     if (!stands) {
         job->piece.count = 0;
         job->problem = (struct problem){0};
-    } else if (!is_own(job)) {
+    } else if (!job->is_own) {
         encode(job);
     }
 }
@@ -60,7 +57,7 @@ static void run(struct background_job *background_job) {
 /* Hand a part of its own ledger to the replica, as if a peer had sent it. */
 static void hand_over(struct range_job *job) {
     struct node *const node = job->node;
-    struct peer_message message = {.kind = MESSAGE_RANGE, .from = node->config.replica};
+    struct peer_message message = {.kind = MESSAGE_RANGE, .from = replica_self(node->replica)};
     struct event event = {.kind = EVENT_MESSAGE, .message = &message};
     if (range_piece_message(&job->piece, &message.range)) {
         arena_init(&message.arena, 0); /* the job owns what it points to */
@@ -71,40 +68,50 @@ static void hand_over(struct range_job *job) {
 
 static void own_range_start(struct node *node);
 
+static bool *under_way(struct node *node, bool is_own, uint64_t row) {
+    return is_own ? &node->own_range_under_way : &node->range_under_way[row];
+}
+
 static void done(struct background_job *background_job) {
     struct range_job *const job = (struct range_job *)background_job;
     struct node *const node = job->node;
-    node->range_under_way[job->peer] = false;
+    *under_way(node, job->is_own, job->row) = false;
     if (job->problem.code != EXIT_OK) {
+        uint32_t number = replica_self(node->replica);
+        if (!job->is_own && !peers_find_number(node, job->row, &number)) {
+            number = NODE_PEERS_MAX; /* it has gone meanwhile */
+        }
         log_limited(&node->log_limiter, LOG_ERROR, "cannot read the ledger for a peer",
-                    (struct log_field[]){log_number("peer", job->peer),
+                    (struct log_field[]){log_number("peer", number),
                                          log_text("problem", job->problem.text), log_end()});
     }
-    if (!node->stopping && is_own(job)) {
+    if (!node->stopping && job->is_own) {
         hand_over(job);
         own_range_start(node);
     } else if (!node->stopping && job->message.size != 0) {
-        peers_send(node, job->peer, MESSAGE_RANGE, buffer_span(&job->message));
+        peers_send_row(node, job->row, MESSAGE_RANGE, buffer_span(&job->message));
     }
     range_piece_free(&job->piece);
     buffer_free(&job->message);
     free(job);
 }
 
-static void start(struct node *node, uint32_t peer, uint64_t first_entry, uint64_t end_entry) {
+static void start(struct node *node, bool is_own, uint64_t row, uint64_t first_entry,
+                  uint64_t end_entry) {
     struct range_job *const job = calloc(1, sizeof *job);
     if (job == NULL) {
         return; /* whoever asked asks again */
     }
     *job = (struct range_job){.job = {.run = run, .done = done},
                               .node = node,
-                              .peer = peer,
+                              .row = row,
+                              .is_own = is_own,
                               .first_entry = first_entry,
                               .end_entry = end_entry,
                               .version = node->ledger_version};
     range_piece_init(&job->piece);
     buffer_init(&job->message, FRAME_SIZE_MAX);
-    node->range_under_way[peer] = true;
+    *under_way(node, is_own, row) = true;
     background_add(node->reader, &job->job);
 }
 
@@ -112,9 +119,9 @@ static void start(struct node *node, uint32_t peer, uint64_t first_entry, uint64
 static void own_range_start(struct node *node) {
     struct own_range *const own = &node->own_range;
     if (own->wanted && own->after <= node->durable && !node->stopping &&
-        !node->range_under_way[node->config.replica]) {
+        !node->own_range_under_way) {
         own->wanted = false;
-        start(node, node->config.replica, own->first_entry, own->end_entry);
+        start(node, true, 0, own->first_entry, own->end_entry);
     }
 }
 
@@ -122,16 +129,18 @@ void range_durable(struct node *node) {
     own_range_start(node);
 }
 
-void range_serve(struct node *node, uint32_t peer, uint64_t first_entry, uint64_t end_entry) {
-    if (peer == node->config.replica) {
+void range_serve(struct node *node, const struct replica_identity *to, uint64_t first_entry,
+                 uint64_t end_entry) {
+    uint64_t row = 0;
+    if (public_key_equal(&to->key, &node->identity.key)) {
         node->own_range = (struct own_range){.wanted = true,
                                              .first_entry = first_entry,
                                              .end_entry = end_entry,
                                              .after = node->disk_position};
         own_range_start(node);
-    } else if (!node->range_under_way[peer]) {
+    } else if (peers_find_row(node, to, &row) && !node->range_under_way[row]) {
         /* What this replica has not verified itself is served to nobody (§7). */
         bool const served = first_entry >= node->beginning.end_entry;
-        start(node, peer, first_entry, served ? end_entry : first_entry);
+        start(node, false, row, first_entry, served ? end_entry : first_entry);
     } /* otherwise it will ask again */
 }

@@ -15,8 +15,12 @@
  * Damage anywhere else is EXIT_CORRUPT with file and offset, and overwrites nothing.
  */
 
+#include <stdlib.h>
+
 #include "base/check.h"
 #include "consensus/join.h"
+#include "governance/founding.h"
+#include "node/constitutions.h"
 #include "node/join_files.h"
 #include "node/node.h"
 #include "node/older_ledger.h"
@@ -37,6 +41,7 @@ struct recovery {
     struct problem *problem;
 };
 
+/* The founding one: the service's id, and what is of its checkpoints. */
 static const struct configuration *configuration_of(const struct recovery *recovery) {
     return &recovery->node->identity.founding.configuration;
 }
@@ -346,16 +351,50 @@ static int load_snapshot(struct recovery *recovery, struct span bytes) {
     return load_window(recovery, window_entry, recovery->first_tail_entry);
 }
 
-static int open_state(struct recovery *recovery) {
+/* The configuration that the state's checkpoint is of. */
+static uint64_t checkpoint_config(const struct node *node) {
+    const struct state_checkpoint *const checkpoint = state_store_checkpoint(node->store);
+    struct checker_snapshot snapshot;
+    struct checkpoint_header header = {.config = FOUNDING_CONFIGURATION};
+    struct arena arena;
+    if (!checkpoint->present) {
+        return FOUNDING_CONFIGURATION;
+    }
+    arena_init(&arena, 2 * (size_t)SNAPSHOT_SIZE_MAX);
+    bool const decodes =
+        checker_snapshot_decode(&snapshot, &arena, checkpoint->snapshot) == CODEC_OK &&
+        checkpoint_header_decode(&header, &arena, snapshot.header) == CODEC_OK;
+    arena_free(&arena);
+    /* Of one that does not decode load_snapshot tells. */
+    return decodes ? header.config : FOUNDING_CONFIGURATION;
+}
+
+static int open_configuration(struct recovery *recovery) {
     struct node *const node = recovery->node;
-    node->checker = checker_new(configuration_of(recovery));
-    if (node->checker == NULL) {
+    uint64_t const number = checkpoint_config(node);
+    node->constitution = calloc(1, sizeof *node->constitution);
+    node->configuration = calloc(1, sizeof *node->configuration);
+    if (node->constitution == NULL || node->configuration == NULL) {
         return out_of_memory(recovery);
     }
+    if (constitution_load(node->constitution, node, number, recovery->problem) != 0) {
+        return -1;
+    }
+    constitution_configuration(node->configuration, node->constitution);
+    node->kept_config = number;
+    return 0;
+}
+
+static int open_state(struct recovery *recovery) {
+    struct node *const node = recovery->node;
     node->store = state_store_open(node->config.data_directory,
                                    &configuration_of(recovery)->service, recovery->problem);
-    if (node->store == NULL) {
+    if (node->store == NULL || open_configuration(recovery) != 0) {
         return -1;
+    }
+    node->checker = checker_new(node->configuration);
+    if (node->checker == NULL) {
+        return out_of_memory(recovery);
     }
     const struct state_checkpoint *const checkpoint = state_store_checkpoint(node->store);
     struct state_base const base = state_store_base(node->store);
@@ -384,8 +423,9 @@ static int open_state(struct recovery *recovery) {
 static int make_replica(struct recovery *recovery) {
     struct node *const node = recovery->node;
     struct replica_options options = {
-        .configuration = configuration_of(recovery),
-        .self = node->config.replica,
+        .configuration = node->configuration,
+        .constitution = node->constitution,
+        .key = node->identity.key,
         .signing_key = node->identity.signing_key,
         .checker = node->checker,
         .engine = node->engine,
@@ -455,7 +495,9 @@ static int replay_unit(struct recovery *recovery) {
             (unsigned long long)(view ? batch->view.new_view.view : batch->pre_prepare.seq),
             (unsigned long long)batch->first_entry, rule_text(rule));
     }
-    return write_checkpoint(recovery);
+    return node_keep_constitutions(recovery->node, recovery->problem) != 0
+               ? -1
+               : write_checkpoint(recovery);
 }
 
 static int replay_tail(struct recovery *recovery) {

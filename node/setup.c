@@ -3,27 +3,49 @@
  * written and before anybody is answered. Each problem is one line with the remedy.
  */
 #include "base/check.h"
+#include "node/constitutions.h"
 #include "node/node.h"
 
-/* Which replica this is, and whether genesis endorses the keys that lie here. */
-static int check_endorsement(const struct identity *identity, const struct node_config *config,
+/* Where genesis endorses our key; REPLICAS_MAX: nowhere. */
+static uint32_t founding_place(const struct identity *identity) {
+    const struct configuration *const configuration = &identity->founding.configuration;
+    for (uint32_t i = 0; i < configuration->replica_count; i++) {
+        if (public_key_equal(&configuration->replicas[i].key, &identity->key)) {
+            return i;
+        }
+    }
+    return REPLICAS_MAX;
+}
+
+/*
+ * The number in the configuration is the one under which genesis endorses the keys that lie here;
+ * a replica that governance has added has a number that genesis does not give, and finds its place
+ * by its key. Its TLS key is then for governance to say, and so is that of a founding one once
+ * there have been other configurations than genesis's.
+ */
+static int check_endorsement(struct identity *identity, const struct node_config *config,
                              struct problem *problem) {
     const struct configuration *const configuration = &identity->founding.configuration;
+    uint32_t const place = founding_place(identity);
+    identity->founding_place = place;
     if (config->replica >= configuration->replica_count) {
-        return problem_set(problem, EXIT_ERROR,
-                           "%s: has replicas 0 to %u, but the configuration says `replica: %u`; "
-                           "correct `replica`",
-                           config->genesis, configuration->replica_count - 1, config->replica);
+        return place == REPLICAS_MAX
+                   ? 0
+                   : problem_set(problem, EXIT_ERROR,
+                                 "%s: endorses the key in %s for replica %u, but the configuration "
+                                 "says `replica: %u`; correct `replica`",
+                                 config->genesis, config->signing_key, place, config->replica);
     }
-    const struct replica_identity *const endorsed = &configuration->replicas[config->replica];
-    if (!public_key_equal(&endorsed->key, &identity->key)) {
+    if (place != config->replica) {
         return problem_set(problem, EXIT_ERROR,
                            "%s: is not the signing key that genesis endorses for replica %u; give "
-                           "that key, or correct `replica`",
-                           config->signing_key, config->replica);
+                           "that key, or correct `replica`: one that governance has added has a "
+                           "number from %u on",
+                           config->signing_key, config->replica, configuration->replica_count);
     }
     struct digest const digest = tls_certificate_digest(identity->certificate);
-    if (!digest_equal(&endorsed->tls_digest, &digest)) {
+    if (!digest_equal(&configuration->replicas[place].tls_digest, &digest) &&
+        !constitutions_present(config)) {
         return problem_set(problem, EXIT_ERROR,
                            "%s: its key is not the TLS key that genesis endorses for replica %u; "
                            "give that certificate, or correct `replica`",

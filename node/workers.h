@@ -37,7 +37,8 @@ struct verify_item {
     struct sign_check check;
     bool holds;
     size_t size;     /* bytes that count against who asked */
-    uint64_t origin; /* client, or peer's id */
+    uint64_t origin; /* client, or peer's row */
+    uint32_t author; /* of a client's: whom it is charged to */
     union {
         struct peer_message *message;
         struct request *request;

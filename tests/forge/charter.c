@@ -423,3 +423,17 @@ struct span charter_link(struct charter *charter, const struct link_order *order
     CHECK(chain_link_encode(&bytes, &link));
     return keep(charter, &bytes);
 }
+
+/* ---- who signs now ---- */
+
+void charter_consortium(struct charter *charter, struct consortium *out) {
+    *out = *charter->consortium;
+    constitution_configuration(&out->configuration, &charter->now);
+    for (uint32_t i = 0; i < charter->now.replica_count; i++) {
+        struct replica_keys *const keys = &out->replicas[i];
+        struct digest const secret = digest_of_counter(i, (uint32_t)charter->now.number);
+        keys->held = true;
+        keys->signing = *charter_pair(charter, &charter->now.replicas[i].identity.key);
+        memcpy(keys->nonce_secret, secret.bytes, sizeof keys->nonce_secret);
+    }
+}

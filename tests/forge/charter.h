@@ -59,6 +59,12 @@ void charter_decode(struct charter *charter, struct proposal *out, struct span b
 /* Go on to the constitution that the proposal makes. Aborts when it breaks a rule. */
 void charter_pass(struct charter *charter, struct span proposal);
 
+/*
+ * The consortium as it is by now, with the keys of its replicas: the members and users are those
+ * that founded it. Borrows the genesis; do not free it.
+ */
+void charter_consortium(struct charter *charter, struct consortium *out);
+
 /* ---- links ---- */
 
 struct vote_order {

@@ -156,7 +156,7 @@ void consortium_free(struct consortium *consortium) {
 
 /* ---- requests ---- */
 
-static void call_of_text(struct buffer *out, const char *text) {
+static void call_of_text(struct buffer *out, const char *text, struct span argument) {
     struct span parts[ORDER_ARGUMENTS_MAX];
     uint32_t count = 0;
     while (*text != '\0') {
@@ -165,6 +165,10 @@ static void call_of_text(struct buffer *out, const char *text) {
         CHECK(count < ORDER_ARGUMENTS_MAX);
         parts[count++] = span_of(text, size);
         text += size + (space == NULL ? 0 : 1);
+    }
+    if (argument.size != 0) {
+        CHECK(count < ORDER_ARGUMENTS_MAX);
+        parts[count++] = argument;
     }
     CHECK(count > 0 && call_encode(out, parts[0], count - 1, parts + 1));
 }
@@ -177,7 +181,9 @@ void order_encode(struct buffer *out, const struct consortium *consortium,
     CHECK(order->call_count >= 1 && order->call_count <= CALLS_MAX);
     for (uint32_t i = 0; i < order->call_count; i++) {
         buffer_init(&encoded[i], CALL_SIZE_MAX);
-        call_of_text(&encoded[i], order->calls[i]);
+        struct span const none = {.size = 0};
+        call_of_text(&encoded[i], order->calls[i],
+                     i + 1 == order->call_count ? order->argument : none);
         calls[i] = buffer_span(&encoded[i]);
     }
     store_u64_be(nonce, order->number);

@@ -61,6 +61,7 @@ struct order {
     enum request_mode mode; /* 0: independent */
     uint32_t call_count;
     const char *const *calls;
+    struct span argument; /* one more argument of the last call, any bytes; empty: there is none */
 };
 
 /* Append the encoded, signed request. Aborts when it cannot be made. */

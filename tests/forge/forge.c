@@ -59,15 +59,45 @@ void forge_read(const struct forge *forge, uint64_t seq, struct batch *batch) {
 
 /* ---- life ---- */
 
+static const struct forge_era *era_at(const struct forge *forge, uint64_t nth) {
+    return nth < forge->eras.size / sizeof(struct forge_era)
+               ? (const struct forge_era *)(const void *)forge->eras.data + nth
+               : NULL;
+}
+
+static void note_checkpoint(struct forge *forge, uint64_t seq, const struct digest *digest) {
+    struct forge_checkpoint const checkpoint = {.seq = seq, .digest = *digest};
+    CHECK(buffer_append(&forge->checkpoints, span_of(&checkpoint, sizeof checkpoint)));
+}
+
+/* The digest of that checkpoint; behind a lie, where none are made any more, of the last one. */
+static struct digest checkpoint_of(const struct forge *forge, uint64_t seq) {
+    struct forge_checkpoint checkpoint = {.seq = UINT64_MAX};
+    for (size_t at = forge->checkpoints.size; at != 0 && checkpoint.seq != seq;) {
+        at -= sizeof checkpoint;
+        memcpy(&checkpoint, forge->checkpoints.data + at, sizeof checkpoint);
+    }
+    if (checkpoint.seq != seq) {
+        memcpy(&checkpoint, forge->checkpoints.data + forge->checkpoints.size - sizeof checkpoint,
+               sizeof checkpoint);
+    }
+    return checkpoint.digest;
+}
+
 void forge_start(struct forge *forge) {
+    const struct forge_era *const first = era_at(forge, 0);
+    if (first != NULL) {
+        forge->consortium = first->consortium;
+        forge->constitution = first->constitution;
+    }
     forge->checker = checker_new(&forge->consortium->configuration);
     forge->engine = engine_new(NULL);
     CHECK(forge->checker != NULL && forge->engine != NULL);
+    engine_govern(forge->engine, forge->constitution);
     checker_start(forge->checker, buffer_span(&forge->consortium->genesis_bytes));
     const struct ledger_position *const position = checker_position(forge->checker);
     buffer_clear(&forge->checkpoints);
-    CHECK(buffer_append(&forge->checkpoints,
-                        span_of(position->checkpoint_digest.bytes, DIGEST_SIZE)));
+    note_checkpoint(forge, 0, &position->checkpoint_digest);
 }
 
 void forge_init(struct forge *forge, const struct consortium *consortium) {
@@ -77,6 +107,7 @@ void forge_init(struct forge *forge, const struct consortium *consortium) {
     buffer_init(&forge->batches, FORGE_SIZE_MAX);
     buffer_init(&forge->checkpoints, FORGE_SIZE_MAX);
     buffer_init(&forge->views, FORGE_SIZE_MAX);
+    buffer_init(&forge->eras, FORGE_SIZE_MAX);
     replay_init(&forge->replay);
     struct span const genesis = buffer_span(&consortium->genesis_bytes);
     forge_start(forge);
@@ -101,6 +132,7 @@ void forge_free(struct forge *forge) {
         forge_drop_batch(forge);
     }
     buffer_free(&forge->views);
+    buffer_free(&forge->eras);
     buffer_free(&forge->bytes);
     buffer_free(&forge->entries);
     buffer_free(&forge->batches);
@@ -111,11 +143,10 @@ void forge_free(struct forge *forge) {
 }
 
 void forge_step_done(struct forge *forge) {
-    const struct parameters *const parameters = &forge->consortium->configuration.parameters;
     uint64_t const seq = checker_position(forge->checker)->seq;
     engine_settle(forge->engine, engine_mark(forge->engine));
     checker_settle(forge->checker, seq);
-    if (seq % parameters->checkpoint_interval != 0) {
+    if (!checker_cut_is_due(forge->checker)) {
         return;
     }
     struct checkpoint_cut cut;
@@ -128,9 +159,52 @@ void forge_step_done(struct forge *forge) {
     CHECK(checkpoint_fill(&cut, forge->engine));
     CHECK(checkpoint_cut_digest(&digest, &header, &forge->consortium->configuration.service, &cut));
     checker_checkpoint_learn(forge->checker, seq, &digest);
-    CHECK(buffer_append(&forge->checkpoints, span_of(digest.bytes, DIGEST_SIZE)));
+    note_checkpoint(forge, seq, &digest);
     engine_absorb(forge->engine, seq);
     buffer_free(&header);
+}
+
+/* ---- configurations ---- */
+
+static void note_era(struct forge *forge) {
+    struct forge_era const era = {.consortium = forge->consortium,
+                                  .constitution = forge->constitution};
+    CHECK(buffer_append(&forge->eras, span_of(&era, sizeof era)));
+}
+
+void forge_govern(struct forge *forge, const struct constitution *now) {
+    CHECK(forge->eras.size == 0);
+    forge->constitution = now;
+    engine_govern(forge->engine, now);
+    note_era(forge);
+}
+
+void forge_reenter(struct forge *forge) {
+    const struct forge_era *const next =
+        era_at(forge, checker_configuration(forge->checker)->number);
+    if (checker_is_closed(forge->checker) && next != NULL) {
+        checker_enter(forge->checker, &next->consortium->configuration);
+        engine_govern(forge->engine, next->constitution);
+        forge->consortium = next->consortium;
+        forge->constitution = next->constitution;
+    }
+}
+
+void forge_enter_configuration(struct forge *forge, const struct consortium *next,
+                               const struct constitution *now) {
+    if (!forge->lied) {
+        checker_enter(forge->checker, &next->configuration);
+    }
+    forge->consortium = next;
+    forge->constitution = now;
+    engine_govern(forge->engine, now);
+    note_era(forge);
+    forge->config_start = forge_seq(forge);
+    forge->gov_index = forge->vote_index;
+    forge->closing_seq = 0;
+    forge->view = 0;
+    forge->view_start = forge->config_start;
+    forge->signers = ((uint64_t)1 << next->configuration.quorum) - 1;
 }
 
 /* ---- signing ---- */
@@ -217,6 +291,7 @@ struct work {
     struct buffer sizes;    /* of size_t */
     struct tree tree;       /* G */
     struct buffer digests;  /* of outcomes, for the checker */
+    bool closes;            /* a vote has passed in it */
 };
 
 static void flip(struct digest *digest) {
@@ -278,6 +353,7 @@ static void make_request(struct forge *forge, struct work *work, struct span byt
     arena_init(&arena, FORGE_ARENA_SIZE);
     CHECK(request_decode(&request, &arena, service, bytes) == CODEC_OK);
     engine_execute(forge->engine, execution, service, &request);
+    work->closes |= execution->closes;
     uint64_t const first = work->body.first_index + work->tree.leaf_count;
     if (lie == RULE_OUTCOME && work->tree.leaf_count == 0) {
         execution->outcomes[0] = lie_about_outcome(&arena, execution->outcomes[0]);
@@ -306,6 +382,18 @@ static void make_request(struct forge *forge, struct work *work, struct span byt
     arena_free(&arena);
 }
 
+/* Two batches end a configuration, and one begins the next. */
+static void make_kind(const struct forge *forge, struct pre_prepare *body) {
+    body->kind = BATCH_NORMAL;
+    body->gov_index = forge->gov_index;
+    if (forge->closing_seq != 0) {
+        body->kind = BATCH_END_OF_CONFIGURATION;
+        body->gov_index = forge->vote_index;
+    } else if (forge->config_start != 0 && body->seq == forge->config_start + 1) {
+        body->kind = BATCH_START_OF_CONFIGURATION;
+    }
+}
+
 static void make_body(struct forge *forge, struct work *work) {
     const struct configuration *const configuration = &forge->consortium->configuration;
     uint64_t const interval = configuration->parameters.checkpoint_interval;
@@ -323,15 +411,16 @@ static void make_body(struct forge *forge, struct work *work) {
     body->ledger_leaves = before.leaf_count;
     body->batch_root = tree_root(&work->tree);
     body->tx_count = (uint32_t)work->tree.leaf_count;
-    body->kind = BATCH_NORMAL;
+    make_kind(forge, body);
     body->time_ms = work->order->time_ms == 0 ? forge->time_ms + 1 : work->order->time_ms;
-    uint64_t const last = body->seq / interval;
-    uint64_t const checkpoint = last < 2 ? 0 : last - 1;
-    body->checkpoint_seq = checkpoint * interval;
-    uint64_t const known = forge->checkpoints.size / DIGEST_SIZE;
-    memcpy(body->checkpoint_digest.bytes,
-           forge->checkpoints.data + (checkpoint < known ? checkpoint : known - 1) * DIGEST_SIZE,
-           DIGEST_SIZE);
+    uint64_t const first = (forge->config_start + 2 * interval - 1) / interval * interval;
+    uint64_t const last = body->seq / interval * interval;
+    if (body->seq < first) {
+        body->checkpoint_seq = checker_position(forge->checker)->checkpoint_seq;
+    } else {
+        body->checkpoint_seq = last == first ? forge->config_start : last - interval;
+    }
+    body->checkpoint_digest = checkpoint_of(forge, body->checkpoint_seq);
 }
 
 static void lie_about_body(struct pre_prepare *body, enum rule lie, const struct forge *forge) {
@@ -399,6 +488,9 @@ static void check_honest(struct forge *forge, const struct forge_batch *batch,
         checker_batch_add(forge->checker, &request, outcomes, &sink);
         outcomes += request.call_count;
     }
+    if (work->closes) {
+        checker_batch_close(forge->checker);
+    }
     CHECK(checker_batch_seal(forge->checker, &read.seal, &sink) == RULE_NONE);
     const struct ledger_position *const position = checker_position(forge->checker);
     struct digest const ours = frontier_root(&forge->frontier);
@@ -461,6 +553,7 @@ void forge_append(struct forge *forge, const struct forge_order *order) {
     work_init(&work, order);
     work.body.first_index = forge->next_index + (order->lie == RULE_FIRST_INDEX ? FORGE_SHIFT : 0);
     make_evidence(forge, &work);
+    engine_batch_begin(forge->engine);
     for (uint32_t i = 0; i < order->request_count; i++) {
         make_request(forge, &work, order->requests[i]);
     }
@@ -474,6 +567,10 @@ void forge_append(struct forge *forge, const struct forge_order *order) {
     forge->next_index += work.tree.leaf_count;
     forge->evidence_upto = evidence_upto;
     forge->time_ms = work.body.time_ms;
+    if (work.closes) {
+        forge->closing_seq = work.body.seq;
+        forge->vote_index = forge->next_index - 1;
+    }
     forge->lied |= order->lie != RULE_NONE && order->lie != RULE_OUTCOME;
     if (!forge->lied) {
         check_honest(forge, &batch, &work);
@@ -493,6 +590,13 @@ void forge_follow(struct forge *forge) {
     forge->time_ms = position->time_ms;
     forge->view = position->view;
     forge->view_start = position->view_start;
+    forge->closing_seq = position->closing_seq;
+    forge->config_start = position->config_start;
+    if (forge->closing_seq != 0) {
+        forge->vote_index = position->next_index - 1;
+    } else {
+        forge->gov_index = position->gov_index;
+    }
 }
 
 void forge_import_evidence(struct forge *forge, const struct batch *batch) {

@@ -37,10 +37,21 @@ struct forge_view {
     uint64_t first_entry;
 };
 
+/* A configuration that was entered. */
+struct forge_era {
+    const struct consortium *consortium;
+    const struct constitution *constitution;
+};
+
 struct forge_entry {
     enum entry_kind kind;
     size_t offset;
     size_t size;
+};
+
+struct forge_checkpoint {
+    uint64_t seq;
+    struct digest digest;
 };
 
 struct forge {
@@ -53,8 +64,16 @@ struct forge {
     struct buffer bytes;       /* payloads of all entries */
     struct buffer entries;     /* of struct forge_entry */
     struct buffer batches;     /* of struct forge_batch; batch s at s - 1 */
-    struct buffer checkpoints; /* of struct digest: of checkpoint k * C at k */
+    struct buffer checkpoints; /* of struct forge_checkpoint */
     struct buffer views;       /* of struct forge_view */
+
+    /* where a configuration ends and the next begins */
+    struct buffer eras;                      /* of struct forge_era: those entered, and the first */
+    const struct constitution *constitution; /* NULL: nothing is governed */
+    uint64_t gov_index;                      /* of the vote that made the configuration in force */
+    uint64_t vote_index;                     /* of the one that ends it, once closing_seq is set */
+    uint64_t closing_seq;                    /* the batch with the passing vote; 0: none */
+    uint64_t config_start;                   /* the last batch of the configuration before */
 
     uint64_t signers; /* bitmap: who signs the next batches; a quorum with the view's primary */
     uint64_t view;
@@ -68,6 +87,15 @@ struct forge {
 /* Start after genesis. Signers: the first Q replicas. */
 void forge_init(struct forge *forge, const struct consortium *consortium);
 void forge_free(struct forge *forge);
+
+/* Switch governance on: gov.* are procedures. The constitution is borrowed. */
+void forge_govern(struct forge *forge, const struct constitution *now);
+/*
+ * Behind the last batch of a configuration: who signs from here on. Both are borrowed. Signers: the
+ * first Q of them.
+ */
+void forge_enter_configuration(struct forge *forge, const struct consortium *next,
+                               const struct constitution *now);
 
 /* What goes into a batch, and which rule it is to break. */
 struct forge_order {

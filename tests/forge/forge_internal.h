@@ -15,6 +15,8 @@ void forge_entry_append(struct forge *forge, enum entry_kind kind, struct span p
 void forge_start(struct forge *forge);
 /* Forget the last batch, but not its entries. */
 void forge_drop_batch(struct forge *forge);
+/* Where a configuration has ended: enter the next again, if it was entered before. */
+void forge_reenter(struct forge *forge);
 /* Stand where the checker stands. */
 void forge_follow(struct forge *forge);
 /* After an honest batch: what a correct replica remembers of it. */

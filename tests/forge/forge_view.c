@@ -127,6 +127,7 @@ static void rebuild(struct forge *forge) {
         if (step == BATCH_MORE) {
             continue;
         }
+        forge_reenter(forge);
         if (step == BATCH_VIEW) {
             CHECK(checker_view_add(forge->checker, &batch.view, &sign_sink_trust) == RULE_NONE);
         } else {
@@ -136,6 +137,7 @@ static void rebuild(struct forge *forge) {
         }
         batch_clear(&batch);
     }
+    forge_reenter(forge);
     batch_free(&batch);
     forge_follow(forge);
 }
@@ -153,7 +155,7 @@ static void cut(struct forge *forge, uint64_t seq, uint64_t view) {
     struct forge_view *const views = (struct forge_view *)(void *)forge->views.data;
     uint64_t kept = 0;
     while (kept < forge->views.size / sizeof *views && views[kept].seq <= seq &&
-           views[kept].view <= view) {
+           (views[kept].seq < forge->config_start || views[kept].view <= view)) {
         end = views[kept].first_entry + 2 > end ? views[kept].first_entry + 2 : end;
         kept++;
     }
@@ -296,8 +298,9 @@ void forge_change_view(struct forge *forge, const struct forge_view_order *order
     buffer_init(&entry_payload, STATEMENT_SIZE_MAX + 256u);
     struct rank const chosen = make_set(forge, &arena, view_changes, &set, order);
     if (order->lie != RULE_VIEW_CUT) {
-        uint64_t const upto =
-            chosen.seq == 0 ? 0 : forge_batch_at(forge, chosen.seq)->body.evidence_upto;
+        uint64_t const upto = chosen.seq == 0
+                                  ? forge->config_start
+                                  : forge_batch_at(forge, chosen.seq)->body.evidence_upto;
         for (uint64_t seq = upto + 1; seq <= chosen.seq; seq++) {
             keep_batch(kept, forge, seq);
         }

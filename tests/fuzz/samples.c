@@ -10,12 +10,14 @@
 #include "audit-tool/audit.h"
 #include "audit-tool/served_evidence.h"
 #include "base/check.h"
+#include "client/credential.h"
 #include "ledger/codec_demand_report.h"
 #include "ledger/derive.h"
 #include "ledger/served.h"
 #include "ledger/wire.h"
 #include "receipts/chain.h"
 #include "tests/forge/charter.h"
+#include "tests/forge/reform.h"
 #include "tests/forge/story.h"
 #include "tests/sim/fake_disk.h"
 
@@ -111,6 +113,26 @@ static void make_broken(struct samples *samples, enum rule lie, uint32_t after) 
     story_append(&court.stories[0], 2, 1, lie);
     story_append(&court.stories[0], 1, 1, RULE_NONE);
     court_close(&court, rule_name(lie));
+}
+
+/* The same in a later configuration: the evidence carries the governance chain. */
+static void make_reformed(struct samples *samples, enum rule lie, uint32_t after) {
+    static struct reform reform;
+    struct action actions[2];
+    struct court court;
+    court_open(&court, samples, 4);
+    reform_init(&reform, &court.forges[0]);
+    const struct replica_identity *const first = &reform.charter.now.replicas[0].identity;
+    const char *const member = reform.charter.now.members[first->member].name;
+    actions[0] = charter_replica(&reform.charter, &first->key, member, 8000);
+    actions[1] = charter_replica(&reform.charter, NULL, member, 8001);
+    reform_end(&reform, 2, actions);
+    reform_start(&reform);
+    story_append_honest(&court.stories[0], after);
+    story_append(&court.stories[0], 2, 1, lie);
+    story_append(&court.stories[0], 1, 1, RULE_NONE);
+    court_close(&court, "reformed");
+    reform_free(&reform);
 }
 
 /* A request comes a second time, so many batches after the first. */
@@ -322,6 +344,8 @@ static void make_evidence(struct samples *samples) {
     make_forked_ledgers(samples);
     make_malformed_range(samples, RULE_NONE);
     make_malformed_range(samples, RULE_EVIDENCE_NONCE);
+    make_reformed(samples, RULE_TIME, 0);     /* across the boundary */
+    make_reformed(samples, RULE_OUTCOME, 30); /* from a checkpoint behind it */
 }
 
 /* ---- all else ---- */
@@ -634,6 +658,25 @@ static void make_governance(struct samples *samples) {
     free(charter);
 }
 
+/* Of a user, and of a replica that its member has endorsed. */
+static void make_credentials(struct samples *samples) {
+    const struct consortium *const consortium = &samples->consortium;
+    struct problem problem = {.code = EXIT_OK};
+    struct credential credential = {.service = consortium->genesis.service, .role = HOLDER_USER};
+    struct key_pair const fresh = key_pair_of(9001);
+    CHECK(credential_set_name(&credential, "bank-a", &problem) == 0);
+    CHECK(credential_possess(&credential, &fresh.secret, &fresh.key, &problem) == 0);
+    struct sample *const user = sample_add(samples, SAMPLE_CREDENTIAL, "user");
+    CHECK(credential_format(&user->bytes, &credential));
+    credential.role = HOLDER_REPLICA;
+    CHECK(credential_set_addresses(&credential, "a.example:7400", "[::1]:7401", &problem) == 0);
+    CHECK(credential_possess(&credential, &fresh.secret, &fresh.key, &problem) == 0);
+    CHECK(credential_endorse(&credential, &consortium->members[0].secret,
+                             &consortium->members[0].key, &problem) == 0);
+    struct sample *const replica = sample_add(samples, SAMPLE_CREDENTIAL, "replica");
+    CHECK(credential_format(&replica->bytes, &credential));
+}
+
 void samples_make(struct samples *samples, uint32_t seed) {
     *samples = (struct samples){.count = 0};
     samples->items = calloc(SAMPLES_MAX, sizeof *samples->items);
@@ -654,6 +697,7 @@ void samples_make(struct samples *samples, uint32_t seed) {
     make_demands(samples, &forge);
     forge_free(&forge);
     make_view_frames(samples);
+    make_credentials(samples);
     struct sample *const genesis = sample_add(samples, SAMPLE_GENESIS, "genesis");
     CHECK(buffer_append(&genesis->bytes, buffer_span(&samples->consortium.genesis_bytes)));
     make_governance(samples);

@@ -20,6 +20,7 @@
 #define SAMPLE_GENESIS "genesis"
 #define SAMPLE_REPORT "report"
 #define SAMPLE_GOVERNANCE "governance"
+#define SAMPLE_CREDENTIAL "credential"
 
 /* As what the rest of a sample for SAMPLE_GOVERNANCE is to be taken: its first byte. */
 #define SAMPLE_PROPOSAL 0u

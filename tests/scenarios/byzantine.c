@@ -49,13 +49,13 @@ static bool is_executed(const struct cluster *c, uint32_t node, uint32_t request
 /* ---- a primary that breaks one rule ---- */
 
 /* What a rewriter of pre-prepares works on. */
-struct proposal {
+struct made_up {
     struct pre_prepare_message message;
     struct pre_prepare body;
 };
 
-static struct proposal decode_proposal(struct cluster *c, const struct frame *frame) {
-    struct proposal proposal;
+static struct made_up decode_proposal(struct cluster *c, const struct frame *frame) {
+    struct made_up proposal;
     cr_assert(pre_prepare_message_decode(&proposal.message, &c->arena, frame->payload) == CODEC_OK);
     cr_assert(pre_prepare_decode(&proposal.body, &c->arena, proposal.message.statement.body) ==
               CODEC_OK);
@@ -63,14 +63,14 @@ static struct proposal decode_proposal(struct cluster *c, const struct frame *fr
 }
 
 static bool sign_proposal(struct cluster *c, const struct frame *frame, struct buffer *out,
-                          const struct proposal *proposal) {
+                          const struct made_up *proposal) {
     puppet_pre_prepare(out, c, frame->from, &proposal->body, &proposal->message);
     return true;
 }
 
 #define BREAKS(name, change)                                                                       \
     static bool name(struct cluster *c, const struct frame *frame, struct buffer *out) {           \
-        struct proposal p = decode_proposal(c, frame);                                             \
+        struct made_up p = decode_proposal(c, frame);                                              \
         change;                                                                                    \
         return sign_proposal(c, frame, out, &p);                                                   \
     }
@@ -88,7 +88,7 @@ BREAKS(wrong_checkpoint_digest, p.body.checkpoint_digest.bytes[5] ^= 1)
 BREAKS(time_running_back, p.body.time_ms = 1)
 
 /* Evidence changed, and the root of the ledger with it, so that it is what was signed. */
-static void replace_evidence(struct cluster *c, struct proposal *p,
+static void replace_evidence(struct cluster *c, struct made_up *p,
                              const struct evidence *evidence) {
     struct buffer encoded;
     const struct ledger_position *const now = checker_position(c->nodes[1].checker);
@@ -107,7 +107,7 @@ static void replace_evidence(struct cluster *c, struct proposal *p,
     buffer_free(&encoded);
 }
 
-static struct evidence decode_evidence(struct cluster *c, const struct proposal *p) {
+static struct evidence decode_evidence(struct cluster *c, const struct made_up *p) {
     struct evidence evidence;
     cr_assert(evidence_decode(&evidence, &c->arena, p->message.evidence) == CODEC_OK);
     return evidence;
@@ -115,7 +115,7 @@ static struct evidence decode_evidence(struct cluster *c, const struct proposal 
 
 static bool wrong_evidence_signature(struct cluster *c, const struct frame *frame,
                                      struct buffer *out) {
-    struct proposal p = decode_proposal(c, frame);
+    struct made_up p = decode_proposal(c, frame);
     struct evidence evidence = decode_evidence(c, &p);
     struct signature signatures[REPLICAS_MAX];
     memcpy(signatures, evidence.batches[0].signatures,
@@ -127,7 +127,7 @@ static bool wrong_evidence_signature(struct cluster *c, const struct frame *fram
 }
 
 static bool wrong_evidence_nonce(struct cluster *c, const struct frame *frame, struct buffer *out) {
-    struct proposal p = decode_proposal(c, frame);
+    struct made_up p = decode_proposal(c, frame);
     struct evidence evidence = decode_evidence(c, &p);
     struct nonce nonces[REPLICAS_MAX];
     memcpy(nonces, evidence.batches[0].nonces, evidence.batches[0].nonce_count * sizeof nonces[0]);
@@ -138,13 +138,13 @@ static bool wrong_evidence_nonce(struct cluster *c, const struct frame *frame, s
 }
 
 static bool no_evidence(struct cluster *c, const struct frame *frame, struct buffer *out) {
-    struct proposal p = decode_proposal(c, frame);
+    struct made_up p = decode_proposal(c, frame);
     replace_evidence(c, &p, NULL);
     return sign_proposal(c, frame, out, &p);
 }
 
 static bool wrong_evidence_range(struct cluster *c, const struct frame *frame, struct buffer *out) {
-    struct proposal p = decode_proposal(c, frame);
+    struct made_up p = decode_proposal(c, frame);
     p.body.evidence_upto = p.body.seq;
     return sign_proposal(c, frame, out, &p);
 }
@@ -152,13 +152,13 @@ static bool wrong_evidence_range(struct cluster *c, const struct frame *frame, s
 /* One signer too many, and another time one too few. */
 static bool wrong_evidence_signers(struct cluster *c, const struct frame *frame,
                                    struct buffer *out) {
-    struct proposal p = decode_proposal(c, frame);
+    struct made_up p = decode_proposal(c, frame);
     p.body.evidence_signers[0] = 0xf;
     return sign_proposal(c, frame, out, &p);
 }
 
 static bool request_twice(struct cluster *c, const struct frame *frame, struct buffer *out) {
-    struct proposal p = decode_proposal(c, frame);
+    struct made_up p = decode_proposal(c, frame);
     struct digest twice[2];
     cr_assert(p.message.request_count == 1);
     twice[0] = p.message.request_digests[0];
@@ -169,7 +169,7 @@ static bool request_twice(struct cluster *c, const struct frame *frame, struct b
 }
 
 static bool leave_request_out(struct cluster *c, const struct frame *frame, struct buffer *out) {
-    struct proposal p = decode_proposal(c, frame);
+    struct made_up p = decode_proposal(c, frame);
     p.message.request_count = 0;
     return sign_proposal(c, frame, out, &p);
 }
@@ -228,7 +228,7 @@ Test(byzantine, a_primary_that_repeats_or_hides_a_request_is_refused) {
 /* A backup is told of a request that it refused, or that nobody may send: it never votes for it. */
 static bool with_a_strangers_request(struct cluster *c, const struct frame *frame,
                                      struct buffer *out) {
-    struct proposal p = decode_proposal(c, frame);
+    struct made_up p = decode_proposal(c, frame);
     struct digest const digest = c->requests[c->request_count - 1].request.digest;
     struct requests_message const requests = {.count = 1,
                                               .requests = &c->requests[c->request_count - 1].bytes};
@@ -282,7 +282,7 @@ Test(byzantine, a_request_that_can_never_be_executed_is_never_voted_for) {
 /* ---- a primary that says two things ---- */
 
 static bool later(struct cluster *c, const struct frame *frame, struct buffer *out) {
-    struct proposal p = decode_proposal(c, frame);
+    struct made_up p = decode_proposal(c, frame);
     p.body.time_ms++;
     return sign_proposal(c, frame, out, &p);
 }

@@ -468,7 +468,7 @@ struct cluster *cluster_new(const struct cluster_options *options) {
     second_verifier_use(options->cheap_signatures ? signing_check_named : NULL);
     consortium_found(&cluster->consortium,
                      &(struct consortium_options){
-                         .replica_count = cluster->replica_count,
+                         .replica_count = cluster->replica_count - options->spares,
                          .pipeline = options->pipeline,
                          .checkpoint_interval =
                              options->checkpoint_interval == 0 ? 12 : options->checkpoint_interval,
@@ -476,6 +476,7 @@ struct cluster *cluster_new(const struct cluster_options *options) {
                          .batch_calls_max = options->batch_calls_max,
                      });
     cluster->configuration = &cluster->consortium.configuration;
+    cluster_charter_set_up(cluster);
     cluster->network.delay_us_min = 50;
     cluster->network.delay_us_max = 500;
     cluster->sync_us_min = 200;
@@ -515,6 +516,7 @@ void cluster_free(struct cluster *cluster) {
         outbox_clear(node);
         free(node->outbox);
     }
+    cluster_charter_free(cluster);
     consortium_free(&cluster->consortium);
     table_free(&cluster->request_numbers);
     table_free(&cluster->client_batches);

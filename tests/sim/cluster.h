@@ -24,6 +24,7 @@
 #include "consensus/replica.h"
 #include "execution/history.h"
 #include "receipts/receipt.h"
+#include "tests/forge/charter.h"
 #include "tests/forge/consortium.h"
 #include "tests/sim/table.h"
 
@@ -279,6 +280,7 @@ struct client_request {
 struct client_batch {
     struct signed_body pre_prepare;
     bool has_claims;
+    uint64_t config;
     uint64_t view;
     uint64_t seq;
     uint64_t replied; /* bitmap */
@@ -378,8 +380,10 @@ struct cluster_options {
     bool no_joins;                /* who begins at genesis catches up by ranges */
     bool sessions;                /* clients are client/session.h, not our own */
     bool cheap_signatures;        /* tests/sim/signing.h */
-    bool overrun;                 /* more than f lie: a request may be answered in two ways */
-    uint64_t events_max;          /* then the run fails; 0: any number */
+    bool governed;                /* members may change the configuration */
+    uint32_t spares;     /* the last so many of replica_count are in no configuration yet */
+    bool overrun;        /* more than f lie: a request may be answered in two ways */
+    uint64_t events_max; /* then the run fails; 0: any number */
 };
 
 /* What was injected, for summaries. */
@@ -405,6 +409,18 @@ enum fault {
     FAULT_COUNT
 };
 
+#define CLUSTER_ERAS_MAX 16u
+#define CLUSTER_SPARE_NUMBER 9000u /* keys of spares are made of their id and this */
+
+/* A configuration that some node has entered. */
+struct cluster_era {
+    bool known;
+    uint64_t start; /* the last batch before it */
+    struct digest digest;
+    struct constitution constitution;
+    struct configuration configuration;
+};
+
 struct agreed_batch {
     bool known;
     uint64_t view; /* the lowest in which somebody committed it */
@@ -418,7 +434,10 @@ struct cluster {
     struct cluster_options options;
     struct prng prng;
     struct consortium consortium;
-    const struct configuration *configuration;
+    const struct configuration *configuration; /* the founding one */
+    struct charter *charter;                   /* NULL: it stays */
+    struct cluster_era eras[CLUSTER_ERAS_MAX]; /* by number, from 1 */
+    struct replica_keys keys[CLUSTER_NODES_MAX];
     uint32_t replica_count;
     uint32_t node_count; /* replicas and twins */
     struct node nodes[CLUSTER_NODES_MAX];
@@ -476,6 +495,32 @@ struct cluster {
     struct digest trace_hash;
     bool trace_aloud;
 };
+
+/* ---- configurations (cluster_charter.c): ids of nodes are not positions ---- */
+
+void cluster_charter_set_up(struct cluster *cluster);
+void cluster_charter_free(struct cluster *cluster);
+bool cluster_knows_configuration(const struct cluster *cluster, uint64_t number);
+/* Fails when nobody has entered it. */
+const struct configuration *cluster_configuration(struct cluster *cluster, uint64_t number);
+/* The number of the configuration whose batch this is. */
+uint64_t cluster_config_at(const struct cluster *cluster, uint64_t seq);
+/* CLUSTER_NODES_MAX: nobody's. */
+uint32_t cluster_id_of(const struct cluster *cluster, const struct public_key *key);
+/* REPLICAS_MAX: it is not in it. */
+uint32_t cluster_position(struct cluster *cluster, uint64_t number, uint32_t id);
+/* The id of the primary of a view. */
+uint32_t cluster_primary(struct cluster *cluster, uint64_t number, uint64_t view);
+void cluster_configuration_came(struct cluster *cluster, uint32_t number,
+                                const struct constitution *constitution);
+/* Views of all configurations in one order; those of the founding one are as they are. */
+static inline uint64_t cluster_view(uint64_t config, uint64_t view) {
+    return (config - 1) << 40 | view;
+}
+
+static inline uint64_t cluster_view_of(uint64_t view) {
+    return view & ((UINT64_C(1) << 40) - 1);
+}
 
 struct cluster *cluster_new(const struct cluster_options *options);
 /* Judges the whole ledgers once more, then frees. */

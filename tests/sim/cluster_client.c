@@ -158,18 +158,19 @@ void client_judge_result(struct cluster *cluster, uint32_t number, uint64_t seq,
     }
 }
 
-static bool receipt_of_call(struct cluster *cluster, struct client_request *request,
-                            const struct receipt_parts *parts) {
+static bool receipt_of_call(struct cluster *cluster, uint64_t config,
+                            struct client_request *request, const struct receipt_parts *parts) {
     struct buffer receipt;
     struct arena arena;
     struct verified_receipt verified;
     buffer_init(&receipt, RECEIPT_SIZE_MAX);
     arena_init(&arena, 4 * (size_t)RECEIPT_SIZE_MAX);
+    const struct configuration *const configuration = cluster_configuration(cluster, config);
     bool holds = receipt_build(&receipt, parts) &&
-                 receipt_verify(&verified, &cluster->receipt_memory, &arena, cluster->configuration,
+                 receipt_verify(&verified, &cluster->receipt_memory, &arena, configuration,
                                 buffer_span(&receipt)) == RECEIPT_VALID;
     if (holds && cluster->receipts_verified++ % SECOND_VERIFIER_EVERY == 0) {
-        holds = second_verifier_accepts(cluster->configuration, buffer_span(&receipt));
+        holds = second_verifier_accepts(configuration, buffer_span(&receipt));
     }
     if (holds && request->receipt.size == 0) {
         request->receipt = cluster_keep(cluster, buffer_span(&receipt));
@@ -195,6 +196,7 @@ bool client_receipts_hold(struct cluster *cluster, struct client_request *reques
     bool holds = paths != NULL && result->outcome_count == count &&
                  certificate_decode(&decoded, &arena, certificate) == CODEC_OK &&
                  pre_prepare_decode(&body, &arena, decoded.pre_prepare) == CODEC_OK &&
+                 cluster_knows_configuration(cluster, body.config) &&
                  receipt_calls_tree(&calls_tree, &request->request);
     for (uint32_t i = 0; holds && i < count; i++) {
         struct digest const outcome =
@@ -212,7 +214,7 @@ bool client_receipts_hold(struct cluster *cluster, struct client_request *reques
                                             .batch_path_count = path_counts[i],
                                             .batch_path = &paths[i * MERKLE_DEPTH_MAX],
                                             .certificate = certificate};
-        holds = receipt_of_call(cluster, request, &parts);
+        holds = receipt_of_call(cluster, body.config, request, &parts);
     }
     tree_free(&calls_tree);
     arena_free(&arena);
@@ -239,10 +241,15 @@ static bool may_lie(const struct cluster *cluster, uint32_t replica) {
     return !node_is_correct(&cluster->nodes[replica]);
 }
 
+/* The node at this position of the batch's configuration. */
+static uint32_t id_at(struct cluster *cluster, const struct client_batch *batch, uint32_t r) {
+    return cluster_id_of(cluster, &cluster_configuration(cluster, batch->config)->replicas[r].key);
+}
+
 /* Does this reply, by itself, vouch for the batch? Asked of those who may lie only. */
 static bool reply_holds(struct cluster *cluster, const struct client_batch *batch,
                         const struct digest *digest, uint32_t replica) {
-    const struct configuration *const configuration = cluster->configuration;
+    const struct configuration *const configuration = cluster_configuration(cluster, batch->config);
     struct buffer body;
     bool encoded = false;
     if (replica == configuration_primary(configuration, batch->view)) {
@@ -271,15 +278,17 @@ static bool reply_holds(struct cluster *cluster, const struct client_batch *batc
 /* Choose Q of those who replied, the primary among them. Returns: 0 when there are too few. */
 static uint64_t choose_signers(struct cluster *cluster, const struct client_batch *batch,
                                const struct digest *digest) {
-    uint32_t const primary = configuration_primary(cluster->configuration, batch->view);
-    uint32_t others = cluster->configuration->quorum - 1;
+    const struct configuration *const configuration = cluster_configuration(cluster, batch->config);
+    uint32_t const primary = configuration_primary(configuration, batch->view);
+    uint32_t others = configuration->quorum - 1;
     uint64_t signers = UINT64_C(1) << primary;
     if ((batch->replied & signers) == 0) {
         return 0;
     }
-    for (uint32_t r = 0; r < cluster->replica_count && others > 0; r++) {
+    for (uint32_t r = 0; r < configuration->replica_count && others > 0; r++) {
         if (r == primary || (batch->replied >> r & 1) == 0 ||
-            (may_lie(cluster, r) && !reply_holds(cluster, batch, digest, r))) {
+            (may_lie(cluster, id_at(cluster, batch, r)) &&
+             !reply_holds(cluster, batch, digest, r))) {
             continue;
         }
         signers |= UINT64_C(1) << r;
@@ -289,7 +298,8 @@ static uint64_t choose_signers(struct cluster *cluster, const struct client_batc
 }
 
 static void certify(struct cluster *cluster, struct client_batch *batch, uint64_t signers) {
-    uint32_t const primary = configuration_primary(cluster->configuration, batch->view);
+    const struct configuration *const configuration = cluster_configuration(cluster, batch->config);
+    uint32_t const primary = configuration_primary(configuration, batch->view);
     struct signature signatures[CLUSTER_NODES_MAX];
     struct nonce nonces[CLUSTER_NODES_MAX];
     struct certificate certificate = {.pre_prepare = batch->pre_prepare.body,
@@ -298,7 +308,7 @@ static void certify(struct cluster *cluster, struct client_batch *batch, uint64_
                                       .signatures = signatures,
                                       .nonces = nonces};
     struct buffer encoded;
-    for (uint32_t r = 0; r < cluster->replica_count; r++) {
+    for (uint32_t r = 0; r < configuration->replica_count; r++) {
         if ((signers >> r & 1) == 0) {
             continue;
         }
@@ -315,10 +325,10 @@ static void certify(struct cluster *cluster, struct client_batch *batch, uint64_
 
 static void try_claims(struct cluster *cluster, const struct digest *digest) {
     struct client_batch *const batch = batch_of(cluster, digest);
-    uint32_t const primary = configuration_primary(cluster->configuration, batch->view);
     if (!batch->has_claims) {
         return;
     }
+    uint32_t const primary = cluster_primary(cluster, batch->config, batch->view);
     if (batch->certificate.size == 0) {
         uint64_t const signers = choose_signers(cluster, batch, digest);
         if (signers == 0) {
@@ -344,16 +354,20 @@ static void try_claims(struct cluster *cluster, const struct digest *digest) {
 static void take_reply(struct cluster *cluster, uint32_t from, struct arena *arena,
                        struct span payload) {
     struct reply_message reply;
-    if (reply_message_decode(&reply, arena, payload) != CODEC_OK || reply.replica != from) {
+    bool const is_good =
+        reply_message_decode(&reply, arena, payload) == CODEC_OK &&
+        reply.replica < CLUSTER_NODES_MAX &&
+        reply.replica == cluster_position(cluster, cluster_config_at(cluster, reply.seq), from);
+    if (!is_good) {
         if (may_lie(cluster, from)) {
             return;
         }
         cluster_fail(cluster, "node %u sent a reply that does not decode", from);
     }
     struct client_batch *const batch = batch_of(cluster, &reply.pre_prepare_digest);
-    batch->replied |= UINT64_C(1) << from;
-    batch->signatures[from] = reply.signature;
-    batch->nonces[from] = reply.nonce;
+    batch->replied |= UINT64_C(1) << reply.replica;
+    batch->signatures[reply.replica] = reply.signature;
+    batch->nonces[reply.replica] = reply.nonce;
     try_claims(cluster, &reply.pre_prepare_digest);
 }
 
@@ -409,7 +423,8 @@ static void take_result(struct cluster *cluster, uint32_t from, struct arena *ar
     struct result_message message;
     struct pre_prepare body;
     if (result_message_decode(&message, arena, payload) != CODEC_OK ||
-        pre_prepare_decode(&body, arena, message.pre_prepare.body) != CODEC_OK) {
+        pre_prepare_decode(&body, arena, message.pre_prepare.body) != CODEC_OK ||
+        !cluster_knows_configuration(cluster, body.config)) {
         if (may_lie(cluster, from)) {
             return;
         }
@@ -423,6 +438,7 @@ static void take_result(struct cluster *cluster, uint32_t from, struct arena *ar
         batch->has_claims = true;
         batch->pre_prepare.body = cluster_keep(cluster, message.pre_prepare.body);
         batch->pre_prepare.signature = message.pre_prepare.signature;
+        batch->config = body.config;
         batch->view = body.view;
         batch->seq = body.seq;
     }

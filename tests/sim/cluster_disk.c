@@ -31,7 +31,7 @@ static const struct batch_facts *read_facts(struct cluster *cluster, const struc
     *facts = (struct batch_facts){
         .entry = index,
         .seq = body.seq,
-        .view = body.view,
+        .view = cluster_view(body.config, body.view),
         .view_start = body.view_start,
         .first_index = body.first_index,
         .time_ms = body.time_ms,
@@ -53,7 +53,7 @@ static uint64_t read_view(const struct entry *entry) {
     CHECK(signed_decode(&statement, &arena, entry->payload, STATEMENT_SIZE_MAX) == CODEC_OK);
     CHECK(new_view_decode(&body, &arena, statement.body) == CODEC_OK);
     arena_free(&arena);
-    return body.view;
+    return cluster_view(body.config, body.view);
 }
 
 /* What is appended must be readable again. */

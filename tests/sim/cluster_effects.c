@@ -138,7 +138,7 @@ static void write_journal(struct cluster *cluster, uint32_t number, const struct
                    .position = effect->journal.position,
                    .journal = {.bytes = cluster_keep(cluster, buffer_span(&encoded)),
                                .kind = record->kind,
-                               .view = record->view,
+                               .view = cluster_view(record->config, record->view),
                                .seq = record->seq,
                                .incarnation = node->incarnation},
                });
@@ -190,7 +190,7 @@ static void carry_out(struct cluster *cluster, uint32_t number, const struct eff
     case EFFECT_SEND:
         send_after(cluster, number,
                    &(struct waiting_send){.after = effect->send.after,
-                                          .to = effect->send.peer,
+                                          .to = cluster_id_of(cluster, &effect->send.to->key),
                                           .kind = effect->send.kind,
                                           .payload = effect->send.payload});
         return;
@@ -203,8 +203,8 @@ static void carry_out(struct cluster *cluster, uint32_t number, const struct eff
                                           .payload = effect->send_client.payload});
         return;
     case EFFECT_SERVE_RANGE:
-        serve_range(cluster, number, effect->serve_range.peer, effect->serve_range.first_entry,
-                    effect->serve_range.end_entry);
+        serve_range(cluster, number, cluster_id_of(cluster, &effect->serve_range.to->key),
+                    effect->serve_range.first_entry, effect->serve_range.end_entry);
         return;
     case EFFECT_SERVE_RECEIPT:
         serve_receipt(cluster, number, effect->serve_receipt.origin,
@@ -215,6 +215,9 @@ static void carry_out(struct cluster *cluster, uint32_t number, const struct eff
         return;
     case EFFECT_CHECKPOINT:
         take_checkpoint(cluster, number, effect);
+        return;
+    case EFFECT_CONFIGURATION:
+        cluster_configuration_came(cluster, number, effect->configuration.constitution);
         return;
     case EFFECT_EVIDENCE:
         cluster->nodes[number].evidence_count++;

@@ -163,7 +163,7 @@ void cluster_cut(struct cluster *cluster, uint32_t from, uint32_t to, bool cut) 
     struct event event = {.kind = EVENT_PEER_UP, .peer = cluster->nodes[to].id};
     const struct node *const node = &cluster->nodes[from];
     if (healed && node->up && !node->puppet && node->paused_until_us <= cluster->now_us &&
-        event.peer != node->id) {
+        cluster->nodes[to].id != node->id) {
         node_step(cluster, from, &event);
         join_peer_up(cluster, from, event.peer);
     }

@@ -18,6 +18,7 @@ struct recovery {
     struct batch batch;
     uint64_t state_entries; /* entries up to the checkpoint; 0: from genesis on */
     uint64_t past_entry;
+    uint64_t config; /* in force where the state was stored */
 };
 
 static _Noreturn void recovery_fail(const struct recovery *recovery, const char *what) {
@@ -25,7 +26,7 @@ static _Noreturn void recovery_fail(const struct recovery *recovery, const char 
 }
 
 /* A ledger that does not reach as far as the state: the state is worth nothing then. */
-static bool state_is_usable(const struct recovery *recovery) {
+static bool state_is_usable(struct recovery *recovery) {
     const struct sim_disk *const disk = &recovery->node->disk;
     struct checker_snapshot snapshot;
     struct checkpoint_header header;
@@ -38,6 +39,7 @@ static bool state_is_usable(const struct recovery *recovery) {
         checker_snapshot_decode(&snapshot, &arena, disk->store.snapshot) == CODEC_OK &&
         checkpoint_header_decode(&header, &arena, snapshot.header) == CODEC_OK &&
         header.entries <= disk->durable.count;
+    recovery->config = usable ? header.config : 1;
     arena_free(&arena);
     return usable;
 }
@@ -162,11 +164,13 @@ static void load_journal(struct recovery *recovery) {
 
 static struct replica *replica_make(struct recovery *recovery) {
     struct cluster *const cluster = recovery->cluster;
-    const struct replica_keys *const keys = &cluster->consortium.replicas[recovery->node->id];
+    const struct replica_keys *const keys = &cluster->keys[recovery->node->id];
     const struct cluster_options *const wanted = &cluster->options;
     struct replica_options options = {
-        .configuration = cluster->configuration,
-        .self = recovery->node->id,
+        .configuration = checker_configuration(recovery->node->checker),
+        .constitution =
+            cluster->options.governed ? &cluster->eras[recovery->config - 1].constitution : NULL,
+        .key = keys->signing.key,
         .signing_key = keys->signing.secret,
         .checker = recovery->node->checker,
         .engine = recovery->node->engine,
@@ -184,14 +188,15 @@ static struct replica *replica_make(struct recovery *recovery) {
 
 void node_recover(struct cluster *cluster, uint32_t number) {
     struct node *const node = &cluster->nodes[number];
-    struct recovery recovery = {.cluster = cluster, .node = node, .number = number};
+    struct recovery recovery = {.cluster = cluster, .node = node, .number = number, .config = 1};
     arena_init(&recovery.arena, (size_t)SNAPSHOT_SIZE_MAX * 4);
     batch_init(&recovery.batch);
     effects_init(&node->effects);
     join_recover(cluster, number);
-    node->checker = checker_new(cluster->configuration);
+    bool const has_state = state_is_usable(&recovery);
+    node->checker = checker_new(cluster_configuration(cluster, recovery.config));
     CHECK(node->checker != NULL);
-    if (state_is_usable(&recovery)) {
+    if (has_state) {
         load_state(&recovery);
     } else if (node->disk.durable.first != 0) {
         recovery_fail(&recovery, "a ledger that does not begin with genesis, and no state");
@@ -410,13 +415,14 @@ static void take_requests(struct cluster *cluster, uint32_t number,
 void node_take_frame(struct cluster *cluster, uint32_t number, uint32_t from, uint8_t kind,
                      struct span payload) {
     struct peer_message message;
-    enum codec_result const result =
-        payload.size > message_size_max(kind)
-            ? CODEC_OVERSIZE
-            : peer_message_decode(&message, cluster->configuration, from, kind, payload);
-    if (payload.size > message_size_max(kind)) {
+    uint32_t peer = 0;
+    const struct replica *const replica = cluster->nodes[number].replica;
+    if (payload.size > message_size_max(kind) ||
+        !replica_find_peer(replica, &cluster->keys[from].signing.key, &peer)) {
         return;
     }
+    enum codec_result const result =
+        peer_message_decode(&message, replica_configuration(replica), peer, kind, payload);
     if (result == CODEC_OK && (!message.signed_statement || check_holds(cluster, &message.check))) {
         cluster_trace(cluster, "%u -> %u  %s  %zu bytes", from, number, message_name(kind),
                       payload.size);

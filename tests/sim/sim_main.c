@@ -53,12 +53,14 @@ struct summary {
 static void print_usage(FILE *out) {
     (void)fputs(
         "usage: onus-sim [--seed S] [--seeds N] [--replicas N] [--byzantine K]\n"
-        "                [--accountability] [--real-signatures] [--jobs J] [--trace] [--hash]\n\n"
+        "                [--reforms] [--accountability] [--real-signatures] [--jobs J] [--trace]\n"
+        "                [--hash]\n\n"
         "Runs N simulated clusters under faults drawn from the seeds from S on, judges them, and\n"
         "prints a summary. Without --seed it takes the time. The same seed and options give the\n"
         "same run.\n\n"
         "  --replicas N       4 to 13; default: drawn\n"
         "  --byzantine K      how many of them lie, at most a third; default: drawn\n"
+        "  --reforms          members change the configuration all the time; nobody lies\n"
         "  --accountability   more than a third lie, of 4 to 7 replicas: whatever they do, the\n"
         "                     auditor must convict enough of them, and nobody else\n"
         "  --real-signatures  Ed25519 in every run; default: one run in twenty\n"
@@ -103,6 +105,9 @@ static bool take_option(struct program *program, int option, const char *argumen
     case 'e':
         program->options.real_signatures = true;
         return true;
+    case 'g':
+        program->options.reforms = true;
+        return true;
     case 'a':
         program->accountability = true;
         return true;
@@ -120,6 +125,9 @@ static bool take_option(struct program *program, int option, const char *argumen
 static bool fits_together(const struct program *program) {
     uint32_t const replicas = program->options.replicas;
     uint32_t const byzantine = program->options.byzantine;
+    if (program->options.reforms) {
+        return !program->accountability && byzantine == SIM_DRAWN && replicas <= 10;
+    }
     if (program->accountability) {
         return replicas <= ACCOUNT_REPLICAS_MAX &&
                (byzantine == SIM_DRAWN || (byzantine != 0 && byzantine <= replicas));
@@ -130,11 +138,17 @@ static bool fits_together(const struct program *program) {
 
 static bool read_arguments(struct program *program, int argc, char **argv) {
     static const struct option known[] = {
-        {"seed", required_argument, NULL, 's'},     {"seeds", required_argument, NULL, 'n'},
-        {"replicas", required_argument, NULL, 'r'}, {"byzantine", required_argument, NULL, 'b'},
-        {"jobs", required_argument, NULL, 'j'},     {"real-signatures", no_argument, NULL, 'e'},
-        {"accountability", no_argument, NULL, 'a'}, {"trace", no_argument, NULL, 't'},
-        {"hash", no_argument, NULL, 'h'},           {NULL, 0, NULL, 0},
+        {"seed", required_argument, NULL, 's'},
+        {"seeds", required_argument, NULL, 'n'},
+        {"replicas", required_argument, NULL, 'r'},
+        {"byzantine", required_argument, NULL, 'b'},
+        {"jobs", required_argument, NULL, 'j'},
+        {"real-signatures", no_argument, NULL, 'e'},
+        {"accountability", no_argument, NULL, 'a'},
+        {"trace", no_argument, NULL, 't'},
+        {"hash", no_argument, NULL, 'h'},
+        {"reforms", no_argument, NULL, 'g'},
+        {NULL, 0, NULL, 0},
     };
     int option = 0;
     while ((option = getopt_long(argc, argv, "", known, NULL)) != -1) {
@@ -220,7 +234,8 @@ static void print_replay(const struct program *program, uint64_t seed) {
     if (program->options.byzantine != SIM_DRAWN) {
         (void)printf(" --byzantine %u", program->options.byzantine);
     }
-    (void)printf("%s%s --trace\n", program->accountability ? " --accountability" : "",
+    (void)printf("%s%s%s --trace\n", program->accountability ? " --accountability" : "",
+                 program->options.reforms ? " --reforms" : "",
                  program->options.real_signatures ? " --real-signatures" : "");
 }
 
@@ -259,6 +274,7 @@ static void add_up(struct summary *summary, const struct sim_result *result) {
     sum->requests += result->requests;
     sum->views += result->views;
     sum->recoveries += result->recoveries;
+    sum->reforms += result->reforms;
     sum->judgements += result->judgements;
     sum->receipts += result->receipts;
     sum->simulated_ms += result->simulated_ms;
@@ -288,12 +304,13 @@ static void print_summary(const struct summary *summary, double seconds) {
     const struct sim_result *const sum = &summary->sum;
     (void)printf("%llu seeds, %llu failed (%llu with liars, %llu with real signatures); %llu "
                  "events, %llu batches, %llu requests, %llu receipts, %llu changes of view, %llu "
-                 "recoveries; faults:",
+                 "recoveries, %llu reforms; faults:",
                  (unsigned long long)summary->seeds, (unsigned long long)summary->failed,
                  (unsigned long long)summary->with_liars, (unsigned long long)summary->real,
                  (unsigned long long)sum->events, (unsigned long long)sum->batches,
                  (unsigned long long)sum->requests, (unsigned long long)sum->receipts,
-                 (unsigned long long)sum->views, (unsigned long long)sum->recoveries);
+                 (unsigned long long)sum->views, (unsigned long long)sum->recoveries,
+                 (unsigned long long)sum->reforms);
     for (uint32_t i = 0; i < FAULT_COUNT; i++) {
         (void)printf("%s %llu %s", i == 0 ? "" : ",", (unsigned long long)sum->faults[i],
                      fault_name((enum fault)i));

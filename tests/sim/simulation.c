@@ -96,7 +96,7 @@ static uint32_t draw_twins(struct prng *prng, uint32_t byzantine, uint32_t repli
 static void open_cluster(struct simulation *simulation, const struct sim_options *options) {
     struct prng *const prng = &simulation->prng;
     uint32_t const replicas = draw_replicas(simulation, options);
-    uint32_t const byzantine = draw_byzantine(simulation, options, replicas);
+    uint32_t const byzantine = options->reforms ? 0 : draw_byzantine(simulation, options, replicas);
     uint32_t const pipeline = (uint32_t)prng_between(prng, 1, 6);
     struct cluster_options drawn = {
         .replica_count = replicas,
@@ -104,12 +104,18 @@ static void open_cluster(struct simulation *simulation, const struct sim_options
         .pipeline = pipeline,
         .checkpoint_interval = 2 * pipeline + prng_between(prng, 1, 12),
         .byzantine = draw_set(prng, replicas, byzantine),
-        .sessions = prng_chance(prng, 800),
+        .sessions = !options->reforms && prng_chance(prng, 800),
+        .governed = options->reforms,
+        .no_joins = options->reforms,
         .events_max = SIM_EVENTS_MAX,
     };
     uint64_t const interval_min = checkpoint_interval_min(pipeline);
     if (joins_are_likely(options->seed) || drawn.checkpoint_interval < interval_min) {
         drawn.checkpoint_interval = interval_min;
+    }
+    if (options->reforms) {
+        drawn.spares = (uint32_t)prng_between(prng, 1, 6);
+        drawn.replica_count += drawn.spares;
     }
     drawn.twins = draw_twins(prng, drawn.byzantine, replicas);
     drawn.cheap_signatures =
@@ -122,6 +128,9 @@ static void open_cluster(struct simulation *simulation, const struct sim_options
     sim_say(simulation, "replicas %u, pipeline %u, checkpoints every %llu, byzantine %x, twins %x",
             replicas, pipeline, (unsigned long long)drawn.checkpoint_interval, drawn.byzantine,
             drawn.twins);
+    if (drawn.spares != 0) {
+        sim_say(simulation, ", spares %u", drawn.spares);
+    }
     sim_say(simulation, "%s%s", drawn.sessions ? ", sessions" : "",
             drawn.cheap_signatures ? "" : ", real signatures");
     simulation->cluster = cluster_new(&drawn);
@@ -266,6 +275,7 @@ static void run_unsafe(struct simulation *simulation) {
         faults_step(simulation);
         joins_step(simulation, step);
         liars_step(simulation);
+        reform_step(simulation);
         simulation_run_us(simulation,
                           prng_between(&simulation->prng, 100, simulation->step_us_max));
     }
@@ -308,7 +318,7 @@ static void expect_calm(struct simulation *simulation) {
 /* What is pending gets its receipt; and views do not change for ever. */
 static void run_lively(struct simulation *simulation) {
     struct cluster *const cluster = simulation->cluster;
-    bool const all = prng_chance(&simulation->prng, 700);
+    bool const all = prng_chance(&simulation->prng, 700) || cluster->charter != NULL;
     simulation->liars_rest = prng_chance(&simulation->prng, 400);
     if (simulation->liars_rest) {
         liars_pause(simulation);
@@ -317,6 +327,7 @@ static void run_lively(struct simulation *simulation) {
     faults_heal(simulation, all);
     cluster_trace(cluster, "%u correct ones heal%s", count_correct(cluster),
                   simulation->liars_rest ? ", liars rest" : "");
+    reform_end(simulation);
     cluster_run_until_done(cluster, LIVENESS_MS);
     submit_some(simulation, 3);
     cluster_run_until_done(cluster, LIVENESS_MS);
@@ -362,15 +373,21 @@ void simulation_run(struct sim_result *result, const struct sim_options *options
     open_cluster(&simulation, options);
     draw_load(&simulation);
     faults_draw(&simulation);
+    simulation.plan.restores &= !options->reforms;
     liars_draw(&simulation);
-    joins_draw(&simulation);
+    if (!options->reforms) {
+        joins_draw(&simulation);
+    }
+    reform_draw(&simulation);
     simulation.cluster->filter = simulation_filter;
     simulation.cluster->filter_context = &simulation;
     run_unsafe(&simulation);
     run_lively(&simulation);
     ask_again(&simulation);
     watch_end(simulation.cluster);
-    simulation_audit(&simulation);
+    if (!options->reforms) {
+        simulation_audit(&simulation);
+    }
     sum_up(&simulation);
     cluster_free(simulation.cluster);
     cluster_leave_words_in(NULL, 0);

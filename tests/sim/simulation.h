@@ -17,6 +17,7 @@ struct sim_options {
     uint32_t replicas;    /* 0: drawn */
     uint32_t byzantine;   /* SIM_DRAWN: drawn; at most f, of those that come first */
     bool real_signatures; /* false: in one run of twenty */
+    bool reforms;         /* members change the configuration; nobody lies */
 };
 
 /* What came of the audits of a run against a coalition (sim_accountability.h). */
@@ -46,6 +47,7 @@ struct sim_result {
     uint64_t requests;
     uint64_t views;
     uint64_t recoveries;
+    uint64_t reforms; /* configurations that members made */
     uint64_t judgements;
     uint64_t receipts;
     uint64_t simulated_ms;
@@ -136,8 +138,22 @@ struct liar {
     uint32_t censored;
 };
 
+/* What members are at (sim_reform.c). */
+struct reform {
+    uint32_t permille; /* per step: a proposal, when none is open */
+    bool rests;        /* no more of them */
+    bool is_open;
+    uint32_t spares_used;
+    struct span proposal;
+    struct digest id;
+    uint32_t proposed; /* the request */
+    uint32_t vote_count;
+    uint32_t votes[MEMBERS_MAX]; /* requests */
+};
+
 struct simulation {
     struct cluster *cluster;
+    struct reform reform;
     struct prng prng; /* of the scenario; the cluster has its own */
     struct sim_result *result;
     struct fault_plan plan;
@@ -190,6 +206,11 @@ void joins_judge(struct simulation *simulation);
 /* Choose what the Byzantine replicas do, and say it. */
 void liars_draw(struct simulation *simulation);
 /* The cluster's filter: what the network loses by plan, and what liars say instead. */
+void reform_draw(struct simulation *simulation);
+void reform_step(struct simulation *simulation);
+/* Let pass what is open. From then on nobody waits for those who are in no configuration. */
+void reform_end(struct simulation *simulation);
+
 bool simulation_filter(void *context, struct cluster *cluster, const struct frame *frame);
 void liars_step(struct simulation *simulation);
 /* Keep what liars may find a use for. */

@@ -159,8 +159,9 @@ void watch_node(struct cluster *cluster, uint32_t node) {
         cluster_fail(cluster, "node %u will not vote any more, and its disk never went back: %s",
                      node, guard_text(status.guard));
     }
-    if (status.view > cluster->highest_view) {
-        cluster->highest_view = status.view;
+    uint64_t const view = cluster_view(status.config, status.view);
+    if (view > cluster->highest_view) {
+        cluster->highest_view = view;
     }
     if (status.committed_seq < at->judged_seq) {
         at->judged_seq = status.committed_seq; /* taken over by a view, and to be committed again */

@@ -59,10 +59,16 @@ static _Noreturn void fail(const struct cluster *cluster, uint32_t number, const
 
 /* ---- what the journal holds, as far as it is durable ---- */
 
+/* Are these two views, as cluster_view has them, of one configuration? */
+static bool same_configuration(uint64_t a, uint64_t b) {
+    return a - cluster_view_of(a) == b - cluster_view_of(b);
+}
+
 /* A record that lets this process sign in a view, and one of this very start? */
 static bool journal_allows(const struct node *node, uint64_t view) {
     bool started = false;
-    bool entered = false;
+    /* No record says that a configuration was entered: its view 0 is allowed to who started. */
+    bool entered = view != 0 && cluster_view_of(view) == 0;
     for (uint64_t i = node->disk.journal.count; i > 0 && !(started && entered); i--) {
         const struct journal_item *const item = &node->disk.journal.items[i - 1];
         started |= item->kind == JOURNAL_STARTED && item->incarnation == node->incarnation;
@@ -76,8 +82,10 @@ static bool certificate_holds(struct cluster *cluster, const struct journal_reco
     uint32_t at = 0;
     struct buffer body;
     buffer_init(&body, STATEMENT_SIZE_MAX);
-    bool holds = record->signature_count == cluster->configuration->quorum - 1;
-    for (uint32_t r = 0; holds && r < cluster->replica_count; r++) {
+    const struct configuration *const configuration =
+        cluster_configuration(cluster, record->config);
+    bool holds = record->signature_count == configuration->quorum - 1;
+    for (uint32_t r = 0; holds && r < configuration->replica_count; r++) {
         if ((record->signers >> r & 1) == 0) {
             continue;
         }
@@ -89,7 +97,7 @@ static bool certificate_holds(struct cluster *cluster, const struct journal_reco
                                         .nonce_hash = record->nonce_hashes[at]};
         buffer_clear(&body);
         CHECK(prepare_encode(&body, &prepare));
-        struct sign_check const check = {.key = cluster->configuration->replicas[r].key,
+        struct sign_check const check = {.key = configuration->replicas[r].key,
                                          .signature = record->signatures[at],
                                          .body = buffer_span(&body),
                                          .label = LABEL_PREPARE};
@@ -176,7 +184,9 @@ static void judge_new(struct cluster *cluster, uint32_t number, const struct sai
     if (node->restored) {
         return; /* it forgot what the rest is about */
     }
-    if (said->view < node->voice.asked_view && !is_old(node, said)) {
+    /* Each configuration has views of its own: who fell back behind a boundary helps to end it. */
+    bool const is_same = same_configuration(said->view, node->voice.asked_view);
+    if (is_same && said->view < node->voice.asked_view && !is_old(node, said)) {
         fail(cluster, number, said, "comes after a view-change for a later view");
     }
     if (!journal_allows(node, said->view)) {
@@ -262,6 +272,7 @@ static void judge_memory(const struct cluster *cluster, uint32_t number, const s
                          const struct digest *pre_prepare) {
     const struct node *const node = &cluster->nodes[number];
     if (!node->restored && !said->from_ledger && said->view <= node->voice.barred_view &&
+        same_configuration(said->view, node->voice.barred_view) &&
         said->seq <= node->voice.barred_seq && !was_remembered(node, said, pre_prepare)) {
         fail(cluster, number, said, "is for a place where it may have forgotten another");
     }
@@ -283,12 +294,12 @@ static void judge_pre_prepare(struct cluster *cluster, uint32_t number, struct a
         cluster_fail(cluster, "node %u sent a pre-prepare that does not decode", number);
     }
     struct said const said = {.saying = SAID_PRE_PREPARE,
-                              .view = body.view,
+                              .view = cluster_view(body.config, body.view),
                               .seq = body.seq,
                               .from_ledger = from_ledger,
                               .digest = statement_digest(statement)};
     bool const is_own =
-        configuration_primary(cluster->configuration, body.view) == cluster->nodes[number].id;
+        cluster_primary(cluster, body.config, body.view) == cluster->nodes[number].id;
     if (is_own && !is_repeated(cluster, number, &said)) {
         judge_new(cluster, number, &said);
         judge_memory(cluster, number, &said, &said.digest);
@@ -305,11 +316,11 @@ static void watch_prepare(struct cluster *cluster, uint32_t number, struct arena
         prepare_decode(&body, arena, statement.body) != CODEC_OK) {
         cluster_fail(cluster, "node %u sent a prepare that does not decode", number);
     }
-    if (body.replica != cluster->nodes[number].id) {
+    if (body.replica != cluster_position(cluster, body.config, cluster->nodes[number].id)) {
         return; /* passed on */
     }
     struct said const said = {.saying = SAID_PREPARE,
-                              .view = body.view,
+                              .view = cluster_view(body.config, body.view),
                               .seq = body.seq,
                               .digest = statement_digest(&statement)};
     if (!is_repeated(cluster, number, &said)) {
@@ -408,11 +419,13 @@ static void judge_evidence(struct cluster *cluster, uint32_t number, struct aren
         const struct batch_evidence *const batch = &evidence.batches[i];
         uint64_t const entry = entry_find(&node->disk.live, batch->seq);
         uint64_t const signers = body.evidence_signers[i];
-        if (entry == 0 || (signers >> node->id & 1) == 0 ||
-            node->disk.live.marks[entry].facts->view > body.view) {
+        uint32_t const position =
+            cluster_position(cluster, cluster_config_at(cluster, batch->seq), node->id);
+        if (entry == 0 || position == REPLICAS_MAX || (signers >> position & 1) == 0 ||
+            node->disk.live.marks[entry].facts->view > cluster_view(body.config, body.view)) {
             continue; /* the last: it left late, and the batch has been proposed again since */
         }
-        uint64_t const before = signers & ((UINT64_C(1) << node->id) - 1);
+        uint64_t const before = signers & ((UINT64_C(1) << position) - 1);
         struct said said = {.saying = SAID_NONCE,
                             .view = node->disk.live.marks[entry].facts->view,
                             .seq = batch->seq,
@@ -437,10 +450,10 @@ static void watch_commit(struct cluster *cluster, uint32_t number, struct arena 
     struct commit_message commit;
     struct said said = {.saying = SAID_NONCE};
     CHECK(commit_message_decode(&commit, arena, payload) == CODEC_OK);
-    if (commit.replica != cluster->nodes[number].id) {
+    if (commit.replica != cluster_position(cluster, commit.config, cluster->nodes[number].id)) {
         return; /* passed on */
     }
-    said.view = commit.view;
+    said.view = cluster_view(commit.config, commit.view);
     said.seq = commit.seq;
     memcpy(said.digest.bytes, commit.nonce.bytes, NONCE_SIZE);
     judge_nonce(cluster, number, &said);
@@ -451,7 +464,7 @@ static void watch_reply(struct cluster *cluster, uint32_t number, struct arena *
     struct reply_message reply;
     struct said said = {.saying = SAID_NONCE};
     CHECK(reply_message_decode(&reply, arena, payload) == CODEC_OK);
-    said.view = reply.view;
+    said.view = cluster_view(cluster_config_at(cluster, reply.seq), reply.view);
     said.seq = reply.seq;
     memcpy(said.digest.bytes, reply.nonce.bytes, NONCE_SIZE);
     judge_nonce(cluster, number, &said);
@@ -463,13 +476,13 @@ static struct rank rank_stated(struct cluster *cluster, uint32_t number, struct 
                                const struct view_change *change) {
     struct pre_prepare last;
     if (change->chain_count == 0) {
-        return (struct rank){.view = 0, .seq = 0};
+        return (struct rank){.view = cluster_view(change->config, 0), .seq = 0};
     }
     if (pre_prepare_decode(&last, arena, change->chain[change->chain_count - 1].pre_prepare.body) !=
         CODEC_OK) {
         cluster_fail(cluster, "node %u shows a chain that does not decode", number);
     }
-    return (struct rank){.view = last.view, .seq = last.seq};
+    return (struct rank){.view = cluster_view(last.config, last.view), .seq = last.seq};
 }
 
 /* Could it give the batches of the chain that it shows, if all power failed now? */
@@ -496,10 +509,11 @@ static void judge_view_change(struct cluster *cluster, uint32_t number, struct a
         cluster_fail(cluster, "node %u sent a view-change that does not decode", number);
     }
     struct said const said = {.saying = SAID_VIEW_CHANGE,
-                              .view = change.view,
+                              .view = cluster_view(change.config, change.view),
                               .from_ledger = from_ledger,
                               .digest = statement_digest(statement)};
-    if (change.replica != node->id || is_repeated(cluster, number, &said)) {
+    if (change.replica != cluster_position(cluster, change.config, node->id) ||
+        is_repeated(cluster, number, &said)) {
         return;
     }
     judge_new(cluster, number, &said);
@@ -507,7 +521,8 @@ static void judge_view_change(struct cluster *cluster, uint32_t number, struct a
         return;
     }
     struct rank const stated = rank_stated(cluster, number, arena, &change);
-    if (node->voice.rank.view < change.view && rank_compare(stated, node->voice.rank) < 0) {
+    uint64_t const asked = cluster_view(change.config, change.view);
+    if (node->voice.rank.view < asked && rank_compare(stated, node->voice.rank) < 0) {
         cluster_trace(cluster, "%u states rank (%llu, %llu), its nonces claim (%llu, %llu)", number,
                       (unsigned long long)stated.view, (unsigned long long)stated.seq,
                       (unsigned long long)node->voice.rank.view,
@@ -515,8 +530,8 @@ static void judge_view_change(struct cluster *cluster, uint32_t number, struct a
         fail(cluster, number, &said, "states less than its nonces claim");
     }
     judge_backing(cluster, number, &said, &change, stated);
-    if (change.view >= node->voice.asked_view) {
-        node->voice.asked_view = change.view;
+    if (asked >= node->voice.asked_view) {
+        node->voice.asked_view = asked;
         node->voice.stated = stated;
     }
     cluster_trace(cluster, "%u asks for view %llu with rank (%llu, %llu)", number,
@@ -542,11 +557,11 @@ static void judge_new_view(struct cluster *cluster, uint32_t number, struct aren
         cluster_fail(cluster, "node %u sent a new-view that does not decode", number);
     }
     struct said const said = {.saying = SAID_NEW_VIEW,
-                              .view = body.view,
+                              .view = cluster_view(body.config, body.view),
                               .from_ledger = true,
                               .digest = statement_digest(&statement)};
     bool const is_own =
-        configuration_primary(cluster->configuration, body.view) == cluster->nodes[number].id;
+        cluster_primary(cluster, body.config, body.view) == cluster->nodes[number].id;
     if (is_own && !is_repeated(cluster, number, &said)) {
         judge_new(cluster, number, &said);
         cluster_trace(cluster, "%u declares view %llu on (%llu, %llu)", number,

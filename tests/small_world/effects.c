@@ -244,6 +244,7 @@ void process_carry_out(struct process *process, const struct effect *effect) {
     case EFFECT_VERIFY:
         verify(process, effect);
         return;
+    case EFFECT_CONFIGURATION:
     case EFFECT_EVIDENCE:
         if (!is_liar(world, effect->evidence.replica)) {
             world_violation("replica %u holds evidence against replica %u, a correct one",

@@ -136,7 +136,7 @@ static void boot(struct process *process) {
     checker_start(process->checker, buffer_span(&world->consortium.genesis_bytes));
     struct replica_options options = {
         .configuration = world->configuration,
-        .self = process->id,
+        .key = keys->signing.key,
         .signing_key = keys->signing.secret,
         .checker = process->checker,
         .engine = process->engine,

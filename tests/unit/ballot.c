@@ -350,6 +350,115 @@ Test(ballot, another_rule_counts_otherwise) {
     expect_item(0, "rejected");
 }
 
+/* ---- reading --------------------------------------------------------------------------------- */
+
+static struct ballot_line line_at(uint32_t nth) {
+    struct ballot_line line;
+    cr_assert_lt(nth, call.reply_count);
+    cr_assert(ballot_line_read(&line, call.reply[nth]), "%.*s", (int)call.reply[nth].size,
+              (const char *)call.reply[nth].data);
+    return line;
+}
+
+static void expect_line(uint32_t nth, const char *id, uint32_t proposer, uint64_t yes,
+                        uint64_t no) {
+    struct ballot_line const line = line_at(nth);
+    char text[2 * DIGEST_SIZE + 1];
+    ballot_digest_write(text, &line.id);
+    cr_assert_str_eq(text, id);
+    cr_assert_eq(line.member, proposer);
+    cr_assert_eq(line.yes, yes);
+    cr_assert_eq(line.no, no);
+}
+
+static enum outcome_status read_open(void) {
+    begin(&consortium.users[0].key);
+    call.next = NULL;
+    enum outcome_status const status = ballot_open(&call);
+    end(status);
+    cr_assert_eq(map.puts, 0);
+    return status;
+}
+
+static enum outcome_status read_proposal(const char *id) {
+    begin(&consortium.users[0].key);
+    call.next = NULL;
+    enum outcome_status const status = ballot_proposal(&call, span_text(id));
+    end(status);
+    cr_assert_eq(map.puts, 0);
+    return status;
+}
+
+Test(ballot, anybody_reads_what_is_open) {
+    struct made const a = make(1);
+    struct made const b = make(2);
+    cr_assert_eq(read_open(), OUTCOME_OK);
+    cr_assert_eq(call.reply_count, 2);
+    expect_item(0, "1");
+    expect_item(1, "1");
+    cr_assert_eq(propose_as(member(3), a.bytes), OUTCOME_OK);
+    cr_assert_eq(propose_as(member(0), b.bytes), OUTCOME_OK);
+    expect_open(vote_as(member(4), a.id, "yes"), "1", "0");
+    expect_open(vote_as(member(1), a.id, "no"), "1", "1");
+    cr_assert_eq(read_open(), OUTCOME_OK);
+    cr_assert_eq(call.reply_count, 4);
+    expect_line(2, b.id, 0, 0, 0);
+    expect_line(3, a.id, 3, 1u << 4, 1u << 1);
+    cr_assert_eq(read_proposal(a.id), OUTCOME_OK);
+    cr_assert_eq(call.reply_count, 2);
+    cr_assert(span_equal(call.reply[0], a.bytes));
+    expect_line(1, a.id, 3, 1u << 4, 1u << 1);
+    expect_refused(read_proposal(make(3).id), "no such proposal is open");
+    cr_assert_eq(read_proposal("abc"), OUTCOME_INVALID);
+    expect_item(0, "not the id of a proposal");
+}
+
+Test(ballot, what_has_passed_is_read_until_it_is_in_force) {
+    struct made const made = make(1);
+    cr_assert_eq(propose_as(member(0), made.bytes), OUTCOME_OK);
+    for (uint32_t i = 0; i < 3; i++) {
+        cr_assert_eq(vote_as(member(i), made.id, "yes"), OUTCOME_OK);
+    }
+    cr_assert(call.passed);
+    cr_assert_eq(read_open(), OUTCOME_OK);
+    expect_item(0, "1");
+    expect_item(1, "2");
+    expect_line(2, made.id, 0, 7, 0);
+    cr_assert_eq(read_proposal(made.id), OUTCOME_OK);
+    charter.now = next;
+    cr_assert_eq(read_open(), OUTCOME_OK);
+    cr_assert_eq(call.reply_count, 2);
+    expect_item(0, "2");
+    expect_item(1, "2");
+    expect_refused(read_proposal(made.id), "no such proposal is open");
+}
+
+Test(ballot, a_line_is_read_only_as_it_is_written) {
+    struct made const made = make(1);
+    struct ballot_line line;
+    char text[BALLOT_TEXT_SIZE];
+    cr_assert_eq(propose_as(member(0), made.bytes), OUTCOME_OK);
+    expect_open(vote_as(member(1), made.id, "yes"), "1", "0");
+    cr_assert_eq(read_open(), OUTCOME_OK);
+    struct span const good = call.reply[2];
+    cr_assert_lt(good.size, sizeof text);
+    for (size_t at = 0; at < good.size; at++) {
+        static const char wrong[] = {'g', 'A', '\0', '/', ':'};
+        for (size_t i = 0; i < sizeof wrong; i++) {
+            memcpy(text, good.data, good.size);
+            text[at] = wrong[i];
+            cr_assert_not(ballot_line_read(&line, span_of(text, good.size)), "at %zu", at);
+        }
+    }
+    memcpy(text, good.data, good.size);
+    cr_assert_not(ballot_line_read(&line, span_of(text, good.size - 1)), "short");
+    memcpy(text + 65, "64", 2);
+    cr_assert_not(ballot_line_read(&line, span_of(text, good.size)), "no such member");
+    memcpy(text, good.data, good.size);
+    text[good.size - 1] = '2';
+    cr_assert_not(ballot_line_read(&line, span_of(text, good.size)), "yes and no at once");
+}
+
 /* ---- a state that others vouch for ----------------------------------------------------------- */
 
 static void spoil(const char *key, struct span value) {

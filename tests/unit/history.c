@@ -71,7 +71,10 @@ static uint64_t unit_end(uint64_t end) {
 
 static struct digest checkpoint_of(uint64_t seq) {
     struct digest digest;
-    memcpy(digest.bytes, forge.checkpoints.data + seq / INTERVAL * DIGEST_SIZE, DIGEST_SIZE);
+    struct forge_checkpoint checkpoint;
+    memcpy(&checkpoint, forge.checkpoints.data + seq / INTERVAL * sizeof checkpoint,
+           sizeof checkpoint);
+    memcpy(digest.bytes, checkpoint.digest.bytes, DIGEST_SIZE);
     return digest;
 }
 

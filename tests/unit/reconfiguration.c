@@ -163,12 +163,13 @@ Test(reconfiguration, the_next_one_goes_on) {
     book_append(&book, 3);
     end_configuration();
     uint64_t const end = book_now(&book)->seq;
+    uint64_t const carried = book_now(&book)->checkpoint_seq;
     book_enter_configuration(&book, &successors);
     struct book_batch *const start = draft(&empty);
     cr_assert_eq(start->body.config, 2);
     cr_assert_eq(start->body.view, 0);
     cr_assert_eq(start->body.view_start, end);
-    cr_assert_eq(start->body.checkpoint_seq, end);
+    cr_assert_eq(start->body.checkpoint_seq, carried);
     cr_assert_eq(start->body.kind, BATCH_START_OF_CONFIGURATION);
     cr_assert_eq(start->evidence.batch_count, 1);
     expect_added(start, RULE_NONE);
@@ -195,7 +196,7 @@ Test(reconfiguration, how_the_next_one_must_begin) {
         draft(&(struct batch_order){.request_count = 1, .evidence_upto = BOOK_EVIDENCE_ALL}),
         RULE_BATCH_KIND);
     batch = draft(&empty);
-    batch->body.checkpoint_seq = 0;
+    batch->body.checkpoint_seq = book_now(&book)->config_start;
     expect_added(batch, RULE_CHECKPOINT_SEQUENCE);
     expect_added(draft(&empty), RULE_NONE);
     expect_added(draft(&empty), RULE_NONE); /* an empty one that evidences the first */
@@ -268,7 +269,56 @@ Test(reconfiguration, a_view_takes_over_the_first_batch) {
     book_append(&book, 3);
 }
 
+/* ---- going back ---- */
+
+/* Until its beginning is settled, a configuration can be left for another copy of the boundary. */
+Test(reconfiguration, a_boundary_may_be_left_again) {
+    book_append(&book, 3);
+    end_configuration();
+    struct ledger_position const closed = *book_now(&book);
+    cr_assert_not(checker_may_leave(book.checker));
+    checker_enter(book.checker, &successors.configuration);
+    cr_assert(checker_may_leave(book.checker));
+    cr_assert_eq(checker_configuration(book.checker)->number, 2);
+    checker_leave(book.checker);
+    cr_assert_eq(checker_configuration(book.checker)->number, 1);
+    book_expect_position(book.checker, &closed);
+    cr_assert(checker_is_closed(book.checker));
+    book_enter_configuration(&book, &successors);
+    expect_added(draft(&empty), RULE_NONE);
+    expect_added(draft(&empty), RULE_NONE);
+    checker_leave(book.checker);
+    book_expect_position(book.checker, &closed);
+    checker_rollback(book.checker, closed.seq - 1);
+    cr_assert_eq(checker_next_kind(book.checker), BATCH_END_OF_CONFIGURATION);
+}
+
+Test(reconfiguration, a_settled_boundary_stays) {
+    end_configuration();
+    book_enter_configuration(&book, &successors);
+    expect_added(draft(&empty), RULE_NONE);
+    checker_settle(book.checker, book_now(&book)->config_start);
+    cr_assert_not(checker_may_leave(book.checker));
+}
+
 /* ---- checkpoints ---- */
+
+/* What the last batch carried is carried on, and the boundary's not sooner than C batches later. */
+Test(reconfiguration, the_boundary_is_carried_in_time) {
+    book_append(&book, 3);
+    end_configuration();
+    uint64_t const end = book_now(&book)->seq;
+    uint64_t const carried = book_now(&book)->checkpoint_seq;
+    uint64_t const interval = successors.configuration.parameters.checkpoint_interval;
+    book_enter_configuration(&book, &successors);
+    expect_added(draft(&empty), RULE_NONE);
+    cr_assert_eq(checker_checkpoint_for(book.checker, end + 2), carried);
+    uint64_t const first = (end + 2 * interval - 1) / interval * interval;
+    cr_assert_eq(checker_checkpoint_for(book.checker, first - 1), carried);
+    cr_assert_eq(checker_checkpoint_for(book.checker, first), end);
+    cr_assert_eq(checker_checkpoint_for(book.checker, first + interval - 1), end);
+    cr_assert_eq(checker_checkpoint_for(book.checker, first + interval), first);
+}
 
 Test(reconfiguration, a_checkpoint_at_the_boundary) {
     book_append(&book, 2);

@@ -24,7 +24,7 @@ static void bench_open(struct bench *bench) {
     cr_assert(bench->checker != NULL && bench->engine != NULL);
     checker_start(bench->checker, buffer_span(&bench->consortium.genesis_bytes));
     struct replica_options options = {.configuration = &bench->consortium.configuration,
-                                      .self = 1,
+                                      .key = keys->signing.key,
                                       .signing_key = keys->signing.secret,
                                       .checker = bench->checker,
                                       .engine = bench->engine,

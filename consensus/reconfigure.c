@@ -1,0 +1,309 @@
+/*
+ * reconfigure: from one configuration to the next (protocol §9).
+ *
+ * The last batch of a configuration evidences all before it, and is itself evidenced by the first
+ * of the next. Until that one is settled, it may be that others entered behind another copy of the
+ * last batch, proposed again in a later view of the configuration that ended. So entering can be
+ * undone, and a peer's copy followed instead (range.c). What is signed in the next configuration
+ * counts behind whatever copy it stands: a replica never forgets what it has said there, and, once
+ * it knows the configuration to have ended, says no more in the one before.
+ */
+#include <stdlib.h>
+
+#include "base/check.h"
+#include "consensus/state.h"
+#include "governance/constitution.h"
+
+uint64_t config_start(const struct replica *replica) {
+    return checker_position(replica->checker)->config_start;
+}
+
+const struct configuration *slot_configuration(const struct replica *replica,
+                                               const struct slot *slot) {
+    bool const is_before = slot->seq <= config_start(replica) && replica->before != NULL;
+    return is_before ? replica->before : replica->configuration;
+}
+
+uint32_t slot_self(const struct replica *replica, const struct slot *slot) {
+    return slot_configuration(replica, slot) == replica->configuration ? replica->self
+                                                                       : replica->self_before;
+}
+
+uint32_t slot_primary(const struct replica *replica, const struct slot *slot) {
+    return configuration_primary(slot_configuration(replica, slot), slot->body.view);
+}
+
+/* ---- who is who ---- */
+
+const struct configuration *replica_configuration(const struct replica *replica) {
+    return replica->configuration;
+}
+
+const struct constitution *replica_constitution(const struct replica *replica) {
+    return replica->constitution;
+}
+
+const struct constitution *replica_constitution_of(const struct replica *replica, uint64_t number) {
+    const struct constitution *const kept[] = {
+        replica->constitution,
+        replica->constitution_before,
+        replica->eras == NULL ? NULL : &replica->eras[number % ERAS_MAX].constitution,
+    };
+    for (unsigned i = 0; i < sizeof kept / sizeof kept[0]; i++) {
+        if (kept[i] != NULL && kept[i]->number == number) {
+            return kept[i];
+        }
+    }
+    return NULL;
+}
+
+uint32_t replica_self(const struct replica *replica) {
+    return replica->self;
+}
+
+static uint32_t position_of(const struct configuration *configuration,
+                            const struct public_key *key) {
+    for (uint32_t r = 0; r < configuration->replica_count; r++) {
+        if (memcmp(&configuration->replicas[r].key, key, sizeof *key) == 0) {
+            return r;
+        }
+    }
+    return REPLICAS_MAX;
+}
+
+bool replica_find_peer(const struct replica *replica, const struct public_key *key,
+                       uint32_t *peer) {
+    *peer = position_of(replica->configuration, key);
+    if (*peer == REPLICAS_MAX && replica->before != NULL) {
+        *peer = REPLICAS_MAX + position_of(replica->before, key);
+    }
+    return *peer < PEERS_MAX && (*peer != REPLICAS_MAX || replica->before != NULL);
+}
+
+const struct replica_identity *replica_peer(const struct replica *replica, uint32_t peer) {
+    if (peer < replica->configuration->replica_count) {
+        return &replica->configuration->replicas[peer];
+    }
+    bool const is_before = replica->before != NULL && peer >= REPLICAS_MAX &&
+                           peer - REPLICAS_MAX < replica->before->replica_count;
+    return is_before ? &replica->before->replicas[peer - REPLICAS_MAX] : NULL;
+}
+
+/* ---- what was said in each ---- */
+
+static void put_aside(struct replica *replica) {
+    struct tenure *const tenure = &replica->tenures[replica->configuration->number % 2];
+    struct buffer const free_bytes = tenure->best_bytes;
+    *tenure = (struct tenure){
+        .config = replica->configuration->number,
+        .asked_view = replica->asked_view,
+        .made_view = replica->made_view,
+        .entered_view = replica->entered_view,
+        .signed_view = replica->signed_view,
+        .signed_seq = replica->signed_seq,
+        .signed_range_count = replica->signed_range_count,
+        .barred_view = replica->barred_view,
+        .barred_seq = replica->barred_seq,
+        .loaded_view = replica->loaded_view,
+        .loaded_seq = replica->loaded_seq,
+        .anchored_view = replica->anchored_view,
+        .best_bytes = replica->best_bytes,
+        .best_rank = replica->best_rank,
+        .best_digest = replica->best_digest,
+    };
+    memcpy(tenure->signed_digests, replica->signed_digests, sizeof tenure->signed_digests);
+    memcpy(tenure->signed_ranges, replica->signed_ranges, sizeof tenure->signed_ranges);
+    replica->best_bytes = free_bytes;
+}
+
+/*
+ * In a configuration that is new to it, this replica has signed nothing; unless it was there before
+ * it stopped: then its journal knows the view, and the bar that was set at the start holds on.
+ */
+static void begin(struct replica *replica) {
+    const struct ledger_position *const now = checker_position(replica->checker);
+    uint64_t const start = now->config_start;
+    bool const was_there = replica->journal_config == replica->configuration->number;
+    uint64_t const asked = was_there ? replica->journal_view : 0;
+    uint64_t const view = asked > now->view ? asked : now->view;
+    replica->asked_view = view;
+    replica->made_view = view;
+    replica->entered_view = now->view;
+    replica->signed_view = 0;
+    replica->signed_seq = 0;
+    replica->signed_range_count = 0;
+    replica->barred_view = view;
+    replica->barred_seq = replica->barred_seq > start ? replica->barred_seq : 0;
+    replica->loaded_view = view;
+    replica->loaded_seq = start > replica->loaded_seq ? start : replica->loaded_seq;
+    replica->anchored_view = 0;
+    replica->best_rank = (struct rank){0};
+    buffer_clear(&replica->best_bytes);
+    memset(replica->signed_digests, 0, sizeof replica->signed_digests);
+}
+
+static void take_up(struct replica *replica) {
+    struct tenure *const tenure = &replica->tenures[replica->configuration->number % 2];
+    if (tenure->config != replica->configuration->number) {
+        begin(replica);
+        return;
+    }
+    struct buffer const free_bytes = replica->best_bytes;
+    replica->asked_view = tenure->asked_view;
+    replica->made_view = tenure->made_view;
+    replica->entered_view = tenure->entered_view;
+    replica->signed_view = tenure->signed_view;
+    replica->signed_seq = tenure->signed_seq;
+    replica->signed_range_count = tenure->signed_range_count;
+    replica->barred_view = tenure->barred_view;
+    replica->barred_seq = tenure->barred_seq;
+    replica->loaded_view = tenure->loaded_view;
+    replica->loaded_seq = tenure->loaded_seq;
+    replica->anchored_view = tenure->anchored_view;
+    replica->best_bytes = tenure->best_bytes;
+    replica->best_rank = tenure->best_rank;
+    replica->best_digest = tenure->best_digest;
+    memcpy(replica->signed_digests, tenure->signed_digests, sizeof tenure->signed_digests);
+    memcpy(replica->signed_ranges, tenure->signed_ranges, sizeof tenure->signed_ranges);
+    tenure->best_bytes = free_bytes;
+    tenure->config = 0;
+}
+
+/* ---- going over ---- */
+
+/* What peers said was for the configuration that is left, and so were their numbers. */
+static void forget_peers(struct replica *replica) {
+    memset(replica->peers, 0, sizeof replica->peers);
+    for (uint32_t r = 0; r < REPLICAS_MAX; r++) {
+        replica->asked[r].view = 0;
+        replica->asked[r].token = 0;
+        replica->asked[r].heard_ms = 0;
+        replica->refused_views[r] = 0;
+        replica->refused_ms[r] = 0;
+    }
+    replica->checked.token = 0;
+    replica->incoming.view = 0;
+    replica->range_peer = 0;
+    replica->range_asked = false;
+    replica->range_resumes = false;
+}
+
+static void settle_in(struct replica *replica) {
+    const struct ledger_position *const now = checker_position(replica->checker);
+    forget_peers(replica);
+    for (unsigned i = 0; i < SLOTS_MAX; i++) {
+        if (replica->slots[i].seq > now->seq) {
+            slot_retire(replica, &replica->slots[i]);
+            slot_reset(&replica->slots[i]);
+        }
+    }
+    pool_set_configuration(replica->pool, replica->configuration);
+    engine_govern(replica->engine, replica->constitution);
+    replica->voted_seq = now->seq;
+    replica->revealed_seq = now->seq;
+    replica->failed_views = 0;
+    replica->choice_excluded = 0;
+    replica->sync_tries = 0;
+    replica->sync_entries = 0;
+    replica->sync_goes_on = false;
+    replica->suspects = false;
+    replica->quorum_ms = 0;
+    replica->waiting_ms = 0;
+    replica->commit_ms = replica->now_ms;
+    replica->progress_ms = replica->now_ms;
+    replica->status_due_ms = replica->now_ms;
+}
+
+static struct era *era_at(struct replica *replica, uint64_t number) {
+    if (replica->eras == NULL) {
+        replica->eras = calloc(ERAS_MAX, sizeof *replica->eras);
+    }
+    return replica->eras == NULL ? NULL : &replica->eras[number % ERAS_MAX];
+}
+
+void configuration_enter(struct replica *replica) {
+    struct era *const era = era_at(replica, replica->configuration->number + 1);
+    if (era == NULL || !engine_next_constitution(replica->engine, &era->constitution)) {
+        replica->failed = true; /* the vote is in the state: memory is short */
+        return;
+    }
+    constitution_configuration(&era->configuration, &era->constitution);
+    put_aside(replica);
+    checker_enter(replica->checker, &era->configuration);
+    replica->before = replica->configuration;
+    replica->constitution_before = replica->constitution;
+    replica->self_before = replica->self;
+    replica->configuration = &era->configuration;
+    replica->constitution = &era->constitution;
+    replica->self = position_of(replica->configuration, &replica->key);
+    take_up(replica);
+    settle_in(replica);
+}
+
+void configuration_leave(struct replica *replica) {
+    rollback_to(replica, config_start(replica), 0);
+    put_aside(replica);
+    checker_leave(replica->checker);
+    replica->configuration = replica->before;
+    replica->constitution = replica->constitution_before;
+    replica->self = replica->self_before;
+    replica->before = NULL;
+    replica->constitution_before = NULL;
+    take_up(replica);
+    settle_in(replica);
+}
+
+/* Does the ledger show that the configuration has begun for all? */
+static void note_reached(struct replica *replica) {
+    const struct ledger_position *const now = checker_position(replica->checker);
+    if (replica->range_token == 0 && now->evidence_upto >= now->config_start &&
+        replica->reached_config < replica->configuration->number) {
+        replica->reached_config = replica->configuration->number;
+    }
+}
+
+bool try_configure(struct replica *replica) {
+    note_reached(replica);
+    if (!checker_is_closed(replica->checker) || replica->held || replica->range_token != 0 ||
+        replica->committed_seq != replica->executed_seq) {
+        return false;
+    }
+    configuration_enter(replica);
+    replica->reached_config = replica->configuration->number;
+    return true;
+}
+
+void load_configuration(struct replica *replica, const struct batch *batch, enum batch_step step) {
+    uint64_t const config =
+        step == BATCH_VIEW ? batch->view.new_view.config : batch->pre_prepare.config;
+    if (checker_is_closed(replica->checker) && config == replica->configuration->number + 1 &&
+        replica->constitution != NULL) {
+        configuration_enter(replica);
+        replica->reached_config = replica->configuration->number;
+    }
+}
+
+/* ---- what the driver must know ---- */
+
+static void tell(struct replica *replica, bool settled) {
+    struct effect *const effect = effect_add(replica, EFFECT_CONFIGURATION);
+    if (effect != NULL) {
+        effect->configuration.constitution = replica->constitution;
+        effect->configuration.settled = settled;
+    }
+}
+
+void tell_configuration(struct replica *replica) {
+    uint64_t const number = replica->configuration->number;
+    if (replica->range_token != 0 || number != replica->reached_config) {
+        return; /* it may be undone, or is on its way back */
+    }
+    if (replica->announced_config < number) {
+        replica->announced_config = number;
+        tell(replica, false);
+    }
+    if (replica->settled_config < number && replica->evidenced_seq >= config_start(replica)) {
+        replica->settled_config = number;
+        tell(replica, true);
+    }
+}
