@@ -233,23 +233,23 @@ struct replica {
     /* configurations: reconfigure.c */
     const struct configuration *before; /* that this one followed here; NULL: none did */
     const struct constitution *constitution_before;
-    uint32_t self_before;
     uint64_t reached_config;   /* the highest of which this replica knows that it has begun: it
                                   speaks in no other */
     uint64_t announced_config; /* the last one in EFFECT_CONFIGURATION */
     uint64_t settled_config;   /* the last one that it said to be settled */
     uint64_t journal_config;   /* a later one in which this key has asked for journal_view */
     uint64_t journal_view;
-    bool batch_closes;        /* the batch in progress ends with the vote for the next one */
     struct era *eras;         /* ERAS_MAX */
     struct tenure tenures[2]; /* put aside, by number modulo 2 */
 
     /* catching up */
-    bool catching_up; /* ranges follow each other until one is empty */
+    bool catching_up;  /* ranges follow each other until one is empty */
+    bool batch_closes; /* the batch in progress ends with the vote for the next one */
     bool range_asked;
-    bool range_afresh;  /* it starts at the settled end: what lies here beyond may differ */
-    bool range_parted;  /* what the last peer has does not continue what lies here */
-    bool range_resumes; /* the last range was all known: the next begins where it ended */
+    bool range_afresh;    /* it starts at the settled end: what lies here beyond may differ */
+    bool range_parted;    /* what the last peer has does not continue what lies here */
+    bool range_resumes;   /* the last range was all known: the next begins where it ended */
+    uint32_t self_before; /* the position in the configuration before */
     uint32_t range_peer;
     uint64_t range_deadline_ms;
     uint64_t range_token;    /* a fetched range is tentative until this is verified; 0: none */
