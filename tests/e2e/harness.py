@@ -26,7 +26,7 @@ MISBEHAVIOUR, CORRUPT = 10, 11
 
 COMMAND_TIMEOUT_S = 60
 PORT_STEP = 10  # from one replica of a sandbox to the next
-PORTS_FROM, PORTS_TO = 20000, 32000  # below the range from which the system takes its own
+PORTS = 12000  # from so many ports, beside those that the system gives to connections, tests take theirs
 
 
 def program(name):
@@ -107,6 +107,32 @@ def wait_until(condition, timeout=20.0, interval=0.05):
 CLAIMED = []  # keeps the claims of this process
 
 
+def port_range():
+    """Ports that no connection gets: one that waits out its end would keep a replica from
+    listening."""
+    with open("/proc/sys/net/ipv4/ip_local_port_range", encoding="ascii") as file:
+        first, last = map(int, file.read().split())
+    if first > 1024 + PORTS // 2:
+        return max(1024, first - PORTS), first
+    return (last + 1, 65536) if last < 65536 - PORTS // 2 else (20000, 20000 + PORTS)
+
+
+def can_listen(port):
+    with socket.socket() as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            sock.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def holders(port):
+    """What the system knows of those that hold a port: lines of /proc/net/tcp."""
+    with open("/proc/net/tcp", encoding="ascii") as file:
+        return [line for line in file if line.split()[1].endswith(f":{port:04X}")]
+
+
 def claim(port):
     """No other test that runs at the same time may take this port: a name until the process ends."""
     sock = socket.socket(socket.AF_UNIX)
@@ -116,21 +142,19 @@ def claim(port):
 
 def free_ports(count):
     """The first of `count` ports in a row on which nobody listens, and that nobody else claims."""
-    start = PORTS_FROM + os.getpid() * 37 % (PORTS_TO - PORTS_FROM)
-    for step in range(0, PORTS_TO - PORTS_FROM, count):
-        base = PORTS_FROM + (start - PORTS_FROM + step) % (PORTS_TO - PORTS_FROM - count)
-        with contextlib.ExitStack() as probes, contextlib.ExitStack() as claims:
+    first, end = port_range()
+    for step in range(0, end - first, count):
+        base = first + (os.getpid() * 37 + step) % (end - first - count)
+        with contextlib.ExitStack() as claims:
             try:
                 for port in range(base, base + count):
                     claims.enter_context(claim(port))
-                    sock = probes.enter_context(socket.socket())
-                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                    sock.bind(("127.0.0.1", port))
-                CLAIMED.append(claims.pop_all())
-                return base
             except OSError:
                 continue
-    raise RuntimeError(f"no {count} free ports in a row from {PORTS_FROM} to {PORTS_TO}")
+            if all(can_listen(port) for port in range(base, base + count)):
+                CLAIMED.append(claims.pop_all())
+                return base
+    raise RuntimeError(f"no {count} free ports in a row from {first} to {end}")
 
 
 # ---- a consortium --------------------------------------------------------------------------------
@@ -176,6 +200,12 @@ class Sandbox:
     def peer_port(self, replica):
         return self.client_port(replica) + 1
 
+    def listens(self, replica):
+        """The ports on which it listens itself, whatever the others call."""
+        with open(self.config(replica), encoding="utf-8") as file:
+            listen = file.read().partition("\nlisten:\n")[2]
+        return [int(port) for port in re.findall(r"(?m)^  (?:peer|client): .*:(\d+)", listen)]
+
     def client_port(self, replica):
         return self.base_port + PORT_STEP * replica
 
@@ -212,6 +242,9 @@ class Sandbox:
     def start(self, *replicas):
         """Start replicas again, as one would by hand."""
         for replica in replicas:
+            for port in self.listens(replica):
+                if not wait_until(lambda port=port: can_listen(port), 60):
+                    raise RuntimeError(f"port {port} stays in use: {holders(port)}")
             with open(self.log(replica), "ab") as log:
                 started = subprocess.Popen(
                     [program("onusd"), "--config", self.config(replica)], stdin=subprocess.DEVNULL,
