@@ -4,6 +4,7 @@
  *   genesis.onus   the service: its id, its replicas and where they are
  *   user.key       the key that requests are signed with; needed to submit only
  *   config         optional: see below
+ *   chain          how the consortium has changed since; fetched (host/context_chain.h)
  *   receipts/      what was submitted and its receipts (host/receipt_store.h)
  *
  * config holds lines "key: value"; empty lines and lines that begin with '#' are ignored.
