@@ -24,11 +24,12 @@ struct audit *audit_new(const struct audit_options *options) {
     claims_init(&audit->claims);
     claims_init(&audit->aside);
     spill_init(&audit->waiting);
-    spill_init(&audit->votes);
     spill_init(&audit->waiting_bytes);
     watch_init(&audit->watch);
     audit->signatures = signatures_new(&options->configuration->service, options->jobs);
+    audit->link_maker = link_maker_new();
     if (!eras_init(&audit->eras, options->genesis) || audit->signatures == NULL ||
+        audit->link_maker == NULL ||
         !replayer_init(&audit->replayer, &audit->eras, audit->signatures, true)) {
         audit_free(audit);
         return NULL;
@@ -54,7 +55,7 @@ void audit_free(struct audit *audit) {
     eras_free(&audit->eras);
     chain_free(audit->chain);
     spill_free(&audit->waiting);
-    spill_free(&audit->votes);
+    link_maker_free(audit->link_maker);
     spill_free(&audit->waiting_bytes);
     claims_free(&audit->claims);
     claims_free(&audit->aside);

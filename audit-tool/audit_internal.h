@@ -13,6 +13,7 @@
 #include "audit-tool/claims.h"
 #include "audit-tool/eras.h"
 #include "audit-tool/replayer.h"
+#include "receipts/link_maker.h"
 
 struct audit_ledger {
     const char *name;
@@ -81,8 +82,7 @@ struct audit {
     uint64_t memory_config;     /* that it belongs to */
     struct spill waiting;       /* receipts of configurations that are not known yet */
     struct spill waiting_bytes; /* and what they point to */
-    struct spill votes;         /* requests that may be votes, in this configuration */
-    bool votes_lost;            /* there was no room for them */
+    struct link_maker *link_maker;
     struct chain *chain;        /* of the chains that were given; NULL: none */
     struct arena arena;
     uint32_t ledger_count;
@@ -129,10 +129,8 @@ void audit_note_waiting(struct audit *audit);
 
 /* ---- era_link.c ---- */
 
-/* A batch was taken: put aside what may be a vote. */
+/* A batch was taken: it may have votes. */
 void era_link_note(struct audit *audit, const struct batch *batch);
-/* Another configuration begins. */
-void era_link_forget(struct audit *audit);
 /* The configuration has ended, with the vote in batch `seq`: make the link, if none is at hand. */
 void era_link_make(struct audit *audit, uint64_t seq);
 

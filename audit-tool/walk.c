@@ -216,9 +216,6 @@ bool audit_note_sound(struct audit *audit, const struct audit_ledger *ledger) {
     report->transactions += ledger->reader.batch.pre_prepare.tx_count;
     cover_batch(&report->coverage, &ledger->reader.batch.pre_prepare);
     watch_batch(audit, ledger);
-    if (ledger->reader.batch.pre_prepare.kind == BATCH_START_OF_CONFIGURATION) {
-        era_link_forget(audit);
-    }
     era_link_note(audit, &ledger->reader.batch);
     return true;
 }

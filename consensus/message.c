@@ -180,6 +180,8 @@ enum codec_result peer_message_decode(struct peer_message *message,
     case MESSAGE_RECEIPT_REPLY:
     case MESSAGE_DEMAND:
     case MESSAGE_SERVED:
+    case MESSAGE_CHAIN_QUERY:
+    case MESSAGE_CHAIN_REPLY:
         break;
     }
     return CODEC_RANGE;

@@ -399,6 +399,8 @@ static void dispatch_message(struct replica *replica, const struct peer_message 
     case MESSAGE_RECEIPT_REPLY:
     case MESSAGE_DEMAND:
     case MESSAGE_SERVED:
+    case MESSAGE_CHAIN_QUERY:
+    case MESSAGE_CHAIN_REPLY:
         return;
     }
 }

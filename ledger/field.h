@@ -27,7 +27,7 @@ void field_fail(enum codec_result *result, enum codec_result why);
 void field_check_range(enum codec_result *result, uint64_t value, struct bounds bounds);
 /* CODEC_RANGE above NUMBER_MAX. */
 void field_take_number(enum codec_result *result, uint64_t *out, uint64_t in);
-/* A batch's sequence number: 1..NUMBER_MAX. */
+/* The number of a batch, or of a configuration: 1..NUMBER_MAX. */
 void field_take_seq(enum codec_result *result, uint64_t *out, uint64_t in);
 void field_take_u32(enum codec_result *result, uint32_t *out, uint32_t in, struct bounds bounds);
 

@@ -67,6 +67,7 @@ size_t message_size_max(uint8_t kind) {
     case MESSAGE_RESULT:
     case MESSAGE_RECEIPT_REPLY:
     case MESSAGE_SERVED:
+    case MESSAGE_CHAIN_REPLY:
         return PAYLOAD_SIZE_MAX;
     case MESSAGE_REQUEST:
         return REQUEST_SIZE_MAX;
@@ -79,6 +80,7 @@ size_t message_size_max(uint8_t kind) {
     case MESSAGE_STATUS_QUERY:
     case MESSAGE_RECEIPT_QUERY:
     case MESSAGE_DEMAND:
+    case MESSAGE_CHAIN_QUERY:
     case MESSAGE_REPLY:
     case MESSAGE_REJECT:
         return SMALL_SIZE_MAX;

@@ -17,6 +17,10 @@
 #define WIRE_RESULTS_MAX BATCH_CALLS_MAX
 #define STATUS_ERROR_SIZE_MAX 256u
 #define WIRE_ITEMS_MAX 16384u /* of the state, in one message */
+#define WIRE_LINKS_MAX 256u   /* of the governance chain, in one message */
+/* What links in one message may have together, each with WIRE_LINK_EXTRA for its tag and length. */
+#define WIRE_LINKS_SIZE_MAX (FRAME_SIZE_MAX - FRAME_HEADER_SIZE - 64u)
+#define WIRE_LINK_EXTRA 8u
 
 enum message_kind {
     /* between replicas */
@@ -39,13 +43,15 @@ enum message_kind {
     MESSAGE_STATUS_QUERY = 33,
     MESSAGE_RECEIPT_QUERY = 34,
     MESSAGE_DEMAND = 35, /* payload: a Signed; see ledger/codec_served.h */
+    MESSAGE_CHAIN_QUERY = 36,
     /* replica to client */
     MESSAGE_REPLY = 64,
     MESSAGE_RESULT = 65,
     MESSAGE_REJECT = 66,
     MESSAGE_STATUS_REPLY = 67,
     MESSAGE_RECEIPT_REPLY = 68,
-    MESSAGE_SERVED = 69 /* see ledger/codec_served.h */
+    MESSAGE_SERVED = 69, /* see ledger/codec_served.h */
+    MESSAGE_CHAIN_REPLY = 70
 };
 
 /*
@@ -199,6 +205,12 @@ struct receipt_reply_message {
     struct request_result result;
 };
 
+struct chain_reply_message {
+    uint64_t config;          /* 1..: the newest that the replica has a link to; 1: it has none */
+    uint32_t link_count;      /* 0..WIRE_LINKS_MAX, and less than config */
+    const struct span *links; /* each 1..CHAIN_LINK_SIZE_MAX: encoded, not judged here */
+};
+
 /* Decoders: input is the frame's payload. Encoders append the payload, without frame header. */
 MUST_USE enum codec_result pre_prepare_message_decode(struct pre_prepare_message *out,
                                                       struct arena *arena, struct span payload);
@@ -268,6 +280,13 @@ MUST_USE enum codec_result receipt_reply_message_decode(struct receipt_reply_mes
                                                         struct arena *arena, struct span payload);
 MUST_USE bool receipt_reply_message_encode(struct buffer *out,
                                            const struct receipt_reply_message *in);
+/* config: 1.. */
+MUST_USE enum codec_result chain_query_decode(uint64_t *config, struct arena *arena,
+                                              struct span payload);
+MUST_USE bool chain_query_encode(struct buffer *out, uint64_t config);
+MUST_USE enum codec_result chain_reply_message_decode(struct chain_reply_message *out,
+                                                      struct arena *arena, struct span payload);
+MUST_USE bool chain_reply_message_encode(struct buffer *out, const struct chain_reply_message *in);
 
 /* Write a frame header for a payload of this size. */
 void frame_header_encode(uint8_t out[static FRAME_HEADER_SIZE], enum message_kind kind,

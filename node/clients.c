@@ -12,6 +12,7 @@
 
 #include "base/check.h"
 #include "ledger/served.h"
+#include "node/chain_keeper.h"
 #include "node/demand_service.h"
 #include "node/joiner.h"
 #include "node/node.h"
@@ -26,8 +27,9 @@ struct client {
     struct node *node;
     struct link *link; /* NULL: the slot is free */
     uint64_t origin;
-    uint32_t waiting;    /* requests and demands in verification */
-    size_t waiting_size; /* bytes of them */
+    uint32_t waiting;      /* requests and demands in verification */
+    size_t waiting_size;   /* bytes of them */
+    uint64_t chain_config; /* it wants links from this configuration on; 0: it does not */
     uint32_t strikes;
     bool paused;
     bool finishing;
@@ -37,6 +39,7 @@ struct clients {
     struct link_group *group;
     struct client slots[SLOTS_MAX];
     uint64_t connections; /* so far */
+    uint32_t chain_slot;  /* whose question about the chain was answered last */
     uint32_t waiting;
     size_t waiting_size;
     uint32_t waiting_of_author[USERS_MAX + MEMBERS_MAX];
@@ -302,7 +305,8 @@ static const char *last_error(const struct node *node, const struct replica_stat
     if (node->checkpoint_error[0] != '\0') {
         return node->checkpoint_error;
     }
-    const char *const obstacle = older_obstacle(node);
+    const char *obstacle = older_obstacle(node);
+    obstacle = obstacle == NULL ? chain_keeper_obstacle(node) : obstacle;
     if (obstacle != NULL) {
         return obstacle;
     }
@@ -396,6 +400,42 @@ static void on_status_query(struct client *client, struct span payload) {
     answer_status(client);
 }
 
+static void on_chain_query(struct client *client, struct span payload) {
+    uint64_t config = 0;
+    struct arena arena;
+    arena_init(&arena, 4096);
+    enum codec_result const result = chain_query_decode(&config, &arena, payload);
+    arena_free(&arena);
+    if (result != CODEC_OK) {
+        finish(client, "sent a query for the governance chain that does not decode");
+    } else if (client->chain_config == 0) {
+        client->chain_config = config;
+        chain_keeper_serve(client->node);
+    }
+}
+
+bool clients_next_chain_query(struct node *node, uint64_t *origin, uint64_t *config) {
+    struct clients *const clients = node->clients;
+    for (uint32_t i = 1; i <= SLOTS_MAX; i++) {
+        uint32_t const slot = (clients->chain_slot + i) % SLOTS_MAX;
+        const struct client *const client = &clients->slots[slot];
+        if (client->link != NULL && !client->finishing && client->chain_config != 0) {
+            clients->chain_slot = slot;
+            *origin = client->origin;
+            *config = client->chain_config;
+            return true;
+        }
+    }
+    return false;
+}
+
+void clients_chain_answered(struct node *node, uint64_t origin) {
+    struct client *const client = client_find(node, origin);
+    if (client != NULL) {
+        client->chain_config = 0;
+    }
+}
+
 /* ---- links ----------------------------------------------------------------------------------- */
 
 static void on_frame(struct link *link, void *user, uint8_t kind, struct span payload) {
@@ -410,6 +450,8 @@ static void on_frame(struct link *link, void *user, uint8_t kind, struct span pa
         on_status_query(client, payload);
     } else if (kind == MESSAGE_DEMAND) {
         on_demand(client, payload);
+    } else if (kind == MESSAGE_CHAIN_QUERY) {
+        on_chain_query(client, payload);
     } else {
         on_receipt_query(client, payload);
     }
@@ -417,7 +459,8 @@ static void on_frame(struct link *link, void *user, uint8_t kind, struct span pa
 
 static size_t frame_size_max(uint8_t kind) {
     bool const known = kind == MESSAGE_REQUEST || kind == MESSAGE_STATUS_QUERY ||
-                       kind == MESSAGE_RECEIPT_QUERY || kind == MESSAGE_DEMAND;
+                       kind == MESSAGE_RECEIPT_QUERY || kind == MESSAGE_DEMAND ||
+                       kind == MESSAGE_CHAIN_QUERY;
     return known ? message_size_max(kind) : 0;
 }
 

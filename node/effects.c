@@ -8,6 +8,7 @@
 
 #include "base/check.h"
 #include "host/clock.h"
+#include "node/chain_keeper.h"
 #include "node/demand_service.h"
 #include "node/node.h"
 
@@ -43,6 +44,7 @@ void node_durable(void *context, uint64_t position) {
     }
     checkpointer_durable(node);
     range_durable(node);
+    chain_keeper_go_on(node);
     demand_service_durable(node);
     node_step(node, &event);
 }

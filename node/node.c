@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "base/check.h"
+#include "node/chain_keeper.h"
 #include "node/demand_service.h"
 #include "node/join_service.h"
 #include "node/joiner.h"
@@ -173,7 +174,8 @@ static int start_threads(struct node *node, struct problem *problem) {
         return -1;
     }
     node->reader = background_start(&node->loop, problem);
-    return node->reader == NULL || checkpointer_open(node, problem) != 0 ||
+    return node->reader == NULL || chain_keeper_start(node, problem) != 0 ||
+                   checkpointer_open(node, problem) != 0 ||
                    join_service_start(node, problem) != 0 || joiner_open(node, problem) != 0
                ? -1
                : older_start(node, problem);
@@ -248,6 +250,7 @@ int node_run(struct node *node) {
     workers_stop(node->workers);
     disk_thread_stop(node->disk);
     background_stop(node->reader);
+    chain_keeper_stop(node);
     checkpointer_close(node);
     join_service_stop(node);
     demand_service_stop(node);
@@ -275,6 +278,7 @@ void node_close(struct node *node) {
     receipts_free(node);
     join_service_free(node);
     demand_service_free(node);
+    chain_keeper_free(node);
     joiner_free(node);
     older_free(node);
     replica_free(node->replica);

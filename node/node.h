@@ -16,6 +16,7 @@
  *   join_service.c                        a checkpoint for a peer that joins
  *   demand_service.c                      its ledger for auditors, under its signature
  *   older.c, older_ledger.c               the ledger before the one that it joined with
+ *   chain_keeper.c, chain_link.c, chain_store.c   the governance chain
  *
  * The replica itself (consensus/replica.h) is a pure state machine: events go in through node_step
  * and nowhere else, effects come out there.
@@ -37,6 +38,7 @@
 #include "node/outbox.h"
 #include "node/workers.h"
 
+struct chain_keeper;
 struct clients;
 struct demand_service;
 struct join_service;
@@ -134,6 +136,7 @@ struct node {
     struct join_service *join_service;
     struct demand_service *demand_service;
     struct older *older; /* NULL: its ledger has all there is */
+    struct chain_keeper *chain_keeper;
     bool range_under_way[NODE_ROWS_MAX];
     struct own_range own_range;
     struct receipt_search *receipts; /* the reader's thread's */
@@ -259,6 +262,12 @@ MUST_USE bool clients_checked(struct node *node, const struct verify_item *item)
 bool clients_is_there(struct node *node, uint64_t origin);
 /* Bytes for all clients together that the system has not taken yet. */
 size_t clients_backlog(const struct node *node);
+/*
+ * A client that wants links of the governance chain, from configuration `config` on; each in turn.
+ * It is heard again on this once it was answered. Returns: false: there is none.
+ */
+MUST_USE bool clients_next_chain_query(struct node *node, uint64_t *origin, uint64_t *config);
+void clients_chain_answered(struct node *node, uint64_t origin);
 /* While the disk is behind, clients are not heard. */
 void clients_hold(struct node *node, bool hold);
 

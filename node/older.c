@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "base/check.h"
+#include "node/chain_keeper.h"
 #include "node/joiner.h"
 #include "node/node.h"
 #include "node/older_ledger.h"
@@ -117,6 +118,7 @@ static void finished(struct older *older) {
                                    log_number("bytes", older->grown), log_end()});
     node->beginning = (struct beginning){.present = false};
     joiner_end(node);
+    chain_keeper_go_on(node);
 }
 
 static void done(struct background_job *job) {

@@ -5,6 +5,7 @@
  */
 #include <stdio.h>
 
+#include "node/chain_keeper.h"
 #include "node/constitutions.h"
 #include "node/node.h"
 
@@ -91,6 +92,7 @@ void node_reconfigured(struct node *node, const struct constitution *constitutio
     if (settled) {
         log_event(LOG_INFO, "the configuration has begun for good",
                   (struct log_field[]){log_number("config", constitution->number), log_end()});
+        chain_keeper_settled(node, constitution->number);
     } else {
         tell_entered(node, constitution);
     }

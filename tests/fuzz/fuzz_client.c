@@ -65,6 +65,8 @@ static enum codec_result decode(uint8_t kind, struct arena *arena, struct span p
         struct reject_message reject;
         struct status_reply_message status;
         struct receipt_reply_message receipt;
+        struct chain_reply_message chain;
+        uint64_t config;
         struct digest id;
     } out;
     const struct digest *const service = &target_consortium()->configuration.service;
@@ -85,6 +87,10 @@ static enum codec_result decode(uint8_t kind, struct arena *arena, struct span p
         return status_reply_message_decode(&out.status, arena, payload);
     case MESSAGE_RECEIPT_REPLY:
         return receipt_reply_message_decode(&out.receipt, arena, payload);
+    case MESSAGE_CHAIN_QUERY:
+        return chain_query_decode(&out.config, arena, payload);
+    case MESSAGE_CHAIN_REPLY:
+        return chain_reply_message_decode(&out.chain, arena, payload);
     case MESSAGE_DEMAND:
         return take_demand(arena, payload);
     case MESSAGE_SERVED:

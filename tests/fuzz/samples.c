@@ -653,6 +653,12 @@ static void make_governance(struct samples *samples) {
         charter_pass(charter, proposals[i]);
     }
     make_chain_file(samples, "chain", count, links);
+    struct chain_reply_message const reply = {
+        .config = (uint64_t)count + 1, .link_count = count, .links = links};
+    CHECK(chain_query_encode(kinded(samples, SAMPLE_CLIENT, "chain-query", MESSAGE_CHAIN_QUERY),
+                             FOUNDING_CONFIGURATION) &&
+          chain_reply_message_encode(
+              kinded(samples, SAMPLE_CLIENT, "chain-reply", MESSAGE_CHAIN_REPLY), &reply));
     make_chain_file(samples, "chain-gap", 1, &links[1]);
     charter_free(charter);
     free(charter);

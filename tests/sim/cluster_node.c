@@ -382,6 +382,10 @@ const char *message_name(uint8_t kind) {
         return "demand";
     case MESSAGE_SERVED:
         return "served";
+    case MESSAGE_CHAIN_QUERY:
+        return "chain-query";
+    case MESSAGE_CHAIN_REPLY:
+        return "chain-reply";
     }
     return "a message of no kind";
 }

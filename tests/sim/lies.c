@@ -666,6 +666,8 @@ static bool lie_by_kind(struct lie *lie) {
     case MESSAGE_STATUS_REPLY:
     case MESSAGE_DEMAND:
     case MESSAGE_SERVED:
+    case MESSAGE_CHAIN_QUERY:
+    case MESSAGE_CHAIN_REPLY:
         break;
     }
     return false;

@@ -25,6 +25,7 @@ REENCODER(result_message)
 REENCODER(reject_message)
 REENCODER(status_reply_message)
 REENCODER(receipt_reply_message)
+REENCODER(chain_reply_message)
 
 /* The payload of prepares and view-changes; only the size differs. */
 static enum codec_result reencode_signed(struct buffer *out, struct arena *arena,
@@ -44,6 +45,16 @@ static enum codec_result reencode_fetch_range(struct buffer *out, struct arena *
     enum codec_result const result = fetch_range_message_decode(&first_entry, arena, bytes);
     if (result == CODEC_OK) {
         cr_assert(fetch_range_message_encode(out, first_entry));
+    }
+    return result;
+}
+
+static enum codec_result reencode_chain_query(struct buffer *out, struct arena *arena,
+                                              struct span bytes) {
+    uint64_t config;
+    enum codec_result const result = chain_query_decode(&config, arena, bytes);
+    if (result == CODEC_OK) {
+        cr_assert(chain_query_encode(out, config));
     }
     return result;
 }
@@ -236,6 +247,16 @@ static void encode_receipt_reply(struct buffer *out) {
     cr_assert(receipt_reply_message_encode(out, &sample));
 }
 
+static void encode_chain_query(struct buffer *out) {
+    cr_assert(chain_query_encode(out, 3));
+}
+
+static void encode_chain_reply(struct buffer *out) {
+    struct span const links[] = {span_text("link"), span_text("another")};
+    struct chain_reply_message const sample = {.config = 9, .link_count = 2, .links = links};
+    cr_assert(chain_reply_message_encode(out, &sample));
+}
+
 static const struct kind {
     const char *name;
     enum message_kind kind;
@@ -267,6 +288,8 @@ static const struct kind {
     {"status reply", MESSAGE_STATUS_REPLY, encode_status_reply, reencode_status_reply_message},
     {"receipt query", MESSAGE_RECEIPT_QUERY, encode_receipt_query, reencode_receipt_query},
     {"receipt reply", MESSAGE_RECEIPT_REPLY, encode_receipt_reply, reencode_receipt_reply_message},
+    {"chain query", MESSAGE_CHAIN_QUERY, encode_chain_query, reencode_chain_query},
+    {"chain reply", MESSAGE_CHAIN_REPLY, encode_chain_reply, reencode_chain_reply_message},
 };
 
 Test(wire, every_message_withstands_attacks) {
@@ -288,7 +311,7 @@ Test(wire, only_known_kinds_have_a_size) {
         cr_assert_leq(size_max + FRAME_HEADER_SIZE, FRAME_SIZE_MAX);
         known += size_max != 0;
     }
-    cr_assert_eq(known, 24);
+    cr_assert_eq(known, 26);
     cr_assert_eq(message_size_max(0), 0);
     cr_assert_eq(message_size_max(15), 0);
     cr_assert_eq(message_size_max(255), 0);
@@ -650,6 +673,61 @@ Test(wire, a_result_lies_within_a_batch) {
     }
     message.result.outcome_count = CALLS_MAX + 1;
     cr_assert_not(receipt_reply_message_encode(&bytes, &message));
+    buffer_free(&bytes);
+}
+
+/* ---- links of the governance chain ----------------------------------------------------------- */
+
+/* There is a configuration in front of every link, and links are neither empty nor too large. */
+Test(wire, links_are_fewer_than_configurations) {
+    struct buffer bytes = buffer_new();
+    struct span links[WIRE_LINKS_MAX + 1];
+    for (size_t i = 0; i < COUNT(links); i++) {
+        links[i] = span_text("link");
+    }
+    for (uint32_t count = 0; count <= 3; count++) {
+        struct chain_reply_message const message = {
+            .config = 3, .link_count = count, .links = links};
+        buffer_clear(&bytes);
+        cr_assert(chain_reply_message_encode(&bytes, &message));
+        expect_result("chain reply", reencode_chain_reply_message, buffer_span(&bytes),
+                      count < 3 ? CODEC_OK : CODEC_MISMATCH);
+    }
+    buffer_clear(&bytes);
+    struct chain_reply_message const most = {
+        .config = WIRE_LINKS_MAX + 1, .link_count = WIRE_LINKS_MAX, .links = links};
+    cr_assert(chain_reply_message_encode(&bytes, &most));
+    expect_result("chain reply", reencode_chain_reply_message, buffer_span(&bytes), CODEC_OK);
+    put_bytes(&bytes, 2, span_text("one more"));
+    expect_result("chain reply", reencode_chain_reply_message, buffer_span(&bytes), CODEC_RANGE);
+    buffer_free(&bytes);
+    struct chain_reply_message const over = {
+        .config = WIRE_LINKS_MAX + 2, .link_count = WIRE_LINKS_MAX + 1, .links = links};
+    struct buffer refused = buffer_new();
+    cr_assert_not(chain_reply_message_encode(&refused, &over));
+    buffer_free(&refused);
+    expect_length(MESSAGE_CHAIN_REPLY, 2, 0, CODEC_LENGTH);
+    expect_length(MESSAGE_CHAIN_REPLY, 2, FILLER_SIZE_MAX, CODEC_OK);
+    expect_number(MESSAGE_CHAIN_REPLY, 1, 0, CODEC_RANGE);
+    expect_number(MESSAGE_CHAIN_QUERY, 1, 0, CODEC_RANGE);
+    expect_number(MESSAGE_CHAIN_QUERY, 1, 1, CODEC_OK);
+}
+
+/* A message that keeps to the bound on links of wire.h fits into a frame, at its largest. */
+Test(wire, links_within_their_bound_fit_a_frame) {
+    static uint8_t link[CHAIN_LINK_SIZE_MAX];
+    struct span links[WIRE_LINKS_MAX];
+    struct chain_reply_message message = {.config = UINT64_MAX >> 1, .links = links};
+    struct buffer bytes;
+    size_t left = WIRE_LINKS_SIZE_MAX;
+    while (left > WIRE_LINK_EXTRA) {
+        size_t const room = left - WIRE_LINK_EXTRA;
+        links[message.link_count++] = span_of(link, room < sizeof link ? room : sizeof link);
+        left -= links[message.link_count - 1].size + WIRE_LINK_EXTRA;
+    }
+    buffer_init(&bytes, FRAME_SIZE_MAX);
+    cr_assert(chain_reply_message_encode(&bytes, &message));
+    cr_assert_leq(bytes.size, message_size_max(MESSAGE_CHAIN_REPLY));
     buffer_free(&bytes);
 }
 
