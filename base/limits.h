@@ -155,6 +155,9 @@
 #define SESSION_RETRY_MS_MAX 4000u
 #define SESSION_BUSY_MS_MIN 20u
 #define SESSION_BUSY_MS_MAX 1000u
+#define SESSION_CHAIN_TIMEOUT_MS 2000u /* then another replica is asked for links */
+#define SESSION_CHAIN_PAUSE_MS_MIN 250u
+#define SESSION_CHAIN_PAUSE_MS_MAX 8000u
 
 /* Files. */
 #define KEY_FILE_SIZE_MAX 4096u

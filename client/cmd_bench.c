@@ -111,9 +111,8 @@ static int run_here(struct run *run) {
     if (status == 0) {
         command_say(run->globals, "onus: %u clients for %u s", run->options.clients,
                     run->options.duration_s);
-        status =
-            bench_run(&run->result, run->client.onus, &run->client.context.founding.configuration,
-                      &run->options, &run->problem);
+        status = bench_run(&run->result, run->client.onus, onus_configuration(run->client.onus),
+                           &run->options, &run->problem);
     }
     if (client_close(&run->client, &run->problem) != 0) {
         status = -1;

@@ -22,9 +22,8 @@ static const struct option options[] = {{"watch", no_argument, NULL, OPTION_WATC
 struct status {
     const struct globals *globals;
     struct client client;
-    uint32_t count; /* replicas */
-    uint32_t quorum;
-    uint64_t committed_max; /* highest index committed anywhere */
+    const struct configuration *configuration; /* as of the last look */
+    uint64_t committed_max;                    /* highest index committed anywhere */
     uint32_t voting;
 };
 
@@ -32,9 +31,14 @@ static struct onus_replica replica_at(const struct status *status, uint32_t repl
     return onus_replica(status->client.onus, replica);
 }
 
+/* Is everything known of the newest configuration that can be? */
 static bool all_known(void *context) {
-    const struct status *const status = context;
-    for (uint32_t r = 0; r < status->count; r++) {
+    struct status *const status = context;
+    status->configuration = onus_configuration(status->client.onus);
+    if (onus_is_following(status->client.onus)) {
+        return false;
+    }
+    for (uint32_t r = 0; r < status->configuration->replica_count; r++) {
         struct onus_replica const replica = replica_at(status, r);
         if (!replica.settled || (replica.up && replica.status == NULL)) {
             return false;
@@ -46,7 +50,8 @@ static bool all_known(void *context) {
 static void count_up(struct status *status) {
     status->committed_max = 0;
     status->voting = 0;
-    for (uint32_t r = 0; r < status->count; r++) {
+    status->configuration = onus_configuration(status->client.onus);
+    for (uint32_t r = 0; r < status->configuration->replica_count; r++) {
         const struct status_reply_message *const reply = replica_at(status, r).status;
         if (reply != NULL) {
             status->voting += reply->voting ? 1 : 0;
@@ -58,7 +63,7 @@ static void count_up(struct status *status) {
 }
 
 static const char *member_of(const struct status *status, uint32_t replica) {
-    return configuration_member_of(&status->client.context.founding.configuration, replica);
+    return configuration_member_of(status->configuration, replica);
 }
 
 static const char *role_of(const struct onus_replica *replica, uint32_t id) {
@@ -152,7 +157,7 @@ static void print_table(const struct status *status) {
     for (size_t i = 0; i < COLUMN_COUNT; i++) {
         CHECK(scols_table_new_column(table, columns[i].title, 0, columns[i].flags) != NULL);
     }
-    for (uint32_t r = 0; r < status->count; r++) {
+    for (uint32_t r = 0; r < status->configuration->replica_count; r++) {
         struct libscols_line *const line = scols_table_new_line(table, NULL);
         CHECK(line != NULL);
         fill_line(status, line, r);
@@ -162,14 +167,17 @@ static void print_table(const struct status *status) {
 }
 
 static void print_quorum(const struct status *status) {
-    (void)printf("quorum %u of %u · ", status->quorum, status->count);
-    if (status->voting < status->quorum) {
+    uint32_t const quorum = status->configuration->quorum;
+    (void)printf("configuration %llu · quorum %u of %u · ",
+                 (unsigned long long)status->configuration->number, quorum,
+                 status->configuration->replica_count);
+    if (status->voting < quorum) {
         (void)printf("NO QUORUM: %u vote, nothing commits\n", status->voting);
-    } else if (status->voting == status->quorum) {
+    } else if (status->voting == quorum) {
         (void)printf("no further fault tolerated\n");
     } else {
-        (void)printf("%u further fault%s tolerated\n", status->voting - status->quorum,
-                     status->voting - status->quorum == 1 ? "" : "s");
+        (void)printf("%u further fault%s tolerated\n", status->voting - quorum,
+                     status->voting - quorum == 1 ? "" : "s");
     }
 }
 
@@ -196,8 +204,9 @@ static json_t *replica_json(const struct status *status, uint32_t id) {
 
 static bool print_json(const struct status *status) {
     char service[2 * DIGEST_SIZE + 1];
+    const struct configuration *const configuration = status->configuration;
     json_t *const replicas = json_array();
-    for (uint32_t r = 0; r < status->count; r++) {
+    for (uint32_t r = 0; r < configuration->replica_count; r++) {
         if (json_array_append_new(replicas, replica_json(status, r)) != 0) {
             json_decref(replicas);
             return view_print_json(NULL);
@@ -205,9 +214,10 @@ static bool print_json(const struct status *status) {
     }
     hex_encode(service,
                span_of(status->client.context.founding.genesis.service.bytes, DIGEST_SIZE));
-    return view_print_json(json_pack("{s:s,s:i,s:i,s:i,s:o}", "service", service, "quorum",
-                                     (int)status->quorum, "count", (int)status->count, "voting",
-                                     (int)status->voting, "replicas", replicas));
+    return view_print_json(json_pack(
+        "{s:s,s:o,s:i,s:i,s:i,s:o}", "service", service, "configuration",
+        view_json_u64(configuration->number), "quorum", (int)configuration->quorum, "count",
+        (int)configuration->replica_count, "voting", (int)status->voting, "replicas", replicas));
 }
 
 /* ---- the command ----------------------------------------------------------------------------- */
@@ -222,7 +232,7 @@ static int show(struct status *status) {
         print_table(status);
         print_quorum(status);
     }
-    return status->voting == status->count ? EXIT_OK : EXIT_UNREACHABLE;
+    return status->voting == status->configuration->replica_count ? EXIT_OK : EXIT_UNREACHABLE;
 }
 
 static bool never(void *context) {
@@ -262,10 +272,6 @@ int command_status(const struct command *command, struct globals *globals, int a
     }
     int code = EXIT_OK;
     if (client_open(&status.client, globals, true, &problem) == 0) {
-        const struct configuration *const configuration =
-            &status.client.context.founding.configuration;
-        status.count = configuration->replica_count;
-        status.quorum = configuration->quorum;
         uint32_t const timeout_ms =
             globals->timeout_ms != 0 ? globals->timeout_ms : STATUS_TIMEOUT_MS;
         (void)onus_run_until(status.client.onus, all_known, &status, timeout_ms);

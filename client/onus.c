@@ -1,10 +1,13 @@
 /*
  * onus: see onus.h. It ties together the session (what to say to whom), the links, the
- * writer (what must not be forgotten) and the loop's clock.
+ * follower (who they are), the writer (what must not be forgotten) and the loop's clock.
  *
  * A transaction lives from onus_submit to its answer. It is first with the writer, until its bytes
  * are durable, and then with the session. Its receipts go to the writer lazily: the written-down
  * request is removed by the same commit, so one or the other is always on the disk.
+ *
+ * To another configuration it goes between two turns of the loop, since links must not be closed
+ * from inside their own callbacks.
  */
 #include "client/onus.h"
 
@@ -12,6 +15,7 @@
 #include <stdlib.h>
 
 #include "base/check.h"
+#include "client/follower.h"
 #include "client/writer.h"
 #include "host/random.h"
 #include "host/replica_links.h"
@@ -45,6 +49,9 @@ struct onus {
     uv_prepare_t prepare; /* arms the deadline before the loop waits */
     bool timed_out;
     uint64_t armed_ms;
+    struct follower *follower;
+    const struct configuration *configuration; /* the session's */
+    bool outdated;                             /* the follower knows a later one */
     struct session *session;
     struct replica_links *links;
     struct receipt_store *store;
@@ -211,6 +218,27 @@ static void effect_distrusted(void *context, uint32_t replica, const char *why) 
     notify(context, line);
 }
 
+static const struct configuration *effect_configuration(void *context, uint64_t number) {
+    const struct onus *const onus = context;
+    return follower_find(onus->follower, number);
+}
+
+static int effect_links(void *context, const struct span *links, uint32_t count) {
+    const struct onus *const onus = context;
+    struct problem problem = {.code = EXIT_OK};
+    int const taken = follower_take(onus->follower, links, count, &problem);
+    if (problem.code != EXIT_OK) {
+        notify(onus, problem.text);
+    }
+    return taken;
+}
+
+static void effect_configured(void *context, uint64_t number) {
+    struct onus *const onus = context;
+    (void)number; /* it is the newest of the follower's */
+    onus->outdated = true;
+}
+
 /* ---- the loop -------------------------------------------------------------------------------- */
 
 static void on_link(void *context, uint32_t replica, bool up) {
@@ -223,7 +251,9 @@ static void on_link(void *context, uint32_t replica, bool up) {
 
 /* What a client takes from a replica; the limits are those of the kinds. */
 static size_t frame_size_max(uint8_t kind) {
-    return kind >= MESSAGE_REPLY && kind <= MESSAGE_RECEIPT_REPLY ? message_size_max(kind) : 0;
+    bool const is_for_us =
+        (kind >= MESSAGE_REPLY && kind <= MESSAGE_RECEIPT_REPLY) || kind == MESSAGE_CHAIN_REPLY;
+    return is_for_us ? message_size_max(kind) : 0;
 }
 
 static void on_frame(void *context, uint32_t replica, uint8_t kind, struct span payload) {
@@ -237,8 +267,40 @@ static void on_deadline(uv_timer_t *timer) {
     session_tick(onus->session, now_ms(onus));
 }
 
+static struct replica_links *dial(struct onus *onus, const struct configuration *configuration,
+                                  struct problem *problem) {
+    struct replica_links_handlers const handlers = {.context = onus,
+                                                    .on_link = on_link,
+                                                    .on_frame = on_frame,
+                                                    .frame_size_max = frame_size_max};
+    return replica_links_create(&onus->loop, configuration, UINT64_MAX, &handlers, problem);
+}
+
+/* Go over to the newest configuration. When memory is short, try again at the next turn. */
+static void go_over(struct onus *onus) {
+    struct problem problem = {.code = EXIT_OK};
+    const struct configuration *const configuration = follower_configuration(onus->follower);
+    struct replica_links *const links = dial(onus, configuration, &problem);
+    if (links == NULL) {
+        return;
+    }
+    if (!session_reconfigure(onus->session, configuration, now_ms(onus))) {
+        replica_links_close(links);
+        return;
+    }
+    replica_links_close(onus->links);
+    onus->links = links;
+    onus->configuration = configuration;
+    onus->outdated = false;
+    (void)uv_timer_stop(&onus->deadline);
+    onus->armed_ms = UINT64_MAX;
+}
+
 static void on_prepare(uv_prepare_t *prepare) {
     struct onus *const onus = prepare->data;
+    if (onus->outdated) {
+        go_over(onus);
+    }
     uint64_t const deadline_ms = session_deadline(onus->session);
     if (deadline_ms >= onus->armed_ms) {
         return;
@@ -309,21 +371,23 @@ static int onus_start(struct onus *onus, bool look_only, struct problem *problem
         .receipted = effect_receipted,
         .rejected = effect_rejected,
         .distrusted = effect_distrusted,
+        .configuration = effect_configuration,
+        .links = effect_links,
+        .configured = effect_configured,
     };
-    struct replica_links_handlers const handlers = {.context = onus,
-                                                    .on_link = on_link,
-                                                    .on_frame = on_frame,
-                                                    .frame_size_max = frame_size_max};
-    const struct founding *const founding = &onus->context->founding;
-    onus->session = session_create(&founding->configuration, &effects);
+    onus->follower = follower_open(onus->context, problem);
+    if (onus->follower == NULL) {
+        return -1;
+    }
+    onus->configuration = follower_configuration(onus->follower);
+    onus->session = session_create(onus->configuration, &effects);
     if (onus->session == NULL) {
         return problem_set(problem, EXIT_ERROR, "out of memory");
     }
     if (!look_only && open_store(onus, problem) != 0) {
         return -1;
     }
-    onus->links =
-        replica_links_create(&onus->loop, &founding->configuration, UINT64_MAX, &handlers, problem);
+    onus->links = dial(onus, onus->configuration, problem);
     return onus->links == NULL ? -1 : 0;
 }
 
@@ -390,6 +454,7 @@ int onus_close(struct onus *onus, struct problem *problem) {
         free(transaction);
     }
     session_free(onus->session);
+    follower_close(onus->follower);
     receipt_store_close(onus->store);
     buffer_free(&onus->calls);
     buffer_free(&onus->header);
@@ -403,15 +468,17 @@ int onus_close(struct onus *onus, struct problem *problem) {
 
 struct connecting {
     struct onus *onus;
-    uint32_t answers; /* how many are waited for */
-    bool all_settled; /* out: there is no hope for more */
+    bool few; /* f + 1 answers will do */
 };
 
 static bool has_index(void *context) {
     struct connecting *const connecting = context;
     struct onus *const onus = connecting->onus;
+    const struct configuration *const configuration = onus->configuration;
+    uint32_t const answers =
+        connecting->few ? configuration->faults_max + 1 : configuration->quorum;
     uint64_t next_index;
-    if (!session_next_index(onus->session, connecting->answers, &next_index)) {
+    if (!session_next_index(onus->session, answers, &next_index)) {
         return false;
     }
     onus->has_index = true;
@@ -421,18 +488,28 @@ static bool has_index(void *context) {
     return true;
 }
 
+static const char *silence_of(const struct onus *onus, uint32_t replica) {
+    const char *const reason = replica_links_reason(onus->links, replica);
+    if (session_status(onus->session, replica) != NULL) {
+        return "speaks of a later configuration";
+    }
+    return reason[0] != '\0' ? reason : "no answer";
+}
+
+static bool is_with_us(const struct onus *onus, uint32_t replica) {
+    const struct status_reply_message *const status = session_status(onus->session, replica);
+    return status != NULL && status->config <= onus->configuration->number;
+}
+
 static void list_silent(const struct onus *onus, struct problem *problem) {
-    const struct configuration *const configuration = &onus->context->founding.configuration;
     char text[PROBLEM_TEXT_SIZE / 2] = "";
     size_t used = 0;
-    for (uint32_t r = 0; r < configuration->replica_count && used < sizeof text; r++) {
-        if (session_status(onus->session, r) != NULL) {
+    for (uint32_t r = 0; r < onus->configuration->replica_count && used < sizeof text; r++) {
+        if (is_with_us(onus, r)) {
             continue;
         }
-        const char *const reason = replica_links_reason(onus->links, r);
-        int const size =
-            snprintf(text + used, sizeof text - used, "%s%u (%s)", used == 0 ? "" : ", ", r,
-                     reason[0] != '\0' ? reason : "no answer");
+        int const size = snprintf(text + used, sizeof text - used, "%s%u (%s)",
+                                  used == 0 ? "" : ", ", r, silence_of(onus, r));
         used += size > 0 ? (size_t)size : 0;
     }
     (void)problem_set(problem, EXIT_UNREACHABLE,
@@ -440,14 +517,13 @@ static void list_silent(const struct onus *onus, struct problem *problem) {
 }
 
 int onus_connect(struct onus *onus, uint32_t timeout_ms, struct problem *problem) {
-    const struct configuration *const configuration = &onus->context->founding.configuration;
-    struct connecting connecting = {.onus = onus, .answers = configuration->quorum};
+    struct connecting connecting = {.onus = onus};
     uint32_t const patience_ms =
         timeout_ms < CONNECT_PATIENCE_MS ? timeout_ms : CONNECT_PATIENCE_MS;
     if (onus->has_index || onus_run_until(onus, has_index, &connecting, patience_ms)) {
         return 0;
     }
-    connecting.answers = configuration->faults_max + 1;
+    connecting.few = true;
     for (uint32_t waited_ms = patience_ms;; waited_ms += STATUS_AGAIN_MS) {
         if (onus_run_until(onus, has_index, &connecting, STATUS_AGAIN_MS)) {
             return 0;
@@ -670,6 +746,14 @@ int onus_put_note(struct onus *onus, const struct onus_note *note, struct proble
         return problem_set(problem, EXIT_ERROR, "out of memory");
     }
     return 0;
+}
+
+const struct configuration *onus_configuration(const struct onus *onus) {
+    return onus->configuration;
+}
+
+bool onus_is_following(const struct onus *onus) {
+    return onus->outdated || session_is_following(onus->session);
 }
 
 struct onus_replica onus_replica(const struct onus *onus, uint32_t replica) {

@@ -7,6 +7,10 @@
  * told. If the program or the machine dies in between, onus_resume sends the very same bytes again
  * in the next run: one execution, the same receipts.
  *
+ * It follows the consortium: when replicas speak of a later configuration, the governance chain is
+ * fetched, verified and kept in the context, and requests in flight go on with the replicas of the
+ * newest configuration. Nobody has to be told.
+ *
  * Threads: a handle belongs to one thread. It has a loop of its own, which runs inside onus_run,
  * onus_run_until and the functions that say that they wait. Callbacks are called from there only,
  * and may submit further requests.
@@ -42,7 +46,8 @@ MUST_USE struct onus *onus_open(const struct onus_options *options, struct probl
 int onus_close(struct onus *onus, struct problem *problem);
 
 /*
- * Wait until enough replicas have answered to submit (a quorum, or after a second f + 1 of them).
+ * Wait until enough replicas have answered to submit (a quorum, or after a second f + 1 of them),
+ * in the newest configuration.
  * Returns: 0, or -1 with EXIT_UNREACHABLE and a list of those that do not answer.
  */
 MUST_USE int onus_connect(struct onus *onus, uint32_t timeout_ms, struct problem *problem);
@@ -135,7 +140,15 @@ void onus_flush(struct onus *onus);
 MUST_USE int onus_put_note(struct onus *onus, const struct onus_note *note,
                            struct problem *problem);
 
-/* What is known of a replica. */
+/*
+ * The newest configuration that is known, with the addresses that are used. Valid until the loop
+ * runs again.
+ */
+const struct configuration *onus_configuration(const struct onus *onus);
+/* Are replicas being asked for a later one, or is it about to be used? */
+bool onus_is_following(const struct onus *onus);
+
+/* What is known of a replica of it. */
 struct onus_replica {
     bool up;
     bool settled;                              /* is up, or was tried and failed */

@@ -14,13 +14,33 @@
 
 #define SCRATCH_SIZE_MAX (2u * FRAME_SIZE_MAX) /* a message, unpacked twice */
 
+/* Have room for what so many replicas say. Returns: false: out of memory. */
+static bool make_reply_slots(struct session *session, uint32_t replica_count) {
+    for (uint32_t r = 0; r < replica_count; r++) {
+        struct peer *const peer = &session->peers[r];
+        if (peer->replies == NULL) {
+            peer->replies = calloc(SESSION_REPLIES_MAX, sizeof *peer->replies);
+        }
+        if (peer->replies == NULL) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void drop_claims(struct session *session, uint32_t replica) {
+    for (uint32_t slot = 0; slot < SESSION_CLAIMS_MAX; slot++) {
+        session_drop_claim(session, replica, slot);
+    }
+}
+
 struct session *session_create(const struct configuration *configuration,
                                const struct session_effects *effects) {
     struct session *const session = calloc(1, sizeof *session);
     if (session == NULL) {
         return NULL;
     }
-    session->configuration = configuration;
+    session->configuration = *configuration;
     session->effects = *effects;
     session->deadline_ms = UINT64_MAX;
     arena_init(&session->scratch, SCRATCH_SIZE_MAX);
@@ -28,14 +48,16 @@ struct session *session_create(const struct configuration *configuration,
     for (uint32_t i = 0; i < SESSION_CERTIFIED_MAX; i++) {
         buffer_init(&session->certified[i].certificate, COMMIT_CERTIFICATE_SIZE_MAX);
     }
-    for (uint32_t r = 0; r < configuration->replica_count; r++) {
-        session->peers[r].replies = calloc(SESSION_REPLIES_MAX, sizeof(struct reply_slot));
-        if (session->peers[r].replies == NULL) {
-            session_free(session);
-            return NULL;
-        }
+    session_begin_search(session);
+    if (!make_reply_slots(session, configuration->replica_count)) {
+        session_free(session);
+        return NULL;
     }
     return session;
+}
+
+const struct configuration *session_configuration(const struct session *session) {
+    return &session->configuration;
 }
 
 static void flight_free(struct flight *flight) {
@@ -52,10 +74,8 @@ void session_free(struct session *session) {
         session->first = flight->next;
         flight_free(flight);
     }
-    for (uint32_t r = 0; r < session->configuration->replica_count; r++) {
-        for (uint32_t slot = 0; slot < SESSION_CLAIMS_MAX; slot++) {
-            session_drop_claim(session, r, slot);
-        }
+    for (uint32_t r = 0; r < REPLICAS_MAX; r++) {
+        drop_claims(session, r);
         free(session->peers[r].replies);
     }
     for (uint32_t i = 0; i < SESSION_CERTIFIED_MAX; i++) {
@@ -104,7 +124,7 @@ static void flight_unlink(struct session *session, struct flight *flight) {
     session->in_flight_size -= flight->request.bytes.size;
 }
 
-static void wake_at(struct session *session, uint64_t when_ms) {
+void session_wake_at(struct session *session, uint64_t when_ms) {
     if (when_ms < session->deadline_ms) {
         session->deadline_ms = when_ms;
     }
@@ -121,7 +141,7 @@ static void flight_send(struct session *session, struct flight *flight, uint32_t
 }
 
 static void flight_send_all(struct session *session, struct flight *flight) {
-    for (uint32_t r = 0; r < session->configuration->replica_count; r++) {
+    for (uint32_t r = 0; r < session->configuration.replica_count; r++) {
         flight_send(session, flight, r);
     }
 }
@@ -157,7 +177,7 @@ static struct flight *flight_create(const struct session *session,
     flight->busy_ms = UINT64_MAX;
     flight->busy_delay_ms = SESSION_BUSY_MS_MIN;
     /* Who is asked first for a receipt differs from request to request. */
-    flight->query_next = request->id.bytes[0] % session->configuration->replica_count;
+    flight->query_next = request->id.bytes[0] % session->configuration.replica_count;
     return flight;
 }
 
@@ -177,7 +197,7 @@ enum session_submitted session_submit(struct session *session,
     }
     flight_link(session, flight);
     flight_send_all(session, flight);
-    wake_at(session, flight->retry_ms);
+    session_wake_at(session, flight->retry_ms);
     return SESSION_SUBMITTED;
 }
 
@@ -239,7 +259,7 @@ static void ask_for_receipt(struct session *session, const struct flight *flight
 }
 
 static void ask_next_for_receipt(struct session *session, struct flight *flight) {
-    uint32_t const count = session->configuration->replica_count;
+    uint32_t const count = session->configuration.replica_count;
     for (uint32_t i = 0; i < count; i++) {
         uint32_t const replica = (flight->query_next + i) % count;
         if (session->peers[replica].up) {
@@ -253,7 +273,7 @@ static void ask_next_for_receipt(struct session *session, struct flight *flight)
 static void ask_all_for_receipt(struct session *session, struct flight *flight) {
     flight->asked_all = true;
     flight->unknown = 0;
-    for (uint32_t r = 0; r < session->configuration->replica_count; r++) {
+    for (uint32_t r = 0; r < session->configuration.replica_count; r++) {
         ask_for_receipt(session, flight, r);
     }
 }
@@ -275,7 +295,7 @@ static void flight_retry_busy(struct session *session, struct flight *flight) {
     uint64_t const busy = flight->busy | flight->unsent;
     flight->busy = 0;
     flight->busy_ms = UINT64_MAX;
-    for (uint32_t r = 0; r < session->configuration->replica_count; r++) {
+    for (uint32_t r = 0; r < session->configuration.replica_count; r++) {
         if ((busy & replica_bit(r)) != 0) {
             flight_send(session, flight, r);
         }
@@ -293,9 +313,10 @@ void session_tick(struct session *session, uint64_t now_ms) {
         } else if (flight->busy_ms <= now_ms) {
             flight_retry_busy(session, flight);
         }
-        wake_at(session, flight->retry_ms);
-        wake_at(session, flight->busy_ms);
+        session_wake_at(session, flight->retry_ms);
+        session_wake_at(session, flight->busy_ms);
     }
+    session_search_tick(session, now_ms);
 }
 
 uint64_t session_deadline(const struct session *session) {
@@ -303,13 +324,13 @@ uint64_t session_deadline(const struct session *session) {
 }
 
 void session_on_link(struct session *session, uint32_t replica, bool up, uint64_t now_ms) {
-    (void)now_ms;
-    CHECK(replica < session->configuration->replica_count);
+    CHECK(replica < session->configuration.replica_count);
     struct peer *const peer = &session->peers[replica];
     peer->up = up;
     peer->distrusted = false;
     peer->has_status = false;
     if (!up) {
+        session_search_down(session, replica, now_ms);
         return;
     }
     /* Whatever was sent over the old link may be lost. */
@@ -318,11 +339,55 @@ void session_on_link(struct session *session, uint32_t replica, bool up, uint64_
     }
 }
 
+/* ---- another configuration ------------------------------------------------------------------- */
+
+/* Nobody of the new replicas has said anything about it yet. */
+static void flight_begin_anew(struct session *session, struct flight *flight, uint64_t now_ms) {
+    flight->unsent = 0;
+    flight->busy = 0;
+    flight->late = 0;
+    flight->refused = 0;
+    flight->unknown = 0;
+    flight->asked_all = false;
+    flight->busy_ms = UINT64_MAX;
+    flight->busy_delay_ms = SESSION_BUSY_MS_MIN;
+    flight->query_next %= session->configuration.replica_count;
+    flight->retry_delay_ms = first_retry_ms(session);
+    flight->retry_ms = now_ms + flight->retry_delay_ms;
+    session_wake_at(session, flight->retry_ms);
+}
+
+bool session_reconfigure(struct session *session, const struct configuration *configuration,
+                         uint64_t now_ms) {
+    CHECK(configuration->number > session->configuration.number);
+    CHECK(digest_equal(&configuration->service, &session->configuration.service));
+    if (!make_reply_slots(session, configuration->replica_count)) {
+        return false;
+    }
+    for (uint32_t r = 0; r < REPLICAS_MAX; r++) {
+        struct peer *const peer = &session->peers[r];
+        struct reply_slot *const replies = peer->replies;
+        drop_claims(session, r);
+        if (replies != NULL) {
+            memset(replies, 0, SESSION_REPLIES_MAX * sizeof *replies);
+        }
+        memset(peer, 0, sizeof *peer);
+        peer->replies = replies;
+    }
+    session->configuration = *configuration;
+    session->deadline_ms = UINT64_MAX;
+    session_begin_search(session);
+    for (struct flight *flight = session->first; flight != NULL; flight = flight->next) {
+        flight_begin_anew(session, flight, now_ms);
+    }
+    return true;
+}
+
 /* ---- rejections ------------------------------------------------------------------------------ */
 
 /* So many that one of them at least is correct. */
 static bool is_enough(const struct session *session, uint64_t replicas) {
-    return (uint32_t)__builtin_popcountll(replicas) > session->configuration->faults_max;
+    return (uint32_t)__builtin_popcountll(replicas) > session->configuration.faults_max;
 }
 
 static void flight_busy(struct session *session, struct flight *flight, uint32_t replica,
@@ -333,19 +398,46 @@ static void flight_busy(struct session *session, struct flight *flight, uint32_t
         flight->busy_delay_ms = 2 * flight->busy_delay_ms > SESSION_BUSY_MS_MAX
                                     ? SESSION_BUSY_MS_MAX
                                     : 2 * flight->busy_delay_ms;
-        wake_at(session, flight->busy_ms);
+        session_wake_at(session, flight->busy_ms);
     }
 }
 
-static void flight_expired(struct session *session, struct flight *flight) {
-    if (!is_enough(session, flight->expired)) {
+/* It may have been executed while it was in time: then somebody has the receipt. */
+static void flight_late(struct session *session, struct flight *flight) {
+    if (!is_enough(session, flight->late)) {
         return;
     }
-    /* It may have been executed while its window was open: then somebody has the receipt. */
     if (!flight->asked_all) {
         ask_all_for_receipt(session, flight);
     } else if (is_enough(session, flight->unknown)) {
-        flight_reject(session, flight, REJECT_EXPIRED);
+        flight_reject(session, flight, flight->delay);
+    }
+}
+
+static void take_late(struct session *session, struct flight *flight, uint32_t replica,
+                      enum reject_reason reason) {
+    flight->delay = flight->late == 0 ? reason : flight->delay;
+    flight->late |= replica_bit(replica);
+    flight_late(session, flight);
+}
+
+/* Is its author one of our configuration? Uses the scratch. */
+static bool author_is_known(struct session *session, const struct flight *flight) {
+    struct request request;
+    return request_decode(&request, &session->scratch, &session->configuration.service,
+                          flight->request.bytes) == CODEC_OK &&
+           configuration_has_author(&session->configuration, &request.author);
+}
+
+static void take_reject_author(struct session *session, struct flight *flight, uint32_t replica,
+                               uint64_t now_ms) {
+    if ((flight->late & replica_bit(replica)) == 0 && author_is_known(session, flight)) {
+        /* One of us is behind: if it is the replica, it will know the author in a moment. */
+        session_suspect(session, replica, now_ms);
+        flight_busy(session, flight, replica, now_ms);
+    } else {
+        /* It may have been one when the request was executed. */
+        take_late(session, flight, replica, REJECT_AUTHOR);
     }
 }
 
@@ -366,16 +458,17 @@ static void take_reject(struct session *session, uint32_t replica, struct span p
         flight_busy(session, flight, replica, now_ms);
         return;
     case REJECT_EXPIRED:
-        flight->expired |= replica_bit(replica);
-        flight_expired(session, flight);
+        take_late(session, flight, replica, REJECT_EXPIRED);
+        return;
+    case REJECT_AUTHOR:
+        take_reject_author(session, flight, replica, now_ms);
         return;
     case REJECT_UNKNOWN:
         flight->unknown |= replica_bit(replica);
-        flight_expired(session, flight);
+        flight_late(session, flight);
         return;
     case REJECT_MALFORMED:
     case REJECT_SIGNATURE:
-    case REJECT_AUTHOR:
         flight->refusal = flight->refused == 0 ? reject.reason : flight->refusal;
         flight->refused |= replica_bit(replica);
         if (is_enough(session, flight->refused)) {
@@ -390,7 +483,7 @@ static void take_reject(struct session *session, uint32_t replica, struct span p
 /* ---- status ---------------------------------------------------------------------------------- */
 
 void session_query_status(struct session *session) {
-    for (uint32_t r = 0; r < session->configuration->replica_count; r++) {
+    for (uint32_t r = 0; r < session->configuration.replica_count; r++) {
         if (session->peers[r].up) {
             /* Lost ones are asked for again by whoever wants them. */
             (void)session->effects.send(session->effects.context, r, MESSAGE_STATUS_QUERY,
@@ -399,14 +492,17 @@ void session_query_status(struct session *session) {
     }
 }
 
-static void take_status(struct session *session, uint32_t replica, struct span payload) {
+static void take_status(struct session *session, uint32_t replica, struct span payload,
+                        uint64_t now_ms) {
     struct status_reply_message status;
+    /* In another configuration it may have another number. */
     if (status_reply_message_decode(&status, &session->scratch, payload) != CODEC_OK ||
-        status.replica != replica || status.last_error.size > sizeof session->peers[0].last_error) {
+        (status.replica != replica && status.config == session->configuration.number) ||
+        status.last_error.size > sizeof session->peers[0].last_error) {
         session_distrust(session, replica, "sent a status that cannot be read");
         return;
     }
-    if (!digest_equal(&status.service, &session->configuration->service)) {
+    if (!digest_equal(&status.service, &session->configuration.service)) {
         session_distrust(session, replica, "belongs to another service");
         return;
     }
@@ -417,6 +513,9 @@ static void take_status(struct session *session, uint32_t replica, struct span p
     }
     peer->status.last_error = span_of(peer->last_error, status.last_error.size);
     peer->has_status = true;
+    if (status.config > session->configuration.number) {
+        session_suspect(session, replica, now_ms);
+    }
     if (session->effects.status != NULL) {
         session->effects.status(session->effects.context, replica);
     }
@@ -431,11 +530,11 @@ bool session_next_index(const struct session *session, uint32_t answers, uint64_
     uint64_t indices[REPLICAS_MAX];
     uint32_t count = 0;
     /* Sorted as they come in, highest first. Only what is committed will never be rolled back. */
-    for (uint32_t r = 0; r < session->configuration->replica_count; r++) {
-        if (!session->peers[r].has_status) {
+    for (uint32_t r = 0; r < session->configuration.replica_count; r++) {
+        const struct status_reply_message *const status = &session->peers[r].status;
+        if (!session->peers[r].has_status || status->config > session->configuration.number) {
             continue;
         }
-        const struct status_reply_message *const status = &session->peers[r].status;
         uint64_t const committed = status->committed_index + 1;
         uint64_t const index = committed < status->next_index ? committed : status->next_index;
         uint32_t at = count++;
@@ -444,11 +543,11 @@ bool session_next_index(const struct session *session, uint32_t answers, uint64_
         }
         indices[at] = index;
     }
-    if (count < answers || count <= session->configuration->faults_max) {
+    if (count < answers || count <= session->configuration.faults_max) {
         return false;
     }
     /* f liars at most can claim too much: one of the f + 1 highest is what a correct one says. */
-    *next_index = indices[session->configuration->faults_max];
+    *next_index = indices[session->configuration.faults_max];
     return true;
 }
 
@@ -456,7 +555,7 @@ bool session_next_index(const struct session *session, uint32_t answers, uint64_
 
 void session_on_frame(struct session *session, uint32_t replica, uint8_t kind, struct span payload,
                       uint64_t now_ms) {
-    CHECK(replica < session->configuration->replica_count);
+    CHECK(replica < session->configuration.replica_count);
     if (session->peers[replica].distrusted) {
         return;
     }
@@ -475,7 +574,10 @@ void session_on_frame(struct session *session, uint32_t replica, uint8_t kind, s
         take_reject(session, replica, payload, now_ms);
         return;
     case MESSAGE_STATUS_REPLY:
-        take_status(session, replica, payload);
+        take_status(session, replica, payload, now_ms);
+        return;
+    case MESSAGE_CHAIN_REPLY:
+        session_take_links(session, replica, payload, now_ms);
         return;
     default: /* a number from outside, not one of our enum's values */
         session_distrust(session, replica, "sent a frame of a kind that is not for clients");

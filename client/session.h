@@ -14,6 +14,12 @@
  * what the others say from counting; nothing is reported that has not been verified. A replica
  * that is caught lying is not listened to until its link comes up anew.
  *
+ * Configurations (§9): a session talks to the replicas of one configuration, under their numbers in
+ * it. When one of them speaks of a later one, the replicas are asked in turn for the links of the
+ * governance chain that lead there; whoever made it up has cost a few queries. The driver judges
+ * the links, and moves the session on (session_reconfigure): requests in flight go to the new
+ * replicas, and receipts of earlier configurations are verified by those.
+ *
  * No clock, no sockets: time and frames come in through functions, frames leave through effects.
  * Effects are called from inside these functions, and may call session_submit and session_cancel.
  */
@@ -47,12 +53,40 @@ struct session_effects {
     void (*status)(void *context, uint32_t replica);
     /* A replica was caught sending what cannot be true. May be NULL. */
     void (*distrusted)(void *context, uint32_t replica, const char *why);
+    /*
+     * An earlier configuration; what is returned is valid until the next call. NULL: it is not
+     * known. May be NULL: then none is.
+     */
+    const struct configuration *(*configuration)(void *context, uint64_t number);
+    /*
+     * Links of the governance chain, as a replica hands them over. Judge them in their order, and
+     * keep what holds. Returns: how many of them lead on from what was known; -1: one does not
+     * hold. May be NULL: then nobody is asked for links.
+     */
+    int (*links)(void *context, const struct span *links, uint32_t count);
+    /*
+     * The chain leads to this configuration, as far as can be learned now. The driver calls
+     * session_reconfigure with it, later, for its links are still in use. Wanted if links is.
+     */
+    void (*configured)(void *context, uint64_t number);
 };
 
-/* configuration is borrowed and must outlive the session. Returns: NULL: out of memory. */
+/* configuration is copied. Returns: NULL: out of memory. */
 MUST_USE struct session *session_create(const struct configuration *configuration,
                                         const struct session_effects *effects);
 void session_free(struct session *session);
+
+/*
+ * Go on with a later configuration of the same service, which is copied. Its replicas count as out
+ * of reach until session_on_link says otherwise; what the former ones said is forgotten, except
+ * which batches are certified. No effect is called.
+ * Returns: false when memory is short; then nothing has changed.
+ */
+MUST_USE bool session_reconfigure(struct session *session,
+                                  const struct configuration *configuration, uint64_t now_ms);
+const struct configuration *session_configuration(const struct session *session);
+/* Are links of the governance chain being asked for, or has configured been called for some? */
+bool session_is_following(const struct session *session);
 
 /* A request ready to be sent. */
 struct session_request {
@@ -91,7 +125,8 @@ void session_query_status(struct session *session);
 const struct status_reply_message *session_status(const struct session *session, uint32_t replica);
 /*
  * The index after which a new request may safely be ordered when the client holds no receipt: at
- * least one correct replica has got there. It takes `answers` status replies, at least f + 1.
+ * least one correct replica has got there. It takes `answers` status replies, at least f + 1; those
+ * of replicas that have gone over to a later configuration do not count.
  * Returns: false when there are fewer.
  */
 MUST_USE bool session_next_index(const struct session *session, uint32_t answers,

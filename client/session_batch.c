@@ -32,15 +32,16 @@ static struct certified *find_certified(struct session *session, uint64_t seq,
 }
 
 /*
- * Verify a certificate and remember its batch. Returns: the slot, or NULL; why says then which
- * check failed.
+ * Verify a certificate by its configuration and remember its batch. Returns: the slot, or NULL; why
+ * says then which check failed.
  */
 static struct certified *remember_certificate(struct session *session,
+                                              const struct configuration *configuration,
                                               const struct certificate *certificate,
                                               enum receipt_check *why) {
     struct verified_batch batch;
     session->verified_count++;
-    *why = certificate_verify(&batch, &session->scratch, session->configuration, certificate);
+    *why = certificate_verify(&batch, &session->scratch, configuration, certificate);
     if (*why != RECEIPT_VALID) {
         return NULL;
     }
@@ -65,9 +66,9 @@ static struct reply_slot *reply_slot(struct session *session, uint32_t replica, 
 /* The replicas whose replies vouch for the pre-prepare that a claim is about. */
 static uint64_t claim_voters(struct session *session, const struct claim *claim) {
     const struct pre_prepare *const batch = &claim->pre_prepare;
-    uint32_t const primary = configuration_primary(session->configuration, batch->view);
+    uint32_t const primary = configuration_primary(&session->configuration, batch->view);
     uint64_t voters = 0;
-    for (uint32_t r = 0; r < session->configuration->replica_count; r++) {
+    for (uint32_t r = 0; r < session->configuration.replica_count; r++) {
         const struct reply_slot *const slot = reply_slot(session, r, batch->seq);
         if (!slot->present || slot->seq != batch->seq || slot->view != batch->view ||
             !digest_equal(&slot->pre_prepare_digest, &claim->digest)) {
@@ -85,12 +86,12 @@ static uint64_t claim_voters(struct session *session, const struct claim *claim)
 /* The primary and the first others, Q in all; 0 when there are too few. */
 static uint64_t choose_signers(const struct session *session, uint64_t voters, uint32_t primary) {
     if ((voters & replica_bit(primary)) == 0 ||
-        (uint32_t)__builtin_popcountll(voters) < session->configuration->quorum) {
+        (uint32_t)__builtin_popcountll(voters) < session->configuration.quorum) {
         return 0;
     }
     uint64_t signers = replica_bit(primary);
     uint64_t others = voters & ~signers;
-    for (uint32_t i = 1; i < session->configuration->quorum; i++) {
+    for (uint32_t i = 1; i < session->configuration.quorum; i++) {
         uint64_t const lowest = others & -others;
         signers |= lowest;
         others &= ~lowest;
@@ -103,23 +104,23 @@ static void expose_liars(struct session *session, const struct claim *claim, uin
     const struct pre_prepare *const body = &claim->pre_prepare;
     struct prepared_batch const batch = {
         .config = body->config, .view = body->view, .seq = body->seq, .digest = claim->digest};
-    uint32_t const primary = configuration_primary(session->configuration, body->view);
-    for (uint32_t r = 0; r < session->configuration->replica_count; r++) {
+    uint32_t const primary = configuration_primary(&session->configuration, body->view);
+    for (uint32_t r = 0; r < session->configuration.replica_count; r++) {
         if ((voters & replica_bit(r)) == 0 || r == primary) {
             continue;
         }
         struct reply_slot *const slot = reply_slot(session, r, body->seq);
         struct prepare prepare;
-        prepare_rebuild(&prepare, &session->configuration->service, &batch, r, &slot->nonce);
+        prepare_rebuild(&prepare, &session->configuration.service, &batch, r, &slot->nonce);
         buffer_clear(&session->frame);
         bool const encoded = prepare_encode(&session->frame, &prepare);
         struct sign_check const check = {
-            .key = session->configuration->replicas[r].key,
+            .key = session->configuration.replicas[r].key,
             .signature = slot->signature,
             .body = buffer_span(&session->frame),
             .label = LABEL_PREPARE,
         };
-        if (!encoded || !sign_verify_universal(&session->configuration->service, &check)) {
+        if (!encoded || !sign_verify_universal(&session->configuration.service, &check)) {
             slot->present = false;
             session_distrust(session, r, "sent a vote that does not hold");
         }
@@ -137,7 +138,7 @@ static struct certified *certify(struct session *session, const struct claim *cl
         .signatures = signatures,
         .nonces = nonces,
     };
-    for (uint32_t r = 0; r < session->configuration->replica_count; r++) {
+    for (uint32_t r = 0; r < session->configuration.replica_count; r++) {
         if ((signers & replica_bit(r)) == 0) {
             continue;
         }
@@ -147,12 +148,13 @@ static struct certified *certify(struct session *session, const struct claim *cl
             signatures[certificate.signature_count++] = slot->signature;
         }
     }
-    return remember_certificate(session, &certificate, why);
+    return remember_certificate(session, &session->configuration, &certificate, why);
 }
 
 /* The certified batch of a claim, if Q replies make one. Liars found on the way do not count. */
 static struct certified *claim_certified(struct session *session, const struct claim *claim) {
-    uint32_t const primary = configuration_primary(session->configuration, claim->pre_prepare.view);
+    uint32_t const primary =
+        configuration_primary(&session->configuration, claim->pre_prepare.view);
     struct certified *certified = find_certified(session, claim->pre_prepare.seq, &claim->digest);
     /* Each turn either ends the loop or finds a liar, and there are finitely many. */
     while (certified == NULL) {
@@ -199,9 +201,9 @@ static void complete_claim(struct session *session, const struct claim *claim,
         if (flight == NULL) {
             continue;
         }
-        if (receipt_bundle_holds(&session->configuration->service, &flight->request, result,
+        if (receipt_bundle_holds(&session->configuration.service, &flight->request, result,
                                  &certified->pre_prepare,
-                                 session->configuration->parameters.window)) {
+                                 session->configuration.parameters.window)) {
             session_complete(session, flight, result, certified, now_ms);
         } else {
             session_distrust(session, claim->from, "sent a result that is not in the batch");
@@ -227,9 +229,13 @@ static void try_claim(struct session *session, uint32_t replica, uint64_t seq, u
 void session_take_reply(struct session *session, uint32_t replica, struct span payload,
                         uint64_t now_ms) {
     struct reply_message reply;
-    if (reply_message_decode(&reply, &session->scratch, payload) != CODEC_OK ||
-        reply.replica != replica) {
+    if (reply_message_decode(&reply, &session->scratch, payload) != CODEC_OK) {
         session_distrust(session, replica, "sent a reply that cannot be read");
+        return;
+    }
+    if (reply.replica != replica) {
+        /* Its number in the batch's configuration, which is not ours then; or it lies. */
+        session_suspect(session, replica, now_ms);
         return;
     }
     *reply_slot(session, replica, reply.seq) = (struct reply_slot){
@@ -240,12 +246,16 @@ void session_take_reply(struct session *session, uint32_t replica, struct span p
         .signature = reply.signature,
         .nonce = reply.nonce,
     };
-    for (uint32_t r = 0; r < session->configuration->replica_count; r++) {
+    for (uint32_t r = 0; r < session->configuration.replica_count; r++) {
         try_claim(session, r, reply.seq, now_ms);
     }
 }
 
+/* Of another configuration's batches the replicas have whole receipts, which say by whom. */
 static bool claim_is_wanted(struct session *session, const struct claim *claim) {
+    if (claim->pre_prepare.config != session->configuration.number) {
+        return false;
+    }
     for (uint32_t i = 0; i < claim->message.count; i++) {
         if (session_find_flight(session, &claim->message.results[i].request_id) != NULL) {
             return true;
@@ -287,7 +297,7 @@ static struct claim *claim_create(struct session *session, uint32_t replica, str
         return NULL;
     }
     claim->digest =
-        hash_statement(LABEL_PRE_PREPARE, &session->configuration->service,
+        hash_statement(LABEL_PRE_PREPARE, &session->configuration.service,
                        claim->message.pre_prepare.body, &claim->message.pre_prepare.signature);
     return claim;
 }
@@ -297,6 +307,9 @@ void session_take_result(struct session *session, uint32_t replica, struct span 
     struct claim *const claim = claim_create(session, replica, payload);
     if (claim == NULL) {
         return;
+    }
+    if (claim->pre_prepare.config > session->configuration.number) {
+        session_suspect(session, replica, now_ms);
     }
     if (!claim_is_wanted(session, claim)) {
         arena_free(&claim->arena);
@@ -314,16 +327,32 @@ void session_take_result(struct session *session, uint32_t replica, struct span 
 
 /* ---- whole receipts -------------------------------------------------------------------------- */
 
+/* What a batch is judged by; NULL: it is not known, or not yet. */
+static const struct configuration *configuration_of(struct session *session, uint32_t replica,
+                                                    uint64_t number, uint64_t now_ms) {
+    if (number == session->configuration.number) {
+        return &session->configuration;
+    }
+    if (number > session->configuration.number) {
+        session_suspect(session, replica, now_ms);
+        return NULL;
+    }
+    return session->effects.configuration == NULL
+               ? NULL
+               : session->effects.configuration(session->effects.context, number);
+}
+
 static const struct certified *receipt_certified(struct session *session, uint32_t replica,
+                                                 const struct configuration *configuration,
                                                  const struct certificate *certificate,
                                                  const struct pre_prepare *pre_prepare) {
     struct digest const digest =
-        hash_statement(LABEL_PRE_PREPARE, &session->configuration->service,
-                       certificate->pre_prepare, &certificate->pre_prepare_signature);
+        hash_statement(LABEL_PRE_PREPARE, &session->configuration.service, certificate->pre_prepare,
+                       &certificate->pre_prepare_signature);
     const struct certified *certified = find_certified(session, pre_prepare->seq, &digest);
     if (certified == NULL) {
         enum receipt_check why;
-        certified = remember_certificate(session, certificate, &why);
+        certified = remember_certificate(session, configuration, certificate, &why);
         if (certified == NULL && why != RECEIPT_VALID) {
             session_distrust(session, replica, receipt_check_text(why));
         }
@@ -343,17 +372,19 @@ void session_take_receipt(struct session *session, uint32_t replica, struct span
         return;
     }
     struct flight *const flight = session_find_flight(session, &reply.request_id);
-    if (flight == NULL) {
+    const struct configuration *const configuration =
+        flight == NULL ? NULL : configuration_of(session, replica, pre_prepare.config, now_ms);
+    if (configuration == NULL) {
         return;
     }
     if (!digest_equal(&reply.result.request_id, &reply.request_id) ||
-        !receipt_bundle_holds(&session->configuration->service, &flight->request, &reply.result,
-                              &pre_prepare, session->configuration->parameters.window)) {
+        !receipt_bundle_holds(&configuration->service, &flight->request, &reply.result,
+                              &pre_prepare, configuration->parameters.window)) {
         session_distrust(session, replica, "sent a receipt of another request");
         return;
     }
     const struct certified *const certified =
-        receipt_certified(session, replica, &certificate, &pre_prepare);
+        receipt_certified(session, replica, configuration, &certificate, &pre_prepare);
     if (certified != NULL) {
         session_complete(session, flight, &reply.result, certified, now_ms);
     }

@@ -1,7 +1,7 @@
 /*
- * session_internal: what session.c (requests, retries, rejections) and session_batch.c (replies,
- * results, certificates) share. Each slot that a replica can fill is its own, so what one sends
- * never displaces what another has sent.
+ * session_internal: what session.c (requests, retries, rejections), session_batch.c (replies,
+ * results, certificates) and session_chain.c (later configurations) share. Each slot that a replica
+ * can fill is its own, so what one sends never displaces what another has sent.
  */
 #ifndef ONUS_CLIENT_SESSION_INTERNAL_H
 #define ONUS_CLIENT_SESSION_INTERNAL_H
@@ -28,10 +28,11 @@ struct flight {
     uint32_t query_next;        /* whom to ask for a receipt at the next retry */
     uint64_t unsent;            /* sets of replicas, as bitmaps: the frame was not taken */
     uint64_t busy;              /* said BUSY since the last try */
-    uint64_t expired;           /* said EXPIRED */
-    uint64_t refused;           /* said that they will never take it */
+    uint64_t late;              /* said EXPIRED, or AUTHOR: it may have been executed before */
+    uint64_t refused;           /* said that it was never good */
     uint64_t unknown;           /* said UNKNOWN since everybody was asked */
-    bool asked_all;             /* everybody was asked for a receipt, since it has expired */
+    bool asked_all;             /* everybody was asked for a receipt, since it is late */
+    enum reject_reason delay;   /* what the first of `late` said */
     enum reject_reason refusal; /* what the first of `refused` said */
 };
 
@@ -75,9 +76,25 @@ struct certified {
     struct buffer certificate;
 };
 
+/*
+ * The search for links of the governance chain. At most one query is under way; each replica is
+ * asked once a round, and rounds that lead nowhere come ever less often.
+ */
+struct chain_search {
+    bool wanted;     /* somebody speaks of a later configuration */
+    bool asking;     /* a query is under way, to `replica` */
+    bool ended;      /* configured was called: wait for session_reconfigure */
+    uint64_t known;  /* the newest configuration that the links lead to */
+    uint64_t asked;  /* in this round: a bitmap */
+    uint64_t due_ms; /* while asking: patience ends; else: the next round may begin */
+    uint32_t replica;
+    uint32_t pause_ms; /* after a round that leads nowhere */
+};
+
 struct session {
-    const struct configuration *configuration;
+    struct configuration configuration;
     struct session_effects effects;
+    struct chain_search search;
     struct flight *buckets[SESSION_BUCKETS];
     struct flight *first;
     struct flight *last;
@@ -87,7 +104,7 @@ struct session {
     uint32_t latency_ms; /* smoothed time from submission to receipt */
     uint64_t arrivals;   /* claims so far */
     uint64_t verified_count;
-    struct arena scratch;
+    struct arena scratch; /* of the frame that came in */
     struct buffer frame;
     struct peer peers[REPLICAS_MAX];
     struct certified certified[SESSION_CERTIFIED_MAX]; /* by seq */
@@ -103,6 +120,8 @@ void session_complete(struct session *session, struct flight *flight,
                       const struct request_result *result, const struct certified *certified,
                       uint64_t now_ms);
 void session_distrust(struct session *session, uint32_t replica, const char *why);
+/* session_tick is wanted at that time. */
+void session_wake_at(struct session *session, uint64_t when_ms);
 
 /* session_batch.c: the messages that make certificates. */
 void session_take_reply(struct session *session, uint32_t replica, struct span payload,
@@ -112,5 +131,15 @@ void session_take_result(struct session *session, uint32_t replica, struct span 
 void session_take_receipt(struct session *session, uint32_t replica, struct span payload,
                           uint64_t now_ms);
 void session_drop_claim(struct session *session, uint32_t replica, uint32_t slot);
+
+/* session_chain.c: later configurations. */
+void session_begin_search(struct session *session);
+/* A replica speaks of something that is not of our configuration. */
+void session_suspect(struct session *session, uint32_t replica, uint64_t now_ms);
+void session_take_links(struct session *session, uint32_t replica, struct span payload,
+                        uint64_t now_ms);
+/* The link to a replica went down, or time has passed. */
+void session_search_down(struct session *session, uint32_t replica, uint64_t now_ms);
+void session_search_tick(struct session *session, uint64_t now_ms);
 
 #endif

@@ -59,17 +59,16 @@ static int set_address(struct context *context, const char *value, struct proble
     char *rest = NULL;
     errno = 0;
     unsigned long const replica = strtoul(value, &rest, 10);
-    struct configuration *const configuration = &context->founding.configuration;
-    if (errno != 0 || rest == value || *rest != ' ' || replica >= configuration->replica_count) {
+    if (errno != 0 || rest == value || *rest != ' ' || replica >= REPLICAS_MAX) {
         return problem_set(problem, EXIT_ERROR,
                            "an address is: a replica's number below %u, a space, HOST:PORT",
-                           configuration->replica_count);
+                           REPLICAS_MAX);
     }
     struct address parsed;
     if (address_parse(&parsed, rest + 1, problem) != 0) {
         return -1;
     }
-    char *const out = configuration->replicas[replica].client_address;
+    char *const out = context->addresses[replica];
     size_t const size = strlen(rest + 1);
     if (size > ADDRESS_SIZE_MAX) {
         return problem_set(problem, EXIT_ERROR, "the address is too long");
@@ -172,7 +171,19 @@ int context_load(struct context *context, const char *directory, struct problem 
         return problem_set(problem, why.code, "%s (the context is %s; -C names another)", why.text,
                            context->directory);
     }
-    return config_load(context, problem);
+    int const status = config_load(context, problem);
+    context_use_addresses(context, &context->founding.configuration);
+    return status;
+}
+
+void context_use_addresses(const struct context *context, struct configuration *configuration) {
+    for (uint32_t r = 0; r < configuration->replica_count; r++) {
+        const char *const address = context->addresses[r];
+        if (address[0] != '\0') {
+            memcpy(configuration->replicas[r].client_address, address,
+                   sizeof context->addresses[r]);
+        }
+    }
 }
 
 void context_free(struct context *context) {

@@ -10,7 +10,8 @@
  * config holds lines "key: value"; empty lines and lines that begin with '#' are ignored.
  *
  *   service: HEX          refuse any other genesis
- *   address: ID HOST:PORT reach replica ID there, whatever genesis says
+ *   address: ID HOST:PORT reach replica ID there, whatever its constitution says; ID is the number
+ *                         that it has in the newest configuration that the context knows
  *   timeout: SECONDS      how long commands wait by default
  */
 #ifndef ONUS_HOST_CONTEXT_H
@@ -32,6 +33,7 @@ struct context {
     struct secret_key secret;
     struct public_key key;
     uint32_t timeout_ms;
+    char addresses[REPLICAS_MAX][ADDRESS_SIZE_MAX + 1]; /* of config; empty: none is given */
 };
 
 /*
@@ -46,6 +48,9 @@ MUST_USE int context_load_key(struct context *context, struct problem *problem);
 
 /* Sign with the key of another file instead, such as a member's. Returns: 0 or -1. */
 MUST_USE int context_take_key(struct context *context, const char *path, struct problem *problem);
+
+/* Put the addresses of config in, by the replicas' numbers. */
+void context_use_addresses(const struct context *context, struct configuration *configuration);
 
 /* Where its receipts are. path: PATH_MAX characters. */
 void context_receipts_path(const struct context *context, char *path);
