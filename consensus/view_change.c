@@ -366,8 +366,9 @@ void view_tick(struct replica *replica) {
     if (replica->guard != GUARD_NONE && is_primary(replica)) {
         suspect(replica); /* it asks for nothing, but says that others should */
     }
-    if (replica->guard != GUARD_NONE || replica->stopping || replica->range_token != 0) {
-        return;
+    if (replica->guard != GUARD_NONE || replica->stopping || replica->range_token != 0 ||
+        !is_member(replica)) {
+        return; /* those who are not part of the configuration follow, and ask for nothing */
     }
     if (replica->now_ms >= replica->status_due_ms) {
         join(replica);
