@@ -283,6 +283,34 @@ void load_configuration(struct replica *replica, const struct batch *batch, enum
     }
 }
 
+/*
+ * What would commit the end of the configuration before was known here, and went with the power.
+ * Every replica may have lost it so; as one of the configuration before it says its part again.
+ */
+static void fall_back(struct replica *replica) {
+    struct effects discarded;
+    effects_init(&discarded);
+    replica->effects = &discarded;
+    uint64_t const left = replica->configuration->number;
+    configuration_leave(replica);
+    replica->tenures[left % 2].config = 0; /* the journal knows what was said there */
+    replica->reached_config = replica->configuration->number;
+    replica->revealed_seq = checker_position(replica->checker)->evidence_upto;
+    replica->effects = NULL;
+    effects_free(&discarded);
+}
+
+uint64_t replica_load_end(struct replica *replica) {
+    const struct ledger_position *const now = checker_position(replica->checker);
+    if (replica->before != NULL && now->seq == now->config_start &&
+        replica->committed_seq < now->seq) {
+        fall_back(replica);
+        replica->loaded_view = now->view;
+        replica->disk_entries = now->entries;
+    }
+    return now->entries;
+}
+
 /* ---- what the driver must know ---- */
 
 static void tell(struct replica *replica, bool settled) {
