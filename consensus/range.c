@@ -124,8 +124,12 @@ static bool is_same_view(const struct replica *replica, const struct walk *walk,
            span_equal(buffer_span(&kept->entry), unit->entry_payload);
 }
 
-/* How far the range itself shows batches to be committed. Its signatures are checked later. */
-static uint64_t evidenced_in(struct replica *replica, const struct range_message *range) {
+/*
+ * How far the range itself shows batches to be committed, by batches of later configurations than
+ * `before`. Its signatures are checked later.
+ */
+static uint64_t evidenced_behind(struct replica *replica, const struct range_message *range,
+                                 uint64_t before) {
     uint64_t upto = 0;
     for (uint32_t i = 0; i < range->count; i++) {
         struct signed_body statement;
@@ -135,11 +139,21 @@ static uint64_t evidenced_in(struct replica *replica, const struct range_message
             signed_decode(&statement, &replica->scratch, range->entries[i].payload,
                           STATEMENT_SIZE_MAX) == CODEC_OK &&
             pre_prepare_decode(&body, &replica->scratch, statement.body) == CODEC_OK &&
-            body.evidence_upto > upto) {
+            body.config > before && body.evidence_upto > upto) {
             upto = body.evidence_upto;
         }
     }
     return upto;
+}
+
+static uint64_t evidenced_in(struct replica *replica, const struct range_message *range) {
+    return evidenced_behind(replica, range, 0);
+}
+
+/* Does it show that this configuration has ended? Then none of its views matters any more. */
+static bool shows_the_end(struct replica *replica, const struct walk *walk) {
+    uint64_t const upto = evidenced_behind(replica, walk->range, replica->configuration->number);
+    return upto != 0 && upto >= walk->seq;
 }
 
 /*
@@ -171,7 +185,7 @@ static bool may_part(struct replica *replica, const struct walk *walk, const str
     if (walk->seq < config_start(replica)) {
         return may_part_before(replica, walk);
     }
-    return !has_more || view_waits_for_range(replica) ||
+    return !has_more || view_waits_for_range(replica) || shows_the_end(replica, walk) ||
            (step == BATCH_VIEW && batch->view.new_view.view > view) ||
            (step == BATCH_WHOLE && walk->view == view &&
             evidenced_in(replica, walk->range) > walk->seq);
