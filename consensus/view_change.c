@@ -19,7 +19,7 @@ static uint32_t faulty_max(const struct replica *replica) {
     return replica->configuration->replica_count - replica->configuration->quorum;
 }
 
-static uint64_t patience_ms(const struct replica *replica) {
+uint64_t patience_ms(const struct replica *replica) {
     uint32_t const doublings = replica->failed_views < VIEW_TIMEOUT_DOUBLINGS_MAX
                                    ? replica->failed_views
                                    : VIEW_TIMEOUT_DOUBLINGS_MAX;
