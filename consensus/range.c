@@ -230,25 +230,18 @@ static void part(struct replica *replica, struct walk *walk) {
 /* ---- applying ---- */
 
 /*
- * Where the configuration ends, the next may be entered: with its first batch, which shows that the
- * last one of this is committed; or with a new view before that batch, or when it is known here.
- * Returns: false when the range ends too early to show it: then one more is needed.
+ * Where the configuration ends, the next is entered with its first batch, which shows that the last
+ * one of this is committed; or with a new view before that batch: a quorum of the next holds f + 1
+ * who were in this one (§9), and the correct one among them knows how it has ended.
  */
-static bool enter_if_shown(struct replica *replica, const struct walk *walk,
-                           const struct batch *batch, enum batch_step step) {
+static void enter_if_shown(struct replica *replica, const struct batch *batch,
+                           enum batch_step step) {
     uint64_t const next = replica->configuration->number + 1;
     uint64_t const config =
         step == BATCH_VIEW ? batch->view.new_view.config : batch->pre_prepare.config;
-    uint64_t const seq = checker_position(replica->checker)->seq;
-    if (!checker_is_closed(replica->checker) || config != next || replica->constitution == NULL) {
-        return true;
+    if (checker_is_closed(replica->checker) && config == next && replica->constitution != NULL) {
+        configuration_enter(replica);
     }
-    if (step == BATCH_VIEW && next > replica->reached_config &&
-        evidenced_in(replica, walk->range) < seq) {
-        return false;
-    }
-    configuration_enter(replica);
-    return true;
 }
 
 static enum rule apply(struct replica *replica, struct walk *walk, const struct batch *batch,
@@ -299,10 +292,11 @@ static bool follow(struct replica *replica, struct walk *walk, const struct batc
         }
         part(replica, walk);
     }
-    if (!has_room(replica, walk, step) || !enter_if_shown(replica, walk, batch, step)) {
+    if (!has_room(replica, walk, step)) {
         walk->refused = true;
         return false;
     }
+    enter_if_shown(replica, batch, step);
     *rule = apply(replica, walk, batch, step, sink);
     return *rule == RULE_NONE && !replica->failed;
 }
