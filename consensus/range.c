@@ -124,8 +124,12 @@ static bool is_same_view(const struct replica *replica, const struct walk *walk,
            span_equal(buffer_span(&kept->entry), unit->entry_payload);
 }
 
-/* How far the range itself shows batches to be committed. Its signatures are checked later. */
-static uint64_t evidenced_in(struct replica *replica, const struct range_message *range) {
+/*
+ * How far the range itself shows batches to be committed, by batches of later configurations than
+ * `before`. Its signatures are checked later.
+ */
+static uint64_t evidenced_behind(struct replica *replica, const struct range_message *range,
+                                 uint64_t before) {
     uint64_t upto = 0;
     for (uint32_t i = 0; i < range->count; i++) {
         struct signed_body statement;
@@ -135,11 +139,21 @@ static uint64_t evidenced_in(struct replica *replica, const struct range_message
             signed_decode(&statement, &replica->scratch, range->entries[i].payload,
                           STATEMENT_SIZE_MAX) == CODEC_OK &&
             pre_prepare_decode(&body, &replica->scratch, statement.body) == CODEC_OK &&
-            body.evidence_upto > upto) {
+            body.config > before && body.evidence_upto > upto) {
             upto = body.evidence_upto;
         }
     }
     return upto;
+}
+
+static uint64_t evidenced_in(struct replica *replica, const struct range_message *range) {
+    return evidenced_behind(replica, range, 0);
+}
+
+/* Does it show that this configuration has ended? Then none of its views matters any more. */
+static bool shows_the_end(struct replica *replica, const struct walk *walk) {
+    uint64_t const upto = evidenced_behind(replica, walk->range, replica->configuration->number);
+    return upto != 0 && upto >= walk->seq;
 }
 
 /*
@@ -171,7 +185,7 @@ static bool may_part(struct replica *replica, const struct walk *walk, const str
     if (walk->seq < config_start(replica)) {
         return may_part_before(replica, walk);
     }
-    return !has_more || view_waits_for_range(replica) ||
+    return !has_more || view_waits_for_range(replica) || shows_the_end(replica, walk) ||
            (step == BATCH_VIEW && batch->view.new_view.view > view) ||
            (step == BATCH_WHOLE && walk->view == view &&
             evidenced_in(replica, walk->range) > walk->seq);
@@ -216,25 +230,18 @@ static void part(struct replica *replica, struct walk *walk) {
 /* ---- applying ---- */
 
 /*
- * Where the configuration ends, the next may be entered: with its first batch, which shows that the
- * last one of this is committed; or with a new view before that batch, or when it is known here.
- * Returns: false when the range ends too early to show it: then one more is needed.
+ * Where the configuration ends, the next is entered with its first batch, which shows that the last
+ * one of this is committed; or with a new view before that batch: a quorum of the next holds f + 1
+ * who were in this one (§9), and the correct one among them knows how it has ended.
  */
-static bool enter_if_shown(struct replica *replica, const struct walk *walk,
-                           const struct batch *batch, enum batch_step step) {
+static void enter_if_shown(struct replica *replica, const struct batch *batch,
+                           enum batch_step step) {
     uint64_t const next = replica->configuration->number + 1;
     uint64_t const config =
         step == BATCH_VIEW ? batch->view.new_view.config : batch->pre_prepare.config;
-    uint64_t const seq = checker_position(replica->checker)->seq;
-    if (!checker_is_closed(replica->checker) || config != next || replica->constitution == NULL) {
-        return true;
+    if (checker_is_closed(replica->checker) && config == next && replica->constitution != NULL) {
+        configuration_enter(replica);
     }
-    if (step == BATCH_VIEW && next > replica->reached_config &&
-        evidenced_in(replica, walk->range) < seq) {
-        return false;
-    }
-    configuration_enter(replica);
-    return true;
 }
 
 static enum rule apply(struct replica *replica, struct walk *walk, const struct batch *batch,
@@ -285,10 +292,11 @@ static bool follow(struct replica *replica, struct walk *walk, const struct batc
         }
         part(replica, walk);
     }
-    if (!has_room(replica, walk, step) || !enter_if_shown(replica, walk, batch, step)) {
+    if (!has_room(replica, walk, step)) {
         walk->refused = true;
         return false;
     }
+    enter_if_shown(replica, batch, step);
     *rule = apply(replica, walk, batch, step, sink);
     return *rule == RULE_NONE && !replica->failed;
 }

@@ -86,7 +86,7 @@ void rank_capture(struct replica *replica) {
     struct signature signatures[REPLICAS_MAX];
     struct digest nonce_hashes[REPLICAS_MAX];
     struct chain_item chain[PIPELINE_MAX];
-    struct slot *const slot = replica->held ? NULL : rank_highest(replica);
+    struct slot *const slot = replica->held || !is_member(replica) ? NULL : rank_highest(replica);
     if (slot == NULL) {
         return;
     }

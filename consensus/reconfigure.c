@@ -222,6 +222,7 @@ static struct era *era_at(struct replica *replica, uint64_t number) {
 }
 
 void configuration_enter(struct replica *replica) {
+    rank_capture(replica); /* what it must show, should it have to speak there again */
     struct era *const era = era_at(replica, replica->configuration->number + 1);
     if (era == NULL || !engine_next_constitution(replica->engine, &era->constitution)) {
         replica->failed = true; /* the vote is in the state: memory is short */
@@ -238,6 +239,7 @@ void configuration_enter(struct replica *replica) {
     replica->self = position_of(replica->configuration, &replica->key);
     take_up(replica);
     settle_in(replica);
+    replica->called_view = 0;
 }
 
 void configuration_leave(struct replica *replica) {
@@ -262,15 +264,95 @@ static void note_reached(struct replica *replica) {
     }
 }
 
+/* It went back for a view that has not begun, and has not waited for it in vain. */
+static bool is_called(const struct replica *replica) {
+    return replica->called_view > checker_position(replica->checker)->view &&
+           replica->now_ms < replica->called_ms + 2 * patience_ms(replica);
+}
+
 bool try_configure(struct replica *replica) {
     note_reached(replica);
     if (!checker_is_closed(replica->checker) || replica->held || replica->range_token != 0 ||
-        replica->committed_seq != replica->executed_seq) {
+        replica->committed_seq != replica->executed_seq || is_called(replica)) {
         return false;
     }
     configuration_enter(replica);
     replica->reached_config = replica->configuration->number;
     return true;
+}
+
+/* ---- going back ---- */
+
+/* What replica `r` of the configuration before asks for there; 0: nothing, or it went over too. */
+static uint64_t asked_before(const struct replica *replica, uint32_t r) {
+    uint32_t at = 0;
+    if (r == replica->self_before ||
+        !replica_find_peer(replica, &replica->before->replicas[r].key, &at) ||
+        !replica->peers[at].known || replica->peers[at].status.config != replica->before->number) {
+        return 0;
+    }
+    return replica->peers[at].status.asked_view;
+}
+
+/* The highest view for which f + 1 others ask in the configuration before: a correct one does. */
+static uint64_t view_called_for(const struct replica *replica) {
+    const struct configuration *const before = replica->before;
+    uint64_t best = 0;
+    for (uint32_t r = 0; r < before->replica_count; r++) {
+        uint64_t const view = asked_before(replica, r);
+        uint32_t count = 0;
+        for (uint32_t k = 0; k < before->replica_count; k++) {
+            count += asked_before(replica, k) >= view;
+        }
+        if (view > best && count > before->faults_max) {
+            best = view;
+        }
+    }
+    return best;
+}
+
+/* Is nothing certified in this configuration, and has nothing come about for a while? */
+static bool may_return(struct replica *replica) {
+    const struct slot *const first = slot_find(replica, config_start(replica) + 1);
+    bool const is_open =
+        first == NULL || first->seq > replica->executed_seq || !slot_is_certified(replica, first);
+    return replica->before != NULL && replica->self_before < replica->before->replica_count &&
+           checker_may_leave(replica->checker) && is_open && !replica->held &&
+           replica->range_token == 0 && replica->guard == GUARD_NONE &&
+           replica->committed_seq == config_start(replica) &&
+           replica->now_ms >= replica->progress_ms + STUCK_AFTER_MS;
+}
+
+/*
+ * Those who have seen the last batch commit may be too few to begin with, and the others, who
+ * have left the view in which it did, too few to end without them. It will be proposed again.
+ */
+static bool go_back(struct replica *replica) {
+    const struct slot *const last = slot_find(replica, config_start(replica));
+    uint64_t const view = view_called_for(replica);
+    if (last == NULL || view <= last->body.view) {
+        return false;
+    }
+    rank_capture(replica);
+    configuration_leave(replica);
+    const struct ledger_position *const now = checker_position(replica->checker);
+    if (replica->disk_entries > now->entries) {
+        hold_from(replica, now);
+    }
+    replica->reached_config = replica->configuration->number;
+    replica->called_view = view;
+    replica->called_ms = replica->now_ms;
+    return true;
+}
+
+bool try_return(struct replica *replica) {
+    if (replica->called_view == 0) {
+        return may_return(replica) && go_back(replica);
+    }
+    if (!replica->held && replica->asked_view < replica->called_view) {
+        ask_for_view(replica, replica->called_view);
+    }
+    return false;
 }
 
 void load_configuration(struct replica *replica, const struct batch *batch, enum batch_step step) {
@@ -281,6 +363,34 @@ void load_configuration(struct replica *replica, const struct batch *batch, enum
         configuration_enter(replica);
         replica->reached_config = replica->configuration->number;
     }
+}
+
+/*
+ * What would commit the end of the configuration before was known here, and went with the power.
+ * Every replica may have lost it so; as one of the configuration before it says its part again.
+ */
+static void fall_back(struct replica *replica) {
+    struct effects discarded;
+    effects_init(&discarded);
+    replica->effects = &discarded;
+    uint64_t const left = replica->configuration->number;
+    configuration_leave(replica);
+    replica->tenures[left % 2].config = 0; /* the journal knows what was said there */
+    replica->reached_config = replica->configuration->number;
+    replica->revealed_seq = checker_position(replica->checker)->evidence_upto;
+    replica->effects = NULL;
+    effects_free(&discarded);
+}
+
+uint64_t replica_load_end(struct replica *replica) {
+    const struct ledger_position *const now = checker_position(replica->checker);
+    if (replica->before != NULL && now->seq == now->config_start &&
+        replica->committed_seq < now->seq) {
+        fall_back(replica);
+        replica->loaded_view = now->view;
+        replica->disk_entries = now->entries;
+    }
+    return now->entries;
 }
 
 /* ---- what the driver must know ---- */

@@ -486,6 +486,7 @@ enum verdict replica_step(struct replica *replica, const struct event *event,
         moved |= try_release(replica);
         moved |= try_finish(replica);
         moved |= try_configure(replica);
+        moved |= try_return(replica);
     }
     tell_configuration(replica);
     catch_up_tick(replica);

@@ -83,6 +83,13 @@ void replica_load_checkpoint(struct replica *replica, uint64_t seq, uint64_t sta
                              const struct digest *state_root);
 
 /*
+ * All that the ledger holds was loaded. Returns: the entries that are to stay; the others are cut
+ * off. They are new views of a configuration behind whose end the ledger shows nothing committed:
+ * were they kept, nobody might say again what is needed to commit that end (protocol §9).
+ */
+MUST_USE uint64_t replica_load_end(struct replica *replica);
+
+/*
  * Load one record of the journal, oldest first, after all batches. A nonce for a batch that the
  * ledger does not hold, and whose view it has not left behind, engages the amnesia guard.
  */

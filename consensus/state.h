@@ -239,6 +239,8 @@ struct replica {
     uint64_t settled_config;   /* the last one that it said to be settled */
     uint64_t journal_config;   /* a later one in which this key has asked for journal_view */
     uint64_t journal_view;
+    uint64_t called_view; /* of the configuration that it went back to; 0: it did not */
+    uint64_t called_ms;
     struct era *eras;         /* ERAS_MAX */
     struct tenure tenures[2]; /* put aside, by number modulo 2 */
 
@@ -420,6 +422,8 @@ void configuration_enter(struct replica *replica);
 void configuration_leave(struct replica *replica);
 /* Enter when the last batch is committed. Returns: whether anything moved. */
 bool try_configure(struct replica *replica);
+/* Go back to end the configuration before, when too many cannot without it. As try_configure. */
+bool try_return(struct replica *replica);
 /* Recovery: the next thing in the ledger is of the next configuration. */
 void load_configuration(struct replica *replica, const struct batch *batch, enum batch_step step);
 /* Tell the driver what it must know by now. */
@@ -503,6 +507,8 @@ void on_new_view(struct replica *replica, const struct peer_message *message);
 bool on_new_view_verified(struct replica *replica, uint64_t token, bool all_hold);
 /* Signatures of view-changes that were checked. Returns: whether the token was one of theirs. */
 bool on_view_verified(struct replica *replica, uint64_t token, bool all_hold);
+/* How long a view may take before it is given up; twice as long after each that failed. */
+uint64_t patience_ms(const struct replica *replica);
 /* Ask for a view, and stop taking part in those below. */
 void ask_for_view(struct replica *replica, uint64_t view);
 /* Time has passed: suspect, ask, repeat. */

@@ -20,6 +20,21 @@ static uint64_t highest_claim(const struct replica *replica) {
     return highest;
 }
 
+/* Has it gone over to a later configuration, and committed what ends this one? */
+static bool peer_is_over(const struct replica *replica, const struct peer *peer) {
+    return peer->known && peer->status.config > replica->configuration->number &&
+           peer->status.committed_seq > replica->committed_seq;
+}
+
+static bool some_peer_is_over(const struct replica *replica) {
+    for (uint32_t r = 0; r < replica->configuration->replica_count; r++) {
+        if (peer_is_over(replica, &replica->peers[r])) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Does any peer claim to be in a higher view? */
 static bool peer_has_higher_view(const struct replica *replica) {
     uint64_t const view = checker_position(replica->checker)->view;
@@ -269,7 +284,7 @@ static bool choose_peer(const struct replica *replica, uint32_t *chosen) {
         uint32_t const r = (replica->range_peer + i) % count;
         const struct peer *const peer = &replica->peers[r];
         if (r != replica->self && peer->known && replica->now_ms >= peer->range_after_ms &&
-            peer->status.committed_seq > replica->executed_seq) {
+            (peer->status.committed_seq > replica->executed_seq || peer_is_over(replica, peer))) {
             *chosen = r;
             return true;
         }
@@ -294,7 +309,7 @@ void catch_up_tick(struct replica *replica) {
     uint64_t const highest = highest_claim(replica);
     uint64_t const pipeline = replica->configuration->parameters.pipeline;
     bool const far_behind = highest > replica->executed_seq + 2 * pipeline;
-    bool const waited = highest > replica->executed_seq &&
+    bool const waited = (highest > replica->executed_seq || some_peer_is_over(replica)) &&
                         replica->now_ms >= replica->progress_ms + 2 * STUCK_AFTER_MS;
     uint32_t peer =
         configuration_primary(replica->configuration, checker_position(replica->checker)->view);

@@ -19,7 +19,7 @@ static uint32_t faulty_max(const struct replica *replica) {
     return replica->configuration->replica_count - replica->configuration->quorum;
 }
 
-static uint64_t patience_ms(const struct replica *replica) {
+uint64_t patience_ms(const struct replica *replica) {
     uint32_t const doublings = replica->failed_views < VIEW_TIMEOUT_DOUBLINGS_MAX
                                    ? replica->failed_views
                                    : VIEW_TIMEOUT_DOUBLINGS_MAX;
@@ -340,7 +340,10 @@ static void wait_for_view(struct replica *replica) {
         return;
     }
     if (replica->asked[replica->self].view != replica->asked_view) {
-        rank_ask(replica); /* after a restart */
+        /* After a restart; or later, in a configuration that it comes back to. What it shows must be
+         * on its disk by then, as it is when a journal record goes before. */
+        replica->sign_position = replica->disk_position;
+        rank_ask(replica);
         replica->ask_due_ms = 0;
     }
     if (replica->now_ms >= replica->ask_due_ms) {
@@ -366,8 +369,9 @@ void view_tick(struct replica *replica) {
     if (replica->guard != GUARD_NONE && is_primary(replica)) {
         suspect(replica); /* it asks for nothing, but says that others should */
     }
-    if (replica->guard != GUARD_NONE || replica->stopping || replica->range_token != 0) {
-        return;
+    if (replica->guard != GUARD_NONE || replica->stopping || replica->range_token != 0 ||
+        !is_member(replica)) {
+        return; /* those who are not part of the configuration follow, and ask for nothing */
     }
     if (replica->now_ms >= replica->status_due_ms) {
         join(replica);

@@ -584,10 +584,12 @@ void relay_votes(struct replica *replica, const struct slot *slot, uint32_t peer
         if (is_known || (slot->nonces_good >> r & 1) == 0) {
             continue;
         }
+        /* Nothing of its own leaves before the journal has this start, not even old words. */
+        uint64_t const after = r == slot_self(replica, slot) ? replica->sign_position : 0;
         if ((slot->prepared_by >> r & 1) != 0) {
-            effect_send(replica, peer, MESSAGE_PREPARE, encode_vote(replica, slot, r), 0);
+            effect_send(replica, peer, MESSAGE_PREPARE, encode_vote(replica, slot, r), after);
         }
-        effect_send(replica, peer, MESSAGE_COMMIT, encode_commit(replica, slot, r), 0);
+        effect_send(replica, peer, MESSAGE_COMMIT, encode_commit(replica, slot, r), after);
     }
 }
 

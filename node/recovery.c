@@ -447,21 +447,28 @@ static int load_past(struct recovery *recovery) {
     return first == 0 || first >= end ? 0 : visit_batches(recovery, first, end, load_past_batch);
 }
 
-/* The last batch or new view was being written when the process ended. */
-static int cut_incomplete(struct recovery *recovery) {
+static const char *reason_to_cut(const struct batch *unfinished) {
+    if (batch_is_empty(unfinished)) {
+        return "cut new views off the ledger; the configuration before must be ended again";
+    }
+    return batch_entry_at(unfinished, 0).kind == ENTRY_VIEW_CHANGE_SET
+               ? "cut an incomplete new view off the ledger"
+               : "cut an incomplete batch off the ledger";
+}
+
+/*
+ * The last batch or new view was being written when the process ended; or new views stand behind
+ * the end of a configuration that was not committed for good.
+ */
+static int cut_end(struct recovery *recovery) {
     struct node *const node = recovery->node;
-    if (batch_is_empty(&recovery->batch)) {
+    uint64_t const end = replica_load_end(node->replica);
+    if (end >= segment_writer_next_index(&node->ledger)) {
         return 0;
     }
-    bool const view = batch_entry_at(&recovery->batch, 0).kind == ENTRY_VIEW_CHANGE_SET;
-    log_event(LOG_WARN,
-              view ? "cut an incomplete new view off the ledger"
-                   : "cut an incomplete batch off the ledger",
-              (struct log_field[]){log_number("entry", recovery->batch.first_entry), log_end()});
-    return segment_writer_truncate(&node->ledger, recovery->batch.first_entry, recovery->problem) ==
-                   SEGMENT_OK
-               ? 0
-               : -1;
+    log_event(LOG_WARN, reason_to_cut(&recovery->batch),
+              (struct log_field[]){log_number("entry", end), log_end()});
+    return segment_writer_truncate(&node->ledger, end, recovery->problem) == SEGMENT_OK ? 0 : -1;
 }
 
 /* The tail passed a checkpoint that the state lacks: an old state, or none. Write it now. */
@@ -516,7 +523,7 @@ static int replay_tail(struct recovery *recovery) {
     }
     log_event(LOG_DEBUG, "executed the ledger's tail again",
               (struct log_field[]){log_number("batches", units), log_end()});
-    return cut_incomplete(recovery);
+    return cut_end(recovery);
 }
 
 /* ---- 4. the journal's records ---------------------------------------------------------------- */

@@ -92,6 +92,15 @@ enum rule __wrap_replica_load_batch(struct replica *replica, const struct batch 
     return rule;
 }
 
+uint64_t __real_replica_load_end(struct replica *replica);
+uint64_t __wrap_replica_load_end(struct replica *replica);
+uint64_t __wrap_replica_load_end(struct replica *replica) {
+    enter();
+    uint64_t const entries = __real_replica_load_end(replica);
+    leave();
+    return entries;
+}
+
 void __real_replica_load_journal(struct replica *replica, const struct journal_record *record);
 void __wrap_replica_load_journal(struct replica *replica, const struct journal_record *record);
 void __wrap_replica_load_journal(struct replica *replica, const struct journal_record *record) {

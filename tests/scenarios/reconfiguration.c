@@ -2,92 +2,22 @@
  * reconfiguration: members change what they are governed by, under load (protocol §9).
  */
 #include <criterion/criterion.h>
-#include <stdio.h>
 
-#include "tests/sim/cluster.h"
+#include "tests/scenarios/reform.h"
 
 TestSuite(reconfiguration, .timeout = 120);
-
-static struct cluster *governed(uint64_t seed, uint32_t founders, uint32_t spares) {
-    return cluster_new(&(struct cluster_options){.seed = seed,
-                                                 .replica_count = founders + spares,
-                                                 .spares = spares,
-                                                 .governed = true,
-                                                 .no_joins = true});
-}
-
-/* ---- what members do ---- */
-
-static uint32_t member_says(struct cluster *c, uint32_t member, const char *call,
-                            struct span argument) {
-    struct charter *const charter = c->charter;
-    const char *const calls[] = {call};
-    return cluster_submit_order(
-        c, 0,
-        &(struct order){.author = charter_pair(charter, &charter->now.members[member].key),
-                        .call_count = 1,
-                        .calls = calls,
-                        .argument = argument});
-}
-
-/* Propose, and vote until it passes. Returns: the request with the last vote. */
-static uint32_t change(struct cluster *c, uint32_t count, const struct action *actions) {
-    struct charter *const charter = c->charter;
-    struct span const bytes = charter_propose(charter, count, actions);
-    struct proposal proposal;
-    char call[32 + 2 * DIGEST_SIZE];
-    char id[2 * DIGEST_SIZE + 1];
-    uint32_t last = member_says(c, 0, "gov.propose", bytes);
-    cluster_run_until_done(c, 20000);
-    charter_decode(charter, &proposal, bytes);
-    hex_encode(id, span_of(proposal.id.bytes, DIGEST_SIZE));
-    cr_assert_str_eq(cluster_reply_text(c, last), id);
-    (void)snprintf(call, sizeof call, "gov.vote %s yes", id);
-    for (uint32_t member = 0; 2 * member <= charter->now.member_count; member++) {
-        last = member_says(c, member, call, (struct span){.size = 0});
-        cluster_run_ms(c, 20);
-    }
-    charter_pass(charter, bytes);
-    return last;
-}
-
-/* Until all who are up, and in this configuration or the one before, are in it. */
-static void run_until_in(struct cluster *c, uint64_t number, uint32_t ms) {
-    for (uint32_t passed = 0; passed < ms; passed += 10) {
-        bool all = true;
-        for (uint32_t i = 0; i < c->node_count; i++) {
-            bool const counts =
-                c->nodes[i].up && (cluster_position(c, number, c->nodes[i].id) != REPLICAS_MAX ||
-                                   cluster_position(c, number - 1, c->nodes[i].id) != REPLICAS_MAX);
-            all &= cluster_knows_configuration(c, number) &&
-                   (!counts || cluster_status(c, i).config == number);
-        }
-        if (all) {
-            return;
-        }
-        cluster_run_ms(c, 10);
-    }
-    cr_assert_fail("configuration %llu is not reached by all", (unsigned long long)number);
-}
-
-static void load(struct cluster *c, uint32_t count) {
-    for (uint32_t i = 0; i < count; i++) {
-        cluster_submit(c, "kv.put a 1");
-        cluster_run_ms(c, 2);
-    }
-}
 
 /* ---- stories ---- */
 
 Test(reconfiguration, a_vote_that_passes_makes_a_configuration) {
-    struct cluster *const c = governed(1, 4, 0);
-    load(c, 10);
+    struct cluster *const c = reform_cluster(1, 4, 0);
+    reform_load(c, 10);
     struct action const add = charter_named(c->charter, ACTION_ADD_USER, "dave", 7000);
-    uint32_t const vote = change(c, 1, &add);
+    uint32_t const vote = reform_change(c, 1, &add);
     cluster_run_until_done(c, 20000);
     cr_assert_eq(strncmp(cluster_reply_text(c, vote), "passed 2 ", 9), 0);
-    run_until_in(c, 2, 5000);
-    load(c, 40);
+    reform_run_until_in(c, 2, 5000);
+    reform_load(c, 40);
     cluster_run_until_done(c, 20000);
     cluster_run_until_level(c, 5000);
     cluster_end(c);
@@ -104,18 +34,18 @@ static void expect_position(struct cluster *c, uint32_t node, uint64_t config, b
 
 /* Newcomers follow from genesis, and vote in their first configuration. */
 Test(reconfiguration, four_become_five_six_and_seven) {
-    struct cluster *const c = governed(2, 4, 3);
-    load(c, 10);
+    struct cluster *const c = reform_cluster(2, 4, 3);
+    reform_load(c, 10);
     for (uint32_t node = 4; node < 7; node++) {
         struct action const add = newcomer(c, node);
-        change(c, 1, &add);
-        load(c, 10);
+        reform_change(c, 1, &add);
+        reform_load(c, 10);
         cluster_run_until_done(c, 20000);
-        run_until_in(c, node - 2, 10000);
+        reform_run_until_in(c, node - 2, 10000);
         expect_position(c, node, node - 2, true);
         expect_position(c, node, node - 3, false);
     }
-    load(c, 30);
+    reform_load(c, 30);
     cluster_run_until_done(c, 20000);
     cluster_run_until_level(c, 10000);
     cluster_end(c);
@@ -123,21 +53,21 @@ Test(reconfiguration, four_become_five_six_and_seven) {
 
 /* A dead replica is replaced; the service needs the new one when another goes. */
 Test(reconfiguration, a_dead_replica_is_replaced) {
-    struct cluster *const c = governed(3, 4, 1);
-    load(c, 10);
+    struct cluster *const c = reform_cluster(3, 4, 1);
+    reform_load(c, 10);
     cluster_crash(c, 3);
     struct action const replace =
         charter_replica(c->charter, &c->keys[3].signing.key, "bank-d", CLUSTER_SPARE_NUMBER + 4);
-    change(c, 1, &replace);
+    reform_change(c, 1, &replace);
     cluster_run_until_done(c, 30000);
-    run_until_in(c, 2, 10000);
+    reform_run_until_in(c, 2, 10000);
     cluster_crash(c, 2);
-    load(c, 10);
+    reform_load(c, 10);
     cluster_run_until_done(c, 60000);
     cluster_start(c, 2);
-    load(c, 10);
+    reform_load(c, 10);
     cluster_run_until_done(c, 60000);
-    run_until_in(c, 2, 10000);
+    reform_run_until_in(c, 2, 10000);
     c->nodes[3].left_out = true;
     cluster_run_until_level(c, 10000);
     cluster_end(c);
@@ -145,13 +75,13 @@ Test(reconfiguration, a_dead_replica_is_replaced) {
 
 /* One that is removed learns how its last configuration ended, and says nothing more. */
 Test(reconfiguration, a_removed_replica_stops_cleanly) {
-    struct cluster *const c = governed(4, 5, 0);
-    load(c, 10);
+    struct cluster *const c = reform_cluster(4, 5, 0);
+    reform_load(c, 10);
     struct action const remove = charter_replica_gone(&c->keys[4].signing.key);
-    change(c, 1, &remove);
-    load(c, 30);
+    reform_change(c, 1, &remove);
+    reform_load(c, 30);
     cluster_run_until_done(c, 20000);
-    run_until_in(c, 2, 10000);
+    reform_run_until_in(c, 2, 10000);
     expect_position(c, 4, 2, false);
     cluster_end(c);
 }
@@ -159,10 +89,10 @@ Test(reconfiguration, a_removed_replica_stops_cleanly) {
 /* Everybody is killed at some moment of the change, and comes back. */
 Test(reconfiguration, power_fails_in_the_middle) {
     for (uint32_t ms = 0; ms < 30; ms++) {
-        struct cluster *const c = governed(100 + ms, 4, 1);
-        load(c, 5);
+        struct cluster *const c = reform_cluster(100 + ms, 4, 1);
+        reform_load(c, 5);
         struct action const add = newcomer(c, 4);
-        change(c, 1, &add);
+        reform_change(c, 1, &add);
         cluster_run_ms(c, ms);
         for (uint32_t i = 0; i < 5; i++) {
             cluster_crash(c, i);
@@ -170,9 +100,9 @@ Test(reconfiguration, power_fails_in_the_middle) {
         for (uint32_t i = 0; i < 5; i++) {
             cluster_start(c, i);
         }
-        load(c, 5);
+        reform_load(c, 5);
         cluster_run_until_done(c, 60000);
-        run_until_in(c, 2, 20000);
+        reform_run_until_in(c, 2, 20000);
         cluster_run_until_level(c, 20000);
         cluster_end(c);
     }
@@ -181,17 +111,17 @@ Test(reconfiguration, power_fails_in_the_middle) {
 /* The primary is cut off at some moment of the change: the end is proposed again in a new view. */
 Test(reconfiguration, the_primary_goes_in_the_middle) {
     for (uint32_t ms = 0; ms < 30; ms++) {
-        struct cluster *const c = governed(200 + ms, 4, 0);
-        load(c, 5);
+        struct cluster *const c = reform_cluster(200 + ms, 4, 0);
+        reform_load(c, 5);
         struct action const add = charter_named(c->charter, ACTION_ADD_USER, "dave", 7000);
-        change(c, 1, &add);
+        reform_change(c, 1, &add);
         cluster_run_ms(c, ms / 2);
         cluster_isolate(c, ms % 4, true);
-        load(c, 5);
+        reform_load(c, 5);
         cluster_run_ms(c, 3000);
         cluster_isolate(c, ms % 4, false);
         cluster_run_until_done(c, 60000);
-        run_until_in(c, 2, 20000);
+        reform_run_until_in(c, 2, 20000);
         cluster_run_until_level(c, 20000);
         cluster_end(c);
     }

@@ -483,6 +483,7 @@ struct cluster {
     struct entry_list canonical;
     uint64_t committed_seq; /* of any node */
     uint64_t highest_view;  /* that any correct node has entered */
+    uint64_t views;         /* changes of view up to it, over all configurations */
     uint64_t judgements;    /* statements, batches, entries, receipts held against something */
 
     struct digest *verified; /* a cache of signature checks that held */
@@ -520,6 +521,15 @@ static inline uint64_t cluster_view(uint64_t config, uint64_t view) {
 
 static inline uint64_t cluster_view_of(uint64_t view) {
     return view & ((UINT64_C(1) << 40) - 1);
+}
+
+static inline uint64_t cluster_configuration_of(uint64_t view) {
+    return (view >> 40) + 1;
+}
+
+/* Are these two of one configuration? */
+static inline bool same_configuration(uint64_t view, uint64_t other) {
+    return view - cluster_view_of(view) == other - cluster_view_of(other);
 }
 
 struct cluster *cluster_new(const struct cluster_options *options);

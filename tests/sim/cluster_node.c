@@ -115,7 +115,6 @@ static void load_ledger(struct recovery *recovery) {
     struct node *const node = recovery->node;
     struct sim_disk *const disk = &node->disk;
     uint64_t index = checker_position(node->checker)->entries;
-    uint64_t whole_entries = index;
     batch_clear(&recovery->batch);
     for (;;) {
         enum batch_step const step =
@@ -132,11 +131,10 @@ static void load_ledger(struct recovery *recovery) {
         if (rule != RULE_NONE) {
             recovery_fail(recovery, rule_name(rule));
         }
-        whole_entries = index;
         load_cuts(recovery);
     }
-    disk->durable.count = whole_entries;
-    disk->live.count = whole_entries;
+    disk->durable.count = replica_load_end(node->replica);
+    disk->live.count = disk->durable.count;
 }
 
 static void load_journal(struct recovery *recovery) {

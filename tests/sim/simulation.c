@@ -356,7 +356,7 @@ static void sum_up(struct simulation *simulation) {
     result->events = cluster->events;
     result->batches = cluster->committed_seq;
     result->requests = cluster->request_count;
-    result->views = cluster->highest_view;
+    result->views = cluster->views;
     result->recoveries = cluster->recoveries;
     result->judgements = cluster->judgements;
     result->receipts = cluster->receipts_verified;

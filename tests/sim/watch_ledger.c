@@ -161,6 +161,8 @@ void watch_node(struct cluster *cluster, uint32_t node) {
     }
     uint64_t const view = cluster_view(status.config, status.view);
     if (view > cluster->highest_view) {
+        bool const is_same = same_configuration(view, cluster->highest_view);
+        cluster->views += is_same ? view - cluster->highest_view : status.view;
         cluster->highest_view = view;
     }
     if (status.committed_seq < at->judged_seq) {

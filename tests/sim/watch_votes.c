@@ -59,11 +59,6 @@ static _Noreturn void fail(const struct cluster *cluster, uint32_t number, const
 
 /* ---- what the journal holds, as far as it is durable ---- */
 
-/* Are these two views, as cluster_view has them, of one configuration? */
-static bool same_configuration(uint64_t a, uint64_t b) {
-    return a - cluster_view_of(a) == b - cluster_view_of(b);
-}
-
 /* A record that lets this process sign in a view, and one of this very start? */
 static bool journal_allows(const struct node *node, uint64_t view) {
     bool started = false;

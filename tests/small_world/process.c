@@ -109,6 +109,9 @@ static void load_ledger(struct process *process) {
         batch_clear(&batch);
     }
     batch_free(&batch);
+    if (replica_load_end(process->replica) != process->settled.count) {
+        world_violation("replica %u loses what its ledger holds", process->id);
+    }
 }
 
 static void load_journal(struct process *process) {

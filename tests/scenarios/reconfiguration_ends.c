@@ -1,0 +1,153 @@
+/*
+ * reconfiguration_ends: the last batch of a configuration is committed before some, and those who
+ * saw it are not enough to go on, or lose it (protocol §9, "Going over").
+ */
+#include <criterion/criterion.h>
+
+#include "tests/scenarios/reform.h"
+
+TestSuite(reconfiguration_ends, .timeout = 120);
+
+/* What travels, when it is about the end of configuration 1 or the beginning of 2. */
+struct censor {
+    uint64_t last;       /* the second batch that ends configuration 1; 0: none was proposed yet */
+    uint64_t first_end;  /* the first one */
+    uint32_t no_commits; /* bitmap of those who get no nonces for `last` */
+    uint32_t no_views;   /* of those who get no new views, nor ranges */
+    bool no_start;       /* no batch of configuration 2 reaches anybody */
+    struct arena scratch;
+};
+
+static void note_end(struct censor *censor, const struct pre_prepare *body) {
+    if (body->config != 1 || body->kind != BATCH_END_OF_CONFIGURATION) {
+        return;
+    }
+    if (censor->first_end == 0 || body->seq < censor->first_end) {
+        censor->first_end = body->seq;
+    }
+    censor->last = censor->first_end + 1;
+}
+
+static bool proposal_passes(struct censor *censor, struct span payload) {
+    struct pre_prepare_message message;
+    struct pre_prepare body;
+    if (pre_prepare_message_decode(&message, &censor->scratch, payload) != CODEC_OK ||
+        pre_prepare_decode(&body, &censor->scratch, message.statement.body) != CODEC_OK) {
+        return true;
+    }
+    note_end(censor, &body);
+    return !censor->no_start || body.config == 1;
+}
+
+static bool nonce_passes(struct censor *censor, uint32_t to, struct span payload) {
+    struct commit_message commit;
+    return (censor->no_commits >> to & 1) == 0 || censor->last == 0 ||
+           commit_message_decode(&commit, &censor->scratch, payload) != CODEC_OK ||
+           commit.config != 1 || commit.seq != censor->last;
+}
+
+static bool passes(void *context, struct cluster *c, const struct frame *frame) {
+    struct censor *const censor = context;
+    (void)c;
+    arena_reset(&censor->scratch);
+    if (frame->kind == MESSAGE_PRE_PREPARE) {
+        return proposal_passes(censor, frame->payload);
+    }
+    if (frame->kind == MESSAGE_COMMIT) {
+        return nonce_passes(censor, frame->to, frame->payload);
+    }
+    bool const is_view = frame->kind == MESSAGE_NEW_VIEW || frame->kind == MESSAGE_RANGE;
+    return !is_view || (censor->no_views >> frame->to & 1) == 0;
+}
+
+static struct cluster *censored(struct censor *censor, uint64_t seed) {
+    struct cluster *const c = reform_cluster(seed, 4, 0);
+    arena_init(&censor->scratch, 4 * (size_t)STATEMENT_SIZE_MAX);
+    c->filter = passes;
+    c->filter_context = censor;
+    reform_load(c, 5);
+    return c;
+}
+
+static void dave_comes(struct cluster *c) {
+    struct action const add = charter_named(c->charter, ACTION_ADD_USER, "dave", 7000);
+    reform_change(c, 1, &add);
+}
+
+static void run_until_view(struct cluster *c, uint32_t node, uint64_t config, uint64_t view) {
+    for (uint32_t ms = 0; ms < 60000; ms++) {
+        struct replica_status const status = cluster_status(c, node);
+        if (status.config == config && status.view == view) {
+            return;
+        }
+        cluster_run_ms(c, 1);
+    }
+    cr_assert_fail("node %u does not reach view %llu of configuration %llu", node,
+                   (unsigned long long)view, (unsigned long long)config);
+}
+
+/* Everybody is through, in spite of it. */
+static void ends_well(struct cluster *c, struct censor *censor) {
+    reform_load(c, 5);
+    cluster_run_until_done(c, 60000);
+    reform_run_until_in(c, 2, 20000);
+    cluster_run_until_level(c, 20000);
+    c->filter = NULL;
+    arena_free(&censor->scratch);
+    cluster_end(c);
+}
+
+/*
+ * Replica 0 alone sees the end commit. The others go to view 1 to end it there; 3 asks for that
+ * view, too, but does not get it, and hears from 0 how it ended. Then 0 and 3 are too few to
+ * begin, and 1 and 2 too few to end: the first two must go back.
+ */
+Test(reconfiguration_ends, too_few_on_either_side) {
+    struct censor censor = {.no_commits = 0xe, .no_views = 0x8};
+    struct cluster *const c = censored(&censor, 1);
+    dave_comes(c);
+    run_until_view(c, 0, 2, 0);
+    cluster_isolate(c, 0, true);
+    run_until_view(c, 1, 1, 1);
+    run_until_view(c, 2, 1, 1);
+    cr_assert_eq(cluster_status(c, 3).asked_view, 1);
+    cr_assert_eq(cluster_status(c, 3).view, 0);
+    cluster_isolate(c, 0, false);
+    for (uint32_t other = 1; other < 3; other++) {
+        cluster_cut(c, 0, other, true);
+        cluster_cut(c, other, 0, true);
+        cluster_cut(c, 3, other, true);
+        cluster_cut(c, other, 3, true);
+    }
+    censor.no_commits = 0x6;
+    run_until_view(c, 3, 2, 0);
+    cr_assert_eq(cluster_status(c, 1).config, 1);
+    cr_assert_eq(cluster_status(c, 2).config, 1);
+    censor = (struct censor){.scratch = censor.scratch};
+    cluster_heal(c);
+    ends_well(c, &censor);
+}
+
+/*
+ * Replicas 1, 2 and 3 have gone over, and to a view there; 1 alone has the batch that begins it,
+ * and is never seen again. The others lose power. What committed the end was in memory.
+ */
+Test(reconfiguration_ends, nobody_remembers_how_it_ended) {
+    struct censor censor = {.no_commits = 0x1, .no_views = 0x1, .no_start = true};
+    struct cluster *const c = censored(&censor, 2);
+    dave_comes(c);
+    run_until_view(c, 2, 2, 1);
+    run_until_view(c, 3, 2, 1);
+    cluster_run_ms(c, 50);
+    cr_assert_eq(cluster_status(c, 0).config, 1);
+    for (uint32_t node = 0; node < 4; node++) {
+        cluster_crash(c, node);
+    }
+    c->nodes[1].left_out = true;
+    censor = (struct censor){.scratch = censor.scratch};
+    cluster_start(c, 0);
+    cluster_start(c, 2);
+    cluster_start(c, 3);
+    cr_assert_eq(cluster_status(c, 2).config, 1, "it speaks in the configuration before again");
+    ends_well(c, &censor);
+}
