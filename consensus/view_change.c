@@ -340,8 +340,8 @@ static void wait_for_view(struct replica *replica) {
         return;
     }
     if (replica->asked[replica->self].view != replica->asked_view) {
-        /* After a restart; or later, in a configuration that it comes back to. What it shows must be
-         * on its disk by then, as it is when a journal record goes before. */
+        /* After a restart; or later, in a configuration that it comes back to. What it shows must
+         * be on its disk by then, as it is when a journal record goes before. */
         replica->sign_position = replica->disk_position;
         rank_ask(replica);
         replica->ask_due_ms = 0;
