@@ -36,20 +36,6 @@ int audit_add_verified(struct audit *audit, const struct verified_batch *batch,
                                                                     : receipts_exhausted(problem);
 }
 
-/* Which configuration does it state? Returns: false when it does not decode. */
-static bool config_of(uint64_t *config, struct arena *arena, struct span bytes) {
-    struct receipt receipt;
-    struct certificate certificate;
-    struct pre_prepare body;
-    if (receipt_decode(&receipt, arena, bytes) != CODEC_OK ||
-        certificate_decode(&certificate, arena, receipt.certificate) != CODEC_OK ||
-        pre_prepare_decode(&body, arena, certificate.pre_prepare) != CODEC_OK) {
-        return false;
-    }
-    *config = body.config;
-    return true;
-}
-
 static int judge(struct audit *audit, const struct configuration *configuration, const char *name,
                  struct span receipt, struct problem *problem) {
     struct verified_receipt verified;
@@ -96,7 +82,7 @@ int audit_add_receipt(struct audit *audit, const char *name, struct span receipt
                       struct problem *problem) {
     uint64_t config = FOUNDING_CONFIGURATION; /* so far nothing else is known of it */
     arena_reset(&audit->arena);
-    (void)config_of(&config, &audit->arena, receipt);
+    (void)!receipt_config(&config, &audit->arena, receipt);
     arena_reset(&audit->arena);
     const struct configuration *const configuration = audit_configuration(audit, config);
     if (configuration == NULL) {

@@ -24,7 +24,7 @@
 #include "audit-tool/fetcher.h"
 #include "base/check.h"
 #include "host/clock.h"
-#include "host/context.h"
+#include "host/context_chain.h"
 #include "host/file.h"
 
 #define DEADLINE_S_DEFAULT 60u
@@ -408,7 +408,8 @@ static bool print_json(const struct fetch *fetch, const char *service) {
 static int fetch_all(struct fetch *fetch, struct problem *problem) {
     char service[2 * DIGEST_SIZE + 1];
     if (context_load(&fetch->context, fetch->context_directory, problem) != 0 ||
-        context_load_key(&fetch->context, problem) != 0) {
+        context_load_key(&fetch->context, problem) != 0 ||
+        context_chain_check_key(&fetch->context, problem) != 0) {
         return -1;
     }
     uint64_t const known = UINT64_MAX >> (REPLICAS_MAX - replica_count(fetch));

@@ -25,7 +25,7 @@
 #include "audit-tool/watcher_print.h"
 #include "base/check.h"
 #include "host/clock.h"
-#include "host/context.h"
+#include "host/context_chain.h"
 
 #define INTERVAL_S_DEFAULT 10u
 #define DEADLINE_S_DEFAULT 10u
@@ -210,7 +210,8 @@ static int find_founding(struct watch *watch, struct problem *problem) {
 
 static int load_context(struct watch *watch, struct problem *problem) {
     if (context_load(&watch->context, watch->context_directory, problem) != 0 ||
-        context_load_key(&watch->context, problem) != 0) {
+        context_load_key(&watch->context, problem) != 0 ||
+        context_chain_check_key(&watch->context, problem) != 0) {
         return -1;
     }
     watch->founding = &watch->context.founding;

@@ -415,7 +415,7 @@ static int add_file(const struct receipt_intake *intake, const char *directory, 
     if (!has_suffix(name, RECEIPT_SUFFIX)) {
         return add_exported(intake, path, problem);
     }
-    buffer_init(&file, RECEIPT_FILE_SIZE_MAX);
+    buffer_init(&file, RECEIPT_LINKED_FILE_SIZE_MAX);
     /* A file that is too large or has another magic is a bad receipt, like any other. */
     if (file_read(&file, path, FILE_PUBLIC, &unreadable) == 0 &&
         !receipt_file_decode(&receipt, buffer_span(&file))) {

@@ -222,7 +222,7 @@ static int is_new_file(struct watcher_intake *intake, const char *path, const st
 static int take_loose(struct watcher_intake *intake, const char *path, struct problem *problem) {
     struct buffer file;
     struct problem unreadable = {.code = EXIT_OK};
-    buffer_init(&file, RECEIPT_FILE_SIZE_MAX);
+    buffer_init(&file, RECEIPT_LINKED_FILE_SIZE_MAX);
     int const status = file_read(&file, path, FILE_PUBLIC, &unreadable) == 0
                            ? watcher_intake_receipt(intake, path, buffer_span(&file), problem)
                            : tell_bad(intake, path, unreadable.text);

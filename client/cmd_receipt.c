@@ -1,6 +1,6 @@
 /*
- * onus receipt: get, list, show, verify. Verifying needs a genesis and nothing else: no network, no
- * store, no keys.
+ * onus receipt: get, list, show. What they take from a file or the store is shown as it is; whether
+ * it holds is the business of cmd_receipt_verify.c.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -8,12 +8,13 @@
 #include <sys/stat.h>
 
 #include "client/command.h"
+#include "client/receipt_save.h"
 #include "client/view.h"
 #include "host/file.h"
 
 #define RECEIPT_ARENA_SIZE (4u << 20)
 
-enum { OPTION_RECEIPT = OPTION_FIRST_OWN, OPTION_SERVICE, OPTION_GENESIS };
+enum { OPTION_RECEIPT = OPTION_FIRST_OWN };
 
 static const struct option plain_options[] = {GLOBAL_OPTIONS};
 
@@ -60,19 +61,13 @@ static int take_receipt(void *context, const struct digest *request_id, uint32_t
                    : problem_set(&get->problem, EXIT_CORRUPT, "a stored receipt cannot be read");
     }
     char path[PATH_MAX];
-    struct buffer file;
     int const size = get->has_position || position == 0
                          ? snprintf(path, sizeof path, "%s", get->path)
                          : snprintf(path, sizeof path, "%s.%u", get->path, position);
     if (size < 0 || (size_t)size >= sizeof path) {
         return problem_set(&get->problem, EXIT_ERROR, "%s: the path is too long", get->path);
     }
-    buffer_init(&file, RECEIPT_FILE_SIZE_MAX);
-    int const status = receipt_file_encode(&file, receipt)
-                           ? file_write(path, buffer_span(&file), 0644, FILE_REPLACE, &get->problem)
-                           : problem_set(&get->problem, EXIT_ERROR, "out of memory");
-    buffer_free(&file);
-    return status;
+    return receipt_save(&get->client.context, path, receipt, &get->problem);
 }
 
 static int find_receipt(struct get *get) {
@@ -259,19 +254,6 @@ int command_receipt_list(const struct command *command, struct globals *globals,
 
 /* ---- show ------------------------------------------------------------------------------------ */
 
-/* The receipt within a file. The buffer is the caller's to free. */
-static int read_receipt(struct buffer *file, struct span *receipt, const char *path,
-                        struct problem *problem) {
-    buffer_init(file, RECEIPT_FILE_SIZE_MAX);
-    if (file_read(file, path, FILE_PUBLIC, problem) != 0) {
-        return -1;
-    }
-    if (!receipt_file_decode(receipt, buffer_span(file))) {
-        return problem_set(problem, EXIT_INVALID, "%s: not a receipt file", path);
-    }
-    return 0;
-}
-
 int command_receipt_show(const struct command *command, struct globals *globals, int argc,
                          char **argv) {
     /* What is shown of a receipt but its id does not depend on the service. */
@@ -280,6 +262,7 @@ int command_receipt_show(const struct command *command, struct globals *globals,
     struct context context;
     struct buffer file;
     struct span receipt;
+    struct span links;
     int const option = command_option(command, globals, argc, argv, plain_options);
     if (COMMAND_ENDS(option)) {
         return COMMAND_CODE(option);
@@ -292,218 +275,11 @@ int command_receipt_show(const struct command *command, struct globals *globals,
     if (!known) {
         command_say(globals, "onus: without a context the id shown is not that of the transaction");
     }
-    if (read_receipt(&file, &receipt, argv[optind], &problem) == 0 &&
+    if (receipt_open(&file, &receipt, &links, argv[optind], &problem) == 0 &&
         !print_receipt(globals, known ? &context.founding.genesis.service : &unknown, receipt)) {
         (void)problem_set(&problem, EXIT_INVALID, "%s: the receipt is damaged", argv[optind]);
     }
     buffer_free(&file);
     context_free(&context);
     return problem.code == EXIT_OK ? EXIT_OK : command_fail(&problem);
-}
-
-/* ---- verify ---------------------------------------------------------------------------------- */
-
-static const struct option verify_options[] = {{"service", required_argument, NULL, OPTION_SERVICE},
-                                               {"genesis", required_argument, NULL, OPTION_GENESIS},
-                                               GLOBAL_OPTIONS};
-
-struct verify {
-    const struct globals *globals;
-    const struct configuration *configuration;
-    struct receipt_memory memory;
-    struct arena arena;
-    uint64_t valid_count;
-    uint64_t invalid_count;
-    bool one_by_one; /* print each; else count, and print only what is wrong */
-};
-
-static void print_signers(const struct verify *verify, uint64_t signers) {
-    const struct configuration *const configuration = verify->configuration;
-    (void)fputs("signed ", stdout);
-    for (uint32_t r = 0; r < configuration->replica_count; r++) {
-        if ((signers >> r & 1) != 0) {
-            (void)printf(" %s", configuration_member_of(configuration, r));
-        }
-    }
-    (void)printf(" (%d of %u, quorum %u)", __builtin_popcountll(signers),
-                 configuration->replica_count, configuration->quorum);
-}
-
-static void print_valid(const struct verify *verify, const struct verified_receipt *receipt) {
-    const struct verified_batch *const batch = &verify->memory.batch;
-    char id[2 * DIGEST_SIZE + 1];
-    hex_encode(id, span_of(receipt->request.id.bytes, DIGEST_SIZE));
-    (void)printf("VALID   tx %.6s…", id);
-    if (receipt->request.call_count > 1) {
-        (void)printf(".%u", receipt->receipt.position);
-    }
-    (void)printf("  index %llu  ", (unsigned long long)receipt->receipt.index);
-    view_print_bytes(stdout, receipt->call.procedure);
-    view_print_items(stdout, receipt->call.arguments, receipt->call.argument_count);
-    (void)printf(" → %s", view_status(receipt->outcome.status));
-    view_print_items(stdout, receipt->outcome.reply, receipt->outcome.reply_count);
-    (void)putchar('\n');
-    print_signers(verify, batch->signers);
-    (void)printf("  view %llu  batch %llu  configuration %llu\n",
-                 (unsigned long long)batch->pre_prepare.view,
-                 (unsigned long long)batch->pre_prepare.seq,
-                 (unsigned long long)batch->pre_prepare.config);
-    (void)puts("checked signature, outcome, Merkle path, commitments, governance chain");
-}
-
-static void print_valid_json(const char *path, const struct verified_receipt *receipt) {
-    char txid[TXID_TEXT_SIZE];
-    txid_format(txid, &receipt->request.id, receipt->receipt.position, receipt->request.call_count);
-    (void)view_print_json(json_pack("{s:s,s:b,s:s,s:o,s:o}", "file", path, "valid", 1, "tx", txid,
-                                    "index", view_json_u64(receipt->receipt.index), "outcome",
-                                    view_json_outcome(&receipt->outcome)));
-}
-
-static void print_invalid(const struct verify *verify, const char *path, enum receipt_check check) {
-    const char *const why = receipt_check_text(check);
-    if (verify->globals->json) {
-        (void)view_print_json(json_pack("{s:s,s:b,s:s}", "file", path, "valid", 0, "check", why));
-    } else {
-        (void)printf("INVALID %s: %s\n", path, why);
-    }
-}
-
-static void verify_one(struct verify *verify, const char *path, struct span receipt) {
-    struct verified_receipt verified;
-    arena_reset(&verify->arena);
-    enum receipt_check const check =
-        receipt_verify(&verified, &verify->memory, &verify->arena, verify->configuration, receipt);
-    if (check != RECEIPT_VALID) {
-        verify->invalid_count++;
-        print_invalid(verify, path, check);
-        return;
-    }
-    verify->valid_count++;
-    if (verify->one_by_one && verify->globals->json) {
-        print_valid_json(path, &verified);
-    } else if (verify->one_by_one) {
-        print_valid(verify, &verified);
-    }
-}
-
-static int verify_file(struct verify *verify, const char *path, struct problem *problem) {
-    struct buffer file;
-    struct span receipt;
-    struct problem why = {.code = EXIT_OK};
-    if (read_receipt(&file, &receipt, path, &why) == 0) {
-        verify_one(verify, path, receipt);
-    } else if (why.code == EXIT_INVALID) {
-        verify->invalid_count++;
-        print_invalid(verify, path, RECEIPT_ENCODING);
-    }
-    buffer_free(&file);
-    return why.code == EXIT_OK || why.code == EXIT_INVALID
-               ? 0
-               : problem_set(problem, why.code, "%s", why.text);
-}
-
-struct verify_stored {
-    struct verify *verify;
-    const char *path;
-};
-
-static int verify_stored(void *context, const struct digest *request_id, uint32_t position,
-                         struct span receipt) {
-    const struct verify_stored *const stored = context;
-    (void)request_id;
-    (void)position;
-    verify_one(stored->verify, stored->path, receipt);
-    return 0;
-}
-
-static int verify_store(struct verify *verify, const char *path, struct problem *problem) {
-    struct receipt_store *const store =
-        receipt_store_open(path, &verify->configuration->service, RECEIPT_STORE_READ, problem);
-    if (store == NULL) {
-        return -1;
-    }
-    struct verify_stored stored = {.verify = verify, .path = path};
-    uint64_t const before = verify->valid_count;
-    verify->one_by_one = false;
-    int const status = receipt_store_visit(store, verify_stored, &stored, problem);
-    verify->one_by_one = true;
-    receipt_store_close(store);
-    if (status == 0 && !verify->globals->json) {
-        (void)printf("VALID   %llu receipts in %s\n",
-                     (unsigned long long)(verify->valid_count - before), path);
-    }
-    return status;
-}
-
-static int verify_all(struct verify *verify, const struct founding *founding, int count,
-                      char **paths, struct problem *problem) {
-    int status = 0;
-    verify->configuration = &founding->configuration;
-    verify->one_by_one = true;
-    arena_init(&verify->arena, RECEIPT_ARENA_SIZE);
-    for (int i = 0; i < count && status == 0; i++) {
-        status = receipt_store_exists(paths[i]) ? verify_store(verify, paths[i], problem)
-                                                : verify_file(verify, paths[i], problem);
-    }
-    arena_free(&verify->arena);
-    return status;
-}
-
-static int check_service(const struct founding *founding, const char *text,
-                         struct problem *problem) {
-    struct digest service;
-    if (text == NULL) {
-        return 0;
-    }
-    if (!hex_decode(service.bytes, DIGEST_SIZE, text)) {
-        return problem_set(problem, EXIT_USAGE, "--service takes 64 hexadecimal digits");
-    }
-    if (!digest_equal(&service, &founding->genesis.service)) {
-        return problem_set(problem, EXIT_INVALID,
-                           "the genesis is that of another service than --service names; "
-                           "nothing was verified");
-    }
-    return 0;
-}
-
-int command_receipt_verify(const struct command *command, struct globals *globals, int argc,
-                           char **argv) {
-    struct problem problem = {.code = EXIT_OK};
-    struct verify verify = {.globals = globals};
-    struct context context;
-    const char *service = NULL;
-    const char *genesis = NULL;
-    for (;;) {
-        int const option = command_option(command, globals, argc, argv, verify_options);
-        if (COMMAND_ENDS(option)) {
-            return COMMAND_CODE(option);
-        }
-        if (option == -1) {
-            break;
-        }
-        *(option == OPTION_SERVICE ? &service : &genesis) = optarg;
-    }
-    if (optind >= argc) {
-        return command_misused(command, "give one file or more");
-    }
-    memset(&context, 0, sizeof context);
-    int status = genesis != NULL ? founding_load(&context.founding, genesis, &problem)
-                                 : context_load(&context, globals->context, &problem);
-    if (status == 0) {
-        status = check_service(&context.founding, service, &problem);
-    }
-    if (status == 0) {
-        status = verify_all(&verify, &context.founding, argc - optind, argv + optind, &problem);
-    }
-    context_free(&context);
-    if (status != 0) {
-        return command_fail(&problem);
-    }
-    if (verify.invalid_count != 0) {
-        unsigned long long const invalid = verify.invalid_count;
-        (void)fprintf(stderr, "onus: %llu of %llu receipts do not hold\n", invalid,
-                      invalid + verify.valid_count);
-        return EXIT_INVALID;
-    }
-    return EXIT_OK;
 }

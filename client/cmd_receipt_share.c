@@ -2,6 +2,9 @@
  * onus receipt export, import: receipts from one client to another, so that they meet. Who holds
  * two receipts that contradict each other holds what convicts.
  *
+ * A file takes along the governance chain of its context, so that whoever gets it can judge
+ * receipts of every configuration in it.
+ *
  * Nothing is taken on trust: each receipt in a file is verified as if it had just arrived from the
  * service, and what does not hold is refused by name, while the rest is kept.
  */
@@ -13,7 +16,9 @@
 #include <unistd.h>
 
 #include "client/command.h"
+#include "client/receipt_save.h"
 #include "client/view.h"
+#include "host/context_chain.h"
 #include "host/file.h"
 #include "host/receipts_file.h"
 
@@ -40,7 +45,9 @@ static struct receipt_store *open_store(const struct context *context, enum rece
 /* ---- export ---------------------------------------------------------------------------------- */
 
 struct export {
+    const struct context *context;
     const struct digest *service;
+    uint64_t newest; /* configuration that the context's chain leads to */
     struct receipts_writer writer;
     struct arena arena;
     uint32_t wanted_count; /* 0: all */
@@ -83,9 +90,18 @@ static int export_one(void *context, struct span bundle, struct span certificate
     return export->problem.code == EXIT_OK ? 0 : -1;
 }
 
+static bool export_link(void *user, struct span link) {
+    struct export *const export = user;
+    return receipts_write_link(&export->writer, link);
+}
+
 static int export_all(struct export *export, struct receipt_store *store, FILE *out) {
     if (!receipts_write_begin(&export->writer, out, export->service)) {
         return problem_set(&export->problem, EXIT_ERROR, "writing: %s", strerror(errno));
+    }
+    if (context_each_link(export->context, export->newest, export_link, export, &export->problem) !=
+        0) {
+        return -1;
     }
     if (receipt_store_visit_stored(store, export_one, export, &export->problem) != 0) {
         return -1;
@@ -157,13 +173,21 @@ static int export_from_context(const struct globals *globals, struct export *exp
                                const char *path) {
     struct context context;
     struct receipt_store *store = NULL;
+    struct chain *chain = NULL;
     int status = context_load(&context, globals->context, &export->problem);
     if (status == 0) {
+        chain = context_chain_load(&context, &export->problem);
+        status = chain == NULL ? -1 : 0;
+    }
+    if (status == 0) {
+        export->context = &context;
         export->service = &context.founding.genesis.service;
+        export->newest = chain_newest(chain)->number;
         store = open_store(&context, RECEIPT_STORE_READ, &export->problem);
         status = store == NULL ? -1 : export_to(export, store, path);
     }
     receipt_store_close(store);
+    chain_free(chain);
     context_free(&context);
     return status;
 }
@@ -200,7 +224,9 @@ int command_receipt_export(const struct command *command, struct globals *global
 
 struct import {
     const struct globals *globals;
-    const struct configuration *configuration;
+    const struct context *context;
+    struct chain *chain;
+    const char *path; /* of the file that is read */
     struct receipt_store *store;
     struct bundle_verifier verifier;
     struct arena arena; /* for what is held already */
@@ -326,6 +352,21 @@ static int import_one(struct import *import, const char *file, struct span bundl
     return found < 0 ? -1 : 0;
 }
 
+/* A link of the file's chain: it serves to judge what follows, and the context keeps it. */
+static void import_link(void *user, struct span link) {
+    struct import *const import = user;
+    struct chain_verdict const verdict = chain_add(import->chain, link);
+    struct problem problem = {.code = EXIT_OK};
+    if (verdict.check == CHAIN_VALID) {
+        if (context_chain_append(import->context, &link, 1, &problem) != 0) {
+            command_say(import->globals, "onus: %s", problem.text);
+        }
+    } else if (verdict.check != CHAIN_KNOWN) {
+        command_say(import->globals, "onus: %s: a link of the governance chain in it: %s",
+                    import->path, chain_check_text(verdict.check));
+    }
+}
+
 static int import_file(struct import *import, const char *path) {
     struct receipts_reader reader;
     struct span bundle;
@@ -334,8 +375,11 @@ static int import_file(struct import *import, const char *path) {
     if (in == NULL) {
         return problem_set(&import->problem, EXIT_ERROR, "%s: %s", path, strerror(errno));
     }
-    int status =
-        receipts_read_begin(&reader, in, path, &import->configuration->service, &import->problem);
+    import->path = path;
+    int status = receipts_read_begin(&reader, in, path, &import->context->founding.genesis.service,
+                                     &import->problem);
+    reader.link = import_link;
+    reader.link_context = import;
     while (status == 0) {
         int const more = receipts_read(&reader, &bundle, &certificate, &import->problem);
         if (more <= 0) {
@@ -401,9 +445,13 @@ int command_receipt_import(const struct command *command, struct globals *global
     import->globals = globals;
     int status = context_load(&context, globals->context, &import->problem);
     if (status == 0) {
-        import->configuration = &context.founding.configuration;
-        import->store = open_store(&context, RECEIPT_STORE_WRITE, &import->problem);
-        bundle_verifier_init(&import->verifier, import->configuration);
+        import->context = &context;
+        import->chain = context_chain_load(&context, &import->problem);
+        import->store = import->chain == NULL
+                            ? NULL
+                            : open_store(&context, RECEIPT_STORE_WRITE, &import->problem);
+        bundle_verifier_init(&import->verifier, &context.founding.configuration);
+        bundle_verifier_follow(&import->verifier, import->chain);
         arena_init(&import->arena, EXPORT_ARENA_SIZE);
         buffer_init(&import->bytes, IMPORT_BUFFER_SIZE_MAX);
         status = import->store == NULL ? -1 : import_all(import, argc - optind, argv + optind);
@@ -415,6 +463,7 @@ int command_receipt_import(const struct command *command, struct globals *global
         buffer_free(&import->bytes);
     }
     receipt_store_close(import->store);
+    chain_free(import->chain);
     context_free(&context);
     int const code = import_code(import, status);
     free(import);

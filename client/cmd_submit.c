@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "client/call_reader.h"
+#include "client/receipt_save.h"
 #include "client/transact.h"
 #include "client/view.h"
 #include "host/file.h"
@@ -78,7 +79,6 @@ static int write_receipt(void *context, const struct digest *request_id, uint32_
                          struct span receipt) {
     struct submit *const submit = context;
     char path[PATH_MAX];
-    struct buffer file;
     (void)request_id;
     int const size = position == 0
                          ? snprintf(path, sizeof path, "%s", submit->receipt_path)
@@ -87,13 +87,7 @@ static int write_receipt(void *context, const struct digest *request_id, uint32_
         return problem_set(&submit->problem, EXIT_ERROR, "%s: the path is too long",
                            submit->receipt_path);
     }
-    buffer_init(&file, RECEIPT_FILE_SIZE_MAX);
-    int const status =
-        receipt_file_encode(&file, receipt)
-            ? file_write(path, buffer_span(&file), 0644, FILE_REPLACE, &submit->problem)
-            : problem_set(&submit->problem, EXIT_ERROR, "out of memory");
-    buffer_free(&file);
-    return status;
+    return receipt_save(&submit->client.context, path, receipt, &submit->problem);
 }
 
 static void take_executed(struct submit *submit, const struct onus_result *result) {

@@ -53,7 +53,7 @@ const struct command commands[] = {
      command_receipt_list},
     {"receipt show", "FILE", "Print what a receipt says, without verifying it.",
      command_receipt_show},
-    {"receipt verify", "[--service ID] [--genesis FILE] FILE…",
+    {"receipt verify", "[--service ID] [--genesis FILE] [--chain FILE] FILE…",
      "Verify receipts, or a directory of them, without a network.", command_receipt_verify},
     {"gov possession",
      "(--member NAME | --user NAME | --replica-of NAME --tls-certificate FILE --peer-address ADDR "

@@ -516,7 +516,7 @@ static void list_silent(const struct onus *onus, struct problem *problem) {
                       "too few replicas answer; silent are %s; see onus status", text);
 }
 
-int onus_connect(struct onus *onus, uint32_t timeout_ms, struct problem *problem) {
+static int wait_for_index(struct onus *onus, uint32_t timeout_ms, struct problem *problem) {
     struct connecting connecting = {.onus = onus};
     uint32_t const patience_ms =
         timeout_ms < CONNECT_PATIENCE_MS ? timeout_ms : CONNECT_PATIENCE_MS;
@@ -534,6 +534,12 @@ int onus_connect(struct onus *onus, uint32_t timeout_ms, struct problem *problem
         }
         session_query_status(onus->session);
     }
+}
+
+int onus_connect(struct onus *onus, uint32_t timeout_ms, struct problem *problem) {
+    return wait_for_index(onus, timeout_ms, problem) == 0
+               ? context_check_key(onus->context, onus_configuration(onus), problem)
+               : -1;
 }
 
 /* ---- submitting ------------------------------------------------------------------------------ */

@@ -196,12 +196,18 @@ int context_take_key(struct context *context, const char *path, struct problem *
     if (key_file_load(&context->secret, &context->key, path, problem) != 0) {
         return -1;
     }
-    if (!configuration_has_author(&context->founding.configuration, &context->key)) {
-        return problem_set(problem, EXIT_REJECTED,
-                           "%s: the service knows no user or member with this key", path);
-    }
     context->has_key = true;
+    (void)snprintf(context->key_path, sizeof context->key_path, "%s", path);
     return 0;
+}
+
+int context_check_key(const struct context *context, const struct configuration *configuration,
+                      struct problem *problem) {
+    return !context->has_key || configuration_has_author(configuration, &context->key)
+               ? 0
+               : problem_set(problem, EXIT_REJECTED,
+                             "%s: the service knows no user or member with this key",
+                             context->key_path);
 }
 
 int context_load_key(struct context *context, struct problem *problem) {

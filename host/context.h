@@ -32,6 +32,7 @@ struct context {
     bool has_key;
     struct secret_key secret;
     struct public_key key;
+    char key_path[PATH_MAX]; /* for messages */
     uint32_t timeout_ms;
     char addresses[REPLICAS_MAX][ADDRESS_SIZE_MAX + 1]; /* of config; empty: none is given */
 };
@@ -51,6 +52,13 @@ MUST_USE int context_take_key(struct context *context, const char *path, struct 
 
 /* Put the addresses of config in, by the replicas' numbers. */
 void context_use_addresses(const struct context *context, struct configuration *configuration);
+
+/*
+ * Is the key, if one was loaded, that of a user or member? configuration: the newest that is known.
+ * Returns: 0, or -1 with EXIT_REJECTED.
+ */
+MUST_USE int context_check_key(const struct context *context,
+                               const struct configuration *configuration, struct problem *problem);
 
 /* Where its receipts are. path: PATH_MAX characters. */
 void context_receipts_path(const struct context *context, char *path);

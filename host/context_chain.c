@@ -80,6 +80,17 @@ int context_chain_read(const struct context *context, struct buffer *out, struct
     return read_or_begin(context, path, out, problem) < 0 ? -1 : 0;
 }
 
+int context_chain_check_key(const struct context *context, struct problem *problem) {
+    struct configuration newest;
+    struct chain *const chain = context_chain_load(context, problem);
+    if (chain == NULL) {
+        return -1;
+    }
+    constitution_configuration(&newest, chain_newest(chain));
+    chain_free(chain);
+    return context_check_key(context, &newest, problem);
+}
+
 /* ---- appending ------------------------------------------------------------------------------- */
 
 /* Returns: a descriptor that holds the lock until it is closed; or -1. */

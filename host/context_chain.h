@@ -31,6 +31,12 @@ MUST_USE int context_chain_read(const struct context *context, struct buffer *ou
                                 struct problem *problem);
 
 /*
+ * As context_check_key, for the newest configuration that this context knows: for programs that do
+ * not follow the consortium. Returns: 0 or -1.
+ */
+MUST_USE int context_chain_check_key(const struct context *context, struct problem *problem);
+
+/*
  * Keep links that chain_add has found to hold, in the order of their numbers, durably. What is in
  * the file already, put there by another process for instance, is not written twice.
  * Returns: 0, or -1 with a problem: EXIT_INVALID when there is a gap before a link, or one is none.

@@ -227,6 +227,21 @@ void bundle_verifier_init(struct bundle_verifier *verifier,
     arena_init(&verifier->arena, BUNDLE_ARENA_SIZE + ENTRY_SIZE_MAX);
 }
 
+void bundle_verifier_follow(struct bundle_verifier *verifier, struct chain *chain) {
+    verifier->chain = chain;
+}
+
+/* Judge by the configuration that the certificate states, when the chain reaches it. */
+static void choose_configuration(struct bundle_verifier *verifier, struct span certificate) {
+    uint64_t config = 0;
+    if (verifier->chain != NULL && certificate_config(&config, &verifier->arena, certificate) &&
+        config != verifier->configuration->number &&
+        chain_find_configuration(verifier->chain, config, &verifier->found)) {
+        verifier->configuration = &verifier->found;
+        verifier->has_batch = false;
+    }
+}
+
 void bundle_verifier_free(struct bundle_verifier *verifier) {
     arena_free(&verifier->arena);
 }
@@ -238,6 +253,7 @@ static enum receipt_check verify_certificate(struct bundle_verifier *verifier, s
         return RECEIPT_VALID;
     }
     verifier->has_batch = false;
+    choose_configuration(verifier, bytes);
     if (certificate_decode(&certificate, &verifier->arena, bytes) != CODEC_OK) {
         return RECEIPT_CERTIFICATE_ENCODING;
     }

@@ -14,6 +14,7 @@
 #include "base/problem.h"
 #include "ledger/wire.h"
 #include "merkle/tree.h"
+#include "receipts/chain.h"
 #include "receipts/receipt.h"
 
 /*
@@ -64,6 +65,8 @@ MUST_USE bool receipt_bundle_decode(struct receipt_bundle *out, struct arena *ar
  */
 struct bundle_verifier {
     const struct configuration *configuration; /* borrowed */
+    struct chain *chain;        /* borrowed; NULL: there is that configuration alone */
+    struct configuration found; /* what the chain last led to */
     struct arena arena;
     bool has_batch;
     struct digest certificate;    /* SHA-256 of its encoding */
@@ -74,6 +77,11 @@ struct bundle_verifier {
 
 void bundle_verifier_init(struct bundle_verifier *verifier,
                           const struct configuration *configuration);
+/*
+ * Judge each bundle by the configuration that its certificate states, as the chain leads to it; one
+ * that the chain does not reach is refused with RECEIPT_CONFIGURATION. chain is borrowed.
+ */
+void bundle_verifier_follow(struct bundle_verifier *verifier, struct chain *chain);
 void bundle_verifier_free(struct bundle_verifier *verifier);
 /* stored: as receipt_bundle_encode makes it. Returns: the first check that failed. */
 MUST_USE enum receipt_check bundle_verify(struct bundle_verifier *verifier, struct span stored,

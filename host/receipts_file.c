@@ -4,10 +4,12 @@
  */
 #include "host/receipts_file.h"
 
-enum record_kind { RECORD_CERTIFICATE = 1, RECORD_BUNDLE = 2, RECORD_END = 3 };
+enum record_kind { RECORD_CERTIFICATE = 1, RECORD_BUNDLE = 2, RECORD_END = 3, RECORD_LINK = 4 };
 
 #define RECORD_HEADER_BYTES 5u
 #define RECORD_END_SIZE 8u
+
+static_assert(CHAIN_LINK_SIZE_MAX <= RECEIPT_BUNDLE_SIZE_MAX, "a link fits where bundles do");
 
 /* ---- writing --------------------------------------------------------------------------------- */
 
@@ -26,6 +28,10 @@ bool receipts_write_begin(struct receipts_writer *writer, FILE *out, const struc
     *writer = (struct receipts_writer){.out = out};
     return put(out, span_text(RECEIPTS_FILE_MAGIC)) &&
            put(out, span_of(service->bytes, DIGEST_SIZE));
+}
+
+bool receipts_write_link(struct receipts_writer *writer, struct span link) {
+    return put_record(writer->out, RECORD_LINK, link);
 }
 
 bool receipts_write(struct receipts_writer *writer, struct span bundle, struct span certificate) {
@@ -89,6 +95,18 @@ static int read_end(struct receipts_reader *reader, uint32_t size, struct proble
     return good ? 0 : damaged(reader, problem);
 }
 
+/* Links come before what they are for. */
+static bool read_link(struct receipts_reader *reader, uint32_t size) {
+    if (reader->count != 0 || reader->certificate.size != 0 || size > CHAIN_LINK_SIZE_MAX ||
+        !get_into(reader, &reader->bundle, size)) {
+        return false;
+    }
+    if (reader->link != NULL) {
+        reader->link(reader->link_context, buffer_span(&reader->bundle));
+    }
+    return true;
+}
+
 int receipts_read(struct receipts_reader *reader, struct span *bundle, struct span *certificate,
                   struct problem *problem) {
     uint8_t header[RECORD_HEADER_BYTES];
@@ -98,6 +116,9 @@ int receipts_read(struct receipts_reader *reader, struct span *bundle, struct sp
             return read_end(reader, size, problem);
         }
         if (header[0] == RECORD_CERTIFICATE && get_into(reader, &reader->certificate, size)) {
+            continue;
+        }
+        if (header[0] == RECORD_LINK && read_link(reader, size)) {
             continue;
         }
         if (header[0] != RECORD_BUNDLE || !get_into(reader, &reader->bundle, size)) {

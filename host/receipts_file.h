@@ -8,6 +8,8 @@
  *            1  a certificate, encoded: that of the requests that follow
  *            2  a request with its outcomes and its place, as in a receipt_bundle
  *            3  the end: u64 number of requests before it
+ *            4  a link of the governance chain: all that lead to the configurations of what
+ * follows, in order, before the first certificate
  *
  * Reading judges nothing but the shape: receipts are verified by whoever takes them.
  */
@@ -31,6 +33,8 @@ struct receipts_writer {
 /* Each returns: false when the stream fails. */
 MUST_USE bool receipts_write_begin(struct receipts_writer *writer, FILE *out,
                                    const struct digest *service);
+/* Before anything but the beginning. */
+MUST_USE bool receipts_write_link(struct receipts_writer *writer, struct span link);
 MUST_USE bool receipts_write(struct receipts_writer *writer, struct span bundle,
                              struct span certificate);
 MUST_USE bool receipts_write_end(struct receipts_writer *writer);
@@ -39,8 +43,11 @@ struct receipts_reader {
     FILE *in;         /* borrowed */
     const char *name; /* borrowed; for messages */
     struct buffer certificate;
-    struct buffer bundle;
+    struct buffer bundle; /* or a link */
     uint64_t count;
+    /* Told of each link as it comes; it is valid during the call. NULL: links are passed over. */
+    void (*link)(void *context, struct span link);
+    void *link_context;
 };
 
 /* Returns: 0, or -1 with EXIT_INVALID: no such file, or of another service. Free it in any case. */

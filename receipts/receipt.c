@@ -162,11 +162,79 @@ bool receipt_file_encode(struct buffer *out, struct span receipt) {
     return buffer_append(out, span_text(RECEIPT_FILE_MAGIC)) && buffer_append(out, receipt);
 }
 
-bool receipt_file_decode(struct span *receipt, struct span file) {
-    struct span const magic = span_text(RECEIPT_FILE_MAGIC);
-    if (file.size < magic.size || !span_equal(span_of(file.data, magic.size), magic)) {
+static bool begins_with(struct span file, struct span magic) {
+    return file.size >= magic.size && span_equal(span_of(file.data, magic.size), magic);
+}
+
+/* Append bytes with their size before them. */
+static bool append_sized(struct buffer *out, struct span bytes) {
+    uint8_t size[4];
+    store_u32_be(size, (uint32_t)bytes.size);
+    return buffer_append(out, span_of(size, sizeof size)) && buffer_append(out, bytes);
+}
+
+/* Take such bytes off the front. */
+static bool take_sized(struct span *rest, size_t size_max, struct span *bytes) {
+    if (rest->size < 4) {
         return false;
     }
-    *receipt = span_of(file.data + magic.size, file.size - magic.size);
+    size_t const size = load_u32_be(rest->data);
+    if (size > size_max || size > rest->size - 4) {
+        return false;
+    }
+    *bytes = span_of(rest->data + 4, size);
+    *rest = span_of(bytes->data + size, rest->size - 4 - size);
     return true;
+}
+
+bool receipt_file_begin_linked(struct buffer *out, struct span receipt) {
+    return buffer_append(out, span_text(RECEIPT_LINKED_FILE_MAGIC)) && append_sized(out, receipt);
+}
+
+bool receipt_file_add_link(struct buffer *out, struct span link) {
+    return append_sized(out, link);
+}
+
+bool receipt_file_open(struct span *receipt, struct span *links, struct span file) {
+    struct span const plain = span_text(RECEIPT_FILE_MAGIC);
+    struct span const linked = span_text(RECEIPT_LINKED_FILE_MAGIC);
+    *links = (struct span){0};
+    if (begins_with(file, plain)) {
+        *receipt = span_of(file.data + plain.size, file.size - plain.size);
+        return true;
+    }
+    if (!begins_with(file, linked)) {
+        return false;
+    }
+    *links = span_of(file.data + linked.size, file.size - linked.size);
+    return take_sized(links, RECEIPT_SIZE_MAX, receipt);
+}
+
+bool receipt_file_decode(struct span *receipt, struct span file) {
+    struct span links;
+    return receipt_file_open(receipt, &links, file);
+}
+
+int receipt_file_next_link(struct span *links, struct span *link) {
+    if (links->size == 0) {
+        return 0;
+    }
+    return take_sized(links, CHAIN_LINK_SIZE_MAX, link) ? 1 : -1;
+}
+
+bool certificate_config(uint64_t *config, struct arena *arena, struct span certificate) {
+    struct certificate decoded;
+    struct pre_prepare body;
+    if (certificate_decode(&decoded, arena, certificate) != CODEC_OK ||
+        pre_prepare_decode(&body, arena, decoded.pre_prepare) != CODEC_OK) {
+        return false;
+    }
+    *config = body.config;
+    return true;
+}
+
+bool receipt_config(uint64_t *config, struct arena *arena, struct span receipt) {
+    struct receipt decoded;
+    return receipt_decode(&decoded, arena, receipt) == CODEC_OK &&
+           certificate_config(config, arena, decoded.certificate);
 }

@@ -72,8 +72,35 @@ MUST_USE bool receipt_build(struct buffer *out, const struct receipt_parts *part
 /* The calls tree of a request, of which receipts carry paths. tree: cleared first. */
 MUST_USE bool receipt_calls_tree(struct tree *tree, const struct request *request);
 
-/* A receipt's file around its encoding, and back. Decoding checks the magic alone. */
+/*
+ * A receipt's file around its encoding, and back. Decoding takes both kinds of file, and checks the
+ * magic alone.
+ */
 MUST_USE bool receipt_file_encode(struct buffer *out, struct span receipt);
 MUST_USE bool receipt_file_decode(struct span *receipt, struct span file);
+
+/*
+ * A receipt of a later configuration carries the links of the governance chain that lead there, so
+ * that it is good without anything but genesis: the second magic, the receipt with its size before
+ * it, then link after link, likewise. Sizes are 32 bits, big endian.
+ */
+#define RECEIPT_LINKED_FILE_MAGIC "onus-receipt-v2\n"
+#define RECEIPT_LINKED_FILE_SIZE_MAX (RECEIPT_FILE_SIZE_MAX + CHAIN_SIZE_MAX)
+
+/* The beginning of such a file; receipt_file_add_link appends what follows, in order. */
+MUST_USE bool receipt_file_begin_linked(struct buffer *out, struct span receipt);
+MUST_USE bool receipt_file_add_link(struct buffer *out, struct span link);
+/*
+ * Either kind of file. links: what comes behind the receipt; empty in the first kind. Decoding
+ * checks the magic and that the receipt is there.
+ */
+MUST_USE bool receipt_file_open(struct span *receipt, struct span *links, struct span file);
+/* Returns: 1 with the next link, 0 at the end, -1 when what is left is none. */
+MUST_USE int receipt_file_next_link(struct span *links, struct span *link);
+
+/* Which configuration does a receipt state? Returns: false when it does not decode. */
+MUST_USE bool receipt_config(uint64_t *config, struct arena *arena, struct span receipt);
+/* And a certificate? */
+MUST_USE bool certificate_config(uint64_t *config, struct arena *arena, struct span certificate);
 
 #endif
