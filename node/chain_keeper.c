@@ -40,7 +40,7 @@ struct chain_keeper {
     bool opened;
     bool put_off; /* until the timer says so */
     uint32_t retry_ms;
-    uint64_t target; /* configurations up to this one are settled */
+    uint64_t target; /* configurations up to this one were entered */
     uint64_t after;  /* once this is on the disk; a disk position */
     char obstacle[PROBLEM_TEXT_SIZE];
 
@@ -191,7 +191,7 @@ static void done(struct background_job *job) {
     go_on(keeper);
 }
 
-void chain_keeper_settled(struct node *node, uint64_t number) {
+void chain_keeper_entered(struct node *node, uint64_t number) {
     struct chain_keeper *const keeper = node->chain_keeper;
     keeper->target = number > keeper->target ? number : keeper->target;
     keeper->after = node->disk_position;

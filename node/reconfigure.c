@@ -89,10 +89,10 @@ void node_reconfigured(struct node *node, const struct constitution *constitutio
         return;
     }
     peers_update(node);
+    chain_keeper_entered(node, constitution->number);
     if (settled) {
         log_event(LOG_INFO, "the configuration has begun for good",
                   (struct log_field[]){log_number("config", constitution->number), log_end()});
-        chain_keeper_settled(node, constitution->number);
     } else {
         tell_entered(node, constitution);
     }

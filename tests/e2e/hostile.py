@@ -17,6 +17,7 @@ from harness import OK, Sandbox
 
 SEED = 20261122
 MESSAGE_REQUEST, MESSAGE_STATUS_QUERY, MESSAGE_PRE_PREPARE = 32, 33, 1
+MESSAGE_CHAIN_QUERY = 36
 
 
 def ports_of(sandbox):
@@ -99,6 +100,7 @@ def hostile_frames(suite, sandbox, rng):
         "a request of random bytes": frame(MESSAGE_REQUEST, rng.randbytes(5000)),
         "an empty request": frame(MESSAGE_REQUEST, b""),
         "a status query with a payload": frame(MESSAGE_STATUS_QUERY, b"\x08\x01"),
+        "a chain query for no configuration": frame(MESSAGE_CHAIN_QUERY, b""),
     }
     time.sleep(2.1)  # logs are limited by the second: begin with a quiet one
     for title, content in cases.items():

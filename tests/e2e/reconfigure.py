@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 
+import chains
 from harness import OK, PORT_STEP, Sandbox, free_ports, main, program, run, wait_until
 
 NAMES = [f"bank-{letter}" for letter in "abcd"]
@@ -52,6 +53,28 @@ class Service(Sandbox):
             self.suite.check(self.said(replica, "entered a configuration", f"config={number} "),
                              f"replica {replica} is in configuration {number}",
                              self.log_text(replica)[-2000:])
+
+    def chained(self, number, *replicas):
+        """Have all of them the chain up to this configuration, and do all say the same?"""
+        suite, files = self.suite, []
+        for replica in replicas:
+            suite.check(
+                wait_until(lambda r=replica: len(chains.links(chains.content(self, r))) ==
+                           number - 1, 60),
+                f"replica {replica} has the links to configuration {number}",
+                self.log_text(replica)[-2000:])
+            files += ["--chain", chains.path(self, replica)]
+        suite.code(run(program("onus-audit"), "run", "--service", self.service(), "--ledger",
+                       self.ledger(replicas[0]), *files), OK, "they hold, and say the same")
+
+    def chain_served(self, number, *replicas):
+        """Is everybody told of it who asks?"""
+        for replica in replicas:
+            kept = chains.links(chains.content(self, replica))
+            told = [chains.ask(self, replica, config) for config in range(1, number + 2)]
+            expected = [(number, kept[config - 1:]) for config in range(1, number + 2)]
+            self.suite.check(told == expected, f"replica {replica} gives the links to "
+                             f"configuration {number} to whoever asks", str(told)[:500])
 
     def executes(self, title):
         """Does what a client sends become part of the ledger?"""
@@ -97,6 +120,7 @@ def parameters(suite):
     service.change("a shorter pipeline", "--pipeline", 3)
     service.entered(2, 0, 1, 2, 3)
     service.executes("it goes on in configuration 2")
+    service.chained(2, 0, 1, 2, 3)
     for replica in range(4):
         service.restarts(replica)
         service.executes(f"and does when replica {replica} has restarted")
@@ -105,8 +129,35 @@ def parameters(suite):
     service.executes("and after all were killed at once")
     suite.check(all(re.search(r" ready .*config=2 ", service.log_text(replica))
                     for replica in range(4)), "all of them start in configuration 2")
+    service.chain_served(2, 0, 1, 2, 3)
+    damage(suite, service)
     lose(suite, service)
     service.down()
+
+
+def damage(suite, service):
+    """What is wrong with the file of a chain is made good from the ledger."""
+    whole = chains.content(service, 0)
+    half = whole[:len(whole) // 2]
+    wrong = {0: half, 1: half + bytes([half[-1] ^ 1]) + whole[len(half) + 1:], 2: whole + b"more",
+             3: b"no chain at all"}
+    for replica, content in wrong.items():
+        service.kill(replica)
+        with open(chains.path(service, replica), "wb") as file:
+            file.write(content)
+        service.start(replica)
+        suite.check(service.said(replica, "chain was damaged"), f"replica {replica} sees that its "
+                    "chain is damaged", service.log_text(replica)[-2000:])
+    service.kill(1)
+    os.remove(chains.path(service, 1))
+    service.start(1)
+    service.chained(2, 0, 1, 2, 3)
+    service.chain_served(2, 0, 1, 2, 3)
+    with chains.Asker(service, 0) as asker:
+        asker.ask(1, 500)
+        suite.check(asker.answer() == (2, chains.links(chains.content(service, 0))),
+                    "who asks without end is answered now and then")
+    suite.check(chains.ask(service, 0, 1)[0] == 2, "and so is everybody else")
 
 
 def lose(suite, service):
@@ -121,6 +172,7 @@ def lose(suite, service):
                            60), "it enters configuration 2 again", service.log_text(3)[-2000:])
     service.executes("while it goes on")
     suite.check(service.follows(0, 1, 2, 3), "and it has the ledger up to its end")
+    service.chained(2, 0, 1, 2, 3)
 
 
 def add(suite):
@@ -133,6 +185,8 @@ def add(suite):
     suite.check(service.said(4, "is part of the configuration", "place=4"),
                 "the new one is part of it")
     service.executes("it goes on with five")
+    service.chained(2, 0, 1, 2, 3, 4)
+    service.chain_served(2, 0, 1, 2, 3, 4)
     service.kill(3)
     service.executes("the new one is needed, and there")
     service.restarts(4)
@@ -153,6 +207,8 @@ def replace(suite):
     suite.check(service.said(2, "not part of the configuration any more"),
                 "the one that was replaced says so")
     service.executes("it goes on with the other one")
+    service.chained(2, 0, 1, 2, 3, 4)
+    service.chain_served(2, 0, 2, 4)
     service.kill(2)
     service.executes("without the one that was replaced")
     service.kill(0)

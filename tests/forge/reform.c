@@ -25,9 +25,8 @@ static struct span keep(struct reform *reform, struct buffer *buffer) {
     return kept;
 }
 
-/* A request of one call by a member. */
-static struct span request_of(struct reform *reform, uint32_t member, const char *procedure,
-                              uint32_t count, const struct span *arguments) {
+struct span reform_request(struct reform *reform, uint32_t member, const char *procedure,
+                           uint32_t count, const struct span *arguments) {
     const struct digest *const service = &reform->charter.now.service;
     const struct key_pair *const pair =
         charter_pair(&reform->charter, &reform->charter.now.members[member].key);
@@ -91,14 +90,14 @@ struct span reform_vote_but_one(struct reform *reform, uint32_t count, const str
     charter_decode(charter, &decoded, proposal);
     ballot_digest_write(id, &decoded.id);
     struct span const arguments[2] = {span_text(id), span_text("yes")};
-    struct span const propose = request_of(reform, 0, "gov.propose", 1, &proposal);
+    struct span const propose = reform_request(reform, 0, "gov.propose", 1, &proposal);
     append(reform, 1, &propose);
     while (!voting_rule_passes(&charter->now.rule, voted + 1, charter->now.member_count)) {
-        reform->votes[voted] = request_of(reform, voted, "gov.vote", 2, arguments);
+        reform->votes[voted] = reform_request(reform, voted, "gov.vote", 2, arguments);
         append(reform, 1, &reform->votes[voted]);
         voted++;
     }
-    *last = request_of(reform, voted, "gov.vote", 2, arguments);
+    *last = reform_request(reform, voted, "gov.vote", 2, arguments);
     reform->votes[voted] = *last;
     reform->vote_count = voted + 1;
     return proposal;

@@ -26,6 +26,10 @@ struct reform {
 void reform_init(struct reform *reform, struct forge *forge);
 void reform_free(struct reform *reform);
 
+/* A request of one call by the member at that position, with a new nonce; encoded. */
+struct span reform_request(struct reform *reform, uint32_t member, const char *procedure,
+                           uint32_t count, const struct span *arguments);
+
 /*
  * The first member proposes this, and the first members vote until it passes, each in a batch of
  * its own. Returns: the proposal. Aborts when it breaks a rule.
