@@ -150,15 +150,24 @@ static void take_vote(struct link_maker *maker, const struct deed *deed) {
     }
 }
 
+/* Does the word of governance occur in these bytes at all? */
+static bool mentions_governance(struct span bytes) {
+    struct span const word = span_text(GOVERNANCE_PREFIX);
+    const uint8_t *at = bytes.data;
+    const uint8_t *const end = bytes.data + bytes.size;
+    while (at != NULL && (size_t)(end - at) >= word.size && memcmp(at, word.data, word.size) != 0) {
+        at = memchr(at + 1, word.data[0], (size_t)(end - at) - 1);
+    }
+    return at != NULL && (size_t)(end - at) >= word.size;
+}
+
 void link_maker_take(struct link_maker *maker, const struct batch *batch) {
-    struct span const prefix = span_text(GOVERNANCE_PREFIX);
     CHECK(maker->now != NULL);
     for (uint32_t i = 0; i < batch->request_count; i++) {
         struct span const payload = batch_request_payload(batch, i);
         struct deed deed;
         /* Most have nothing to do with it, and are not worth decoding. */
-        if (memmem(payload.data, payload.size, prefix.data, prefix.size) == NULL ||
-            !deed_read(&deed, maker, payload)) {
+        if (!mentions_governance(payload) || !deed_read(&deed, maker, payload)) {
             continue;
         }
         if (deed_is(&deed, "gov.propose", 1)) {
