@@ -110,6 +110,8 @@ int command_gov_propose(const struct command *command, struct globals *globals, 
                         char **argv);
 int command_gov_replica(const struct command *command, struct globals *globals, int argc,
                         char **argv);
+int command_gov_chain(const struct command *command, struct globals *globals, int argc,
+                      char **argv);
 int command_gov_show(const struct command *command, struct globals *globals, int argc, char **argv);
 int command_gov_vote(const struct command *command, struct globals *globals, int argc, char **argv);
 int command_gov_withdraw(const struct command *command, struct globals *globals, int argc,

@@ -43,8 +43,25 @@ int gov_load(struct gov *gov) {
                : -1;
 }
 
+/* Ask the service what is in force. Who only looks may do so without it, and is told. */
+static int catch_up(struct gov *gov) {
+    struct problem problem = {.code = EXIT_OK};
+    if (transact_begin(&gov->client, &problem) == 0) {
+        gov->connected = true;
+        return 0;
+    }
+    if (!gov->dry_run || problem.code != EXIT_UNREACHABLE) {
+        gov->problem = problem;
+        return -1;
+    }
+    command_say(gov->globals,
+                "onus: the service cannot be reached; what is shown holds if nothing has changed "
+                "since this context last heard of it");
+    return 0;
+}
+
 int gov_open(struct gov *gov) {
-    return client_open(&gov->client, gov->globals, false, &gov->problem) == 0
+    return client_open(&gov->client, gov->globals, false, &gov->problem) == 0 && catch_up(gov) == 0
                ? constitution_newest(&gov->now, &gov->client.context, &gov->problem)
                : -1;
 }

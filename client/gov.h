@@ -30,7 +30,11 @@ int gov_end(struct gov *gov, int code);
 
 /* Load the context and its newest constitution, to look at. Returns: 0 or -1. */
 MUST_USE int gov_load(struct gov *gov);
-/* The same with a key and the receipts, so that calls can be made. Returns: 0 or -1. */
+/*
+ * Load it with a key and the receipts, so that calls can be made, and catch up with what the
+ * service has decided. With dry_run a service that cannot be reached is done without. Returns: 0 or
+ * -1.
+ */
 MUST_USE int gov_open(struct gov *gov);
 /* Is the key that signs a member's? Returns: 0 or -1. */
 MUST_USE int gov_check_member(struct gov *gov);
