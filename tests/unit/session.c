@@ -1,7 +1,7 @@
 /*
  * session: a client's session against scripted replicas: answers in any order, lost, late, twice,
- * and lies. A script makes real batches with real keys, so that what the session reports can be
- * held against the project's verifier.
+ * and lies; and against replicas that go over to another configuration. A script makes real batches
+ * with real keys, so that what the session reports can be held against the project's verifier.
  */
 #include "client/session.h"
 
@@ -27,6 +27,10 @@ static struct {
     uint64_t last_index;
     void *last_tag;
     bool refuse_send;
+    struct configuration former; /* what the session finds of number 1 once it is in 2 */
+    uint64_t links_lead_to;      /* a link is a byte: the configuration that it leads to */
+    uint64_t configured;
+    uint64_t asked_config; /* in the last query for links */
 } world;
 
 static bool on_send(void *context, uint32_t replica, enum message_kind kind, struct span payload) {
@@ -38,7 +42,40 @@ static bool on_send(void *context, uint32_t replica, enum message_kind kind, str
     if (kind == MESSAGE_REQUEST) {
         world.last_request[replica] = payload;
     }
+    if (kind == MESSAGE_CHAIN_QUERY) {
+        struct arena arena;
+        arena_init(&arena, 4096);
+        cr_assert_eq(chain_query_decode(&world.asked_config, &arena, payload), CODEC_OK);
+        arena_free(&arena);
+    }
     return true;
+}
+
+static const struct configuration *on_configuration(void *context, uint64_t number) {
+    (void)context;
+    return number == world.former.number ? &world.former : NULL;
+}
+
+/* Those that lead on from what is known hold; a link of zero does not. */
+static int on_links(void *context, const struct span *links, uint32_t count) {
+    int taken = 0;
+    (void)context;
+    for (uint32_t i = 0; i < count; i++) {
+        if (links[i].data[0] == 0) {
+            return -1;
+        }
+        if (links[i].data[0] == world.links_lead_to + 1) {
+            world.links_lead_to++;
+            taken++;
+        }
+    }
+    return taken;
+}
+
+static void on_configured(void *context, uint64_t number) {
+    (void)context;
+    cr_assert_eq(world.configured, 0, "once for one search");
+    world.configured = number;
 }
 
 /* Every receipt is made from what the session reports, and verified as anybody else would. */
@@ -49,7 +86,12 @@ static int check_receipt(void *context, const struct digest *request_id, uint32_
     struct arena arena;
     (void)request_id;
     arena_init(&arena, 1u << 20);
-    cr_assert_eq(receipt_verify(&verified, memory, &arena, &configuration, receipt), RECEIPT_VALID);
+    enum receipt_check check = receipt_verify(&verified, memory, &arena, &configuration, receipt);
+    if (check != RECEIPT_VALID && world.former.number != 0) {
+        *memory = (struct receipt_memory){.has_batch = false};
+        check = receipt_verify(&verified, memory, &arena, &world.former, receipt);
+    }
+    cr_assert_eq(check, RECEIPT_VALID);
     cr_assert_eq(verified.receipt.position, position);
     arena_free(&arena);
     world.valid_receipts++;
@@ -96,7 +138,11 @@ static void setup(void) {
         .receipted = on_receipted,
         .rejected = on_rejected,
         .distrusted = on_distrusted,
+        .configuration = on_configuration,
+        .links = on_links,
+        .configured = on_configured,
     };
+    world.links_lead_to = 1;
     world.session = session_create(&configuration, &effects);
     cr_assert_not_null(world.session);
     for (uint32_t r = 0; r < N; r++) {
@@ -192,12 +238,13 @@ static void reject(const struct test_request *request, uint32_t replica,
     buffer_free(&payload);
 }
 
-static void status(uint32_t replica, uint64_t next_index) {
+/* Its number there may be another one than ours. */
+static void status_of(uint32_t replica, uint64_t config, uint32_t number, uint64_t next_index) {
     struct buffer payload;
     struct status_reply_message const message = {
         .service = configuration.service,
-        .replica = replica,
-        .config = 1,
+        .replica = number,
+        .config = config,
         .next_index = next_index,
         .committed_index = next_index - 1,
     };
@@ -205,6 +252,49 @@ static void status(uint32_t replica, uint64_t next_index) {
     cr_assert(status_reply_message_encode(&payload, &message));
     deliver(replica, MESSAGE_STATUS_REPLY, &payload);
     buffer_free(&payload);
+}
+
+static void status(uint32_t replica, uint64_t next_index) {
+    status_of(replica, 1, replica, next_index);
+}
+
+/* Links to the configurations first..first + count - 1, of a replica that has them to `newest`. */
+static void links(uint32_t replica, uint64_t newest, uint8_t first, uint32_t count) {
+    struct buffer payload;
+    uint8_t bytes[8];
+    struct span spans[8];
+    for (uint32_t i = 0; i < count; i++) {
+        bytes[i] = (uint8_t)(first + i);
+        spans[i] = span_of(&bytes[i], 1);
+    }
+    struct chain_reply_message const message = {
+        .config = newest, .link_count = count, .links = spans};
+    buffer_init(&payload, FRAME_SIZE_MAX);
+    cr_assert(chain_reply_message_encode(&payload, &message));
+    deliver(replica, MESSAGE_CHAIN_REPLY, &payload);
+    buffer_free(&payload);
+}
+
+/* How many queries for links were sent, to whomever. */
+static uint32_t chain_queries(void) {
+    uint32_t count = 0;
+    for (uint32_t r = 0; r < N; r++) {
+        count += world.sent[r][MESSAGE_CHAIN_QUERY];
+    }
+    return count;
+}
+
+/* The consortium is in configuration 2 from here on, and so is the session if `too`. */
+static void reform(bool too) {
+    world.former = configuration;
+    scripted_go_on();
+    if (!too) {
+        return;
+    }
+    cr_assert(session_reconfigure(world.session, &configuration, world.now_ms));
+    for (uint32_t r = 0; r < N; r++) {
+        session_on_link(world.session, r, true, world.now_ms);
+    }
 }
 
 /* One request of one call in batch 5, submitted: what most tests begin with. */
@@ -639,4 +729,229 @@ Test(session, one_liar_cannot_push_the_index) {
     cr_assert_eq(index, 60);
     cr_assert_eq(session_status(world.session, 1)->next_index, 60);
     cr_assert_null(session_status(world.session, 2));
+}
+
+/* ---- another configuration ------------------------------------------------------------------- */
+
+Test(session, a_status_of_a_later_configuration_makes_it_ask) {
+    status_of(2, 1, 2, 50);
+    cr_assert_eq(chain_queries(), 0);
+    status_of(2, 3, 0, 50);
+    cr_assert_eq(world.sent[2][MESSAGE_CHAIN_QUERY], 1, "who speaks of it is asked");
+    cr_assert_eq(world.asked_config, 1);
+    cr_assert(session_is_following(world.session));
+    status_of(1, 3, 1, 50);
+    cr_assert_eq(chain_queries(), 1, "one query at a time");
+    links(2, 3, 2, 2);
+    cr_assert_eq(world.configured, 3);
+    cr_assert_eq(chain_queries(), 1);
+    cr_assert(session_is_following(world.session), "until the driver moves it on");
+    cr_assert_eq(world.distrusted, 0, "another number in another configuration is no lie");
+}
+
+Test(session, links_that_do_not_fit_one_message_are_asked_for) {
+    status_of(3, 6, 3, 50);
+    links(3, 6, 2, 2);
+    cr_assert_eq(world.configured, 0);
+    cr_assert_eq(world.sent[3][MESSAGE_CHAIN_QUERY], 2);
+    cr_assert_eq(world.asked_config, 3);
+    links(3, 6, 4, 3);
+    cr_assert_eq(world.configured, 6);
+}
+
+Test(session, what_is_there_is_used_when_the_rest_does_not_come) {
+    status_of(3, 6, 3, 50);
+    links(3, 6, 2, 2);
+    for (uint32_t r = 0; r < N; r++) {
+        pass_time(SESSION_CHAIN_TIMEOUT_MS);
+    }
+    cr_assert_eq(world.configured, 3);
+}
+
+Test(session, replicas_are_asked_in_turn) {
+    status_of(1, 2, 1, 50);
+    pass_time(SESSION_CHAIN_TIMEOUT_MS - 1);
+    cr_assert_eq(chain_queries(), 1);
+    pass_time(1);
+    cr_assert_eq(world.sent[2][MESSAGE_CHAIN_QUERY], 1, "who does not answer has had its turn");
+    links(1, 2, 2, 1);
+    cr_assert_eq(world.configured, 0, "an answer that is too late is not looked at");
+    links(2, 1, 2, 0);
+    cr_assert_eq(world.sent[3][MESSAGE_CHAIN_QUERY], 1, "so has who has none");
+    session_on_link(world.session, 3, false, world.now_ms);
+    cr_assert_eq(world.sent[0][MESSAGE_CHAIN_QUERY], 1, "and who went away");
+    links(0, 2, 2, 1);
+    cr_assert_eq(world.configured, 2);
+}
+
+Test(session, who_sends_a_bad_link_is_not_asked_again) {
+    status_of(1, 2, 1, 50);
+    links(1, 2, 0, 1);
+    cr_assert_eq(world.distrusted, 1u << 1);
+    cr_assert_eq(world.configured, 0);
+    cr_assert_eq(world.sent[2][MESSAGE_CHAIN_QUERY], 1, "the next one is, at once");
+    links(2, 2, 2, 1);
+    cr_assert_eq(world.configured, 2);
+}
+
+/* A liar alone: as many queries as there are replicas, ever less often. */
+Test(session, a_claim_costs_a_few_queries) {
+    uint64_t const start_ms = world.now_ms;
+    uint32_t before = 0;
+    while (world.now_ms < start_ms + 60000) {
+        status_of(3, 99, 3, 50);
+        for (uint32_t r = 0; r < N; r++) {
+            links(r, 1, 2, 0); /* of these only one was asked */
+        }
+        cr_assert_leq(chain_queries() - before, N);
+        before = chain_queries();
+        pass_time(10);
+    }
+    cr_assert_leq(chain_queries(), 14 * N);
+    cr_assert_eq(world.configured, 0);
+    cr_assert_not(session_is_following(world.session));
+}
+
+Test(session, nobody_pushes_it_on_alone) {
+    uint64_t index = 0;
+    status_of(3, 2, 3, 1u << 30);
+    status_of(0, 1, 0, 50);
+    cr_assert_not(session_next_index(world.session, 2, &index), "who is elsewhere does not count");
+    status_of(1, 1, 1, 60);
+    cr_assert(session_next_index(world.session, 2, &index));
+    cr_assert_eq(index, 50);
+}
+
+Test(one, a_result_of_a_later_configuration_makes_it_ask) {
+    struct test_request *const requests[] = {&one};
+    struct test_batch later;
+    reform(false);
+    batch_make(&later, 9, 80, requests, 1);
+    for (uint32_t r = 0; r < 3; r++) {
+        reply(&later, r);
+    }
+    result(&later, PRIMARY);
+    cr_assert_eq(world.receipted, 0);
+    cr_assert_eq(world.sent[PRIMARY][MESSAGE_CHAIN_QUERY], 1);
+    links(PRIMARY, 2, 2, 1);
+    cr_assert_eq(world.configured, 2);
+    cr_assert_eq(world.distrusted, 0);
+    batch_free(&later);
+}
+
+Test(one, a_receipt_of_a_later_configuration_makes_it_ask) {
+    struct test_request *const requests[] = {&one};
+    struct test_batch later;
+    reform(false);
+    batch_make(&later, 9, 80, requests, 1);
+    receipt(&later, 0, 2);
+    cr_assert_eq(world.receipted, 0);
+    cr_assert_eq(world.distrusted, 0);
+    cr_assert_eq(world.sent[2][MESSAGE_CHAIN_QUERY], 1);
+    batch_free(&later);
+}
+
+Test(one, goes_on_with_the_new_replicas) {
+    struct test_request *const requests[] = {&one};
+    struct test_batch later;
+    reform(true);
+    cr_assert_eq(session_in_flight(world.session), 1);
+    for (uint32_t r = 0; r < N; r++) {
+        cr_assert_eq(world.sent[r][MESSAGE_REQUEST], 2, "the new ones get it too");
+    }
+    batch_make(&later, 9, 80, requests, 1);
+    result(&later, 1);
+    reply(&later, 0);
+    reply(&later, 3);
+    reply(&later, 1);
+    cr_assert_eq(world.receipted, 1);
+    cr_assert_eq(world.last_index, 80);
+    batch_free(&later);
+}
+
+/* It was executed in configuration 1, and nothing of that had come. */
+Test(one, a_receipt_of_the_former_configuration_is_good) {
+    reform(true);
+    result(&batch, 1);
+    for (uint32_t r = 0; r < 3; r++) {
+        reply(&batch, r);
+    }
+    cr_assert_eq(world.receipted, 0, "who replies under which number is not known any more");
+    cr_assert_eq(world.distrusted, 0);
+    receipt(&batch, 0, 2);
+    cr_assert_eq(world.receipted, 1);
+    cr_assert_eq(world.valid_receipts, 1);
+    cr_assert_eq(world.last_index, 40);
+}
+
+Test(one, a_false_receipt_of_the_former_configuration_convicts_its_sender) {
+    struct test_batch lie = batch;
+    lie.votes[1].bytes[40] ^= 1;
+    reform(true);
+    receipt(&lie, 0, 3);
+    cr_assert_eq(world.receipted, 0);
+    cr_assert_eq(world.distrusted, 1u << 3);
+    world.former.number = 0;
+    receipt(&batch, 0, 2);
+    cr_assert_eq(world.receipted, 0, "what is not known judges nothing");
+    cr_assert_eq(world.distrusted, 1u << 3, "and convicts nobody");
+}
+
+/* Half of an answer from before, half from after, make no whole. */
+Test(one, what_the_former_replicas_said_is_forgotten) {
+    struct test_request *const requests[] = {&one};
+    struct test_batch later;
+    reject(&one, 3, REJECT_SIGNATURE);
+    reject(&one, 2, REJECT_EXPIRED);
+    reform(false);
+    batch_make(&later, 9, 80, requests, 1);
+    reply(&later, 0);
+    reply(&later, 1);
+    cr_assert(session_reconfigure(world.session, &configuration, world.now_ms));
+    cr_assert_null(session_status(world.session, 0));
+    for (uint32_t r = 0; r < N; r++) {
+        session_on_link(world.session, r, true, world.now_ms);
+    }
+    reject(&one, 1, REJECT_SIGNATURE);
+    reject(&one, 1, REJECT_EXPIRED);
+    cr_assert_eq(world.rejected, 0);
+    result(&later, 1);
+    reply(&later, 3);
+    cr_assert_eq(world.receipted, 0);
+    reply(&later, 0);
+    reply(&later, 1);
+    cr_assert_eq(world.receipted, 1);
+    batch_free(&later);
+}
+
+/* Its author is gone, but it was executed when there was one. */
+Test(one, a_removed_author_gets_the_receipt_all_the_same) {
+    reform(false);
+    configuration.author_count = 0;
+    cr_assert(session_reconfigure(world.session, &configuration, world.now_ms));
+    for (uint32_t r = 0; r < N; r++) {
+        session_on_link(world.session, r, true, world.now_ms);
+    }
+    reject(&one, 1, REJECT_AUTHOR);
+    cr_assert_eq(world.sent[2][MESSAGE_RECEIPT_QUERY], 0);
+    reject(&one, 3, REJECT_AUTHOR);
+    cr_assert_eq(world.rejected, 0);
+    cr_assert_eq(world.sent[2][MESSAGE_RECEIPT_QUERY], 1, "everybody is asked");
+    receipt(&batch, 0, 2);
+    cr_assert_eq(world.receipted, 1);
+}
+
+Test(one, a_removed_author_is_rejected_when_nobody_has_a_receipt) {
+    reform(false);
+    configuration.author_count = 0;
+    cr_assert(session_reconfigure(world.session, &configuration, world.now_ms));
+    for (uint32_t r = 0; r < 2; r++) {
+        session_on_link(world.session, r, true, world.now_ms);
+        reject(&one, r, REJECT_AUTHOR);
+    }
+    reject(&one, 0, REJECT_UNKNOWN);
+    cr_assert_eq(world.rejected, 0);
+    reject(&one, 1, REJECT_UNKNOWN);
+    cr_assert_eq(world.rejected, 1);
+    cr_assert_eq(world.reason, REJECT_AUTHOR);
 }
