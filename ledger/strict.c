@@ -60,6 +60,7 @@ static const struct element_limit element_limits[] = {
     LIMIT(range_message, RangeMessage, n_entries, WIRE_ENTRIES_MAX),
     LIMIT(checkpoint_items_message, CheckpointItemsMessage, n_items, WIRE_ITEMS_MAX),
     LIMIT(result_message, ResultMessage, n_results, WIRE_RESULTS_MAX),
+    LIMIT(chain_reply_message, ChainReplyMessage, n_links, WIRE_LINKS_MAX),
     /* All calls of a message's results are calls of one batch. */
     {&onus__pb__request_result__descriptor, offsetof(Onus__Pb__RequestResult, n_outcomes),
      CALLS_MAX, BATCH_CALLS_MAX},
