@@ -713,8 +713,8 @@ Test(wire, links_are_fewer_than_configurations) {
     buffer_free(&refused);
     expect_length(MESSAGE_CHAIN_REPLY, 2, CHAIN_LINK_SIZE_MAX, CODEC_OK);
     expect_length(MESSAGE_CHAIN_REPLY, 2, CHAIN_LINK_SIZE_MAX + 1, CODEC_LENGTH);
-    expect_number(MESSAGE_CHAIN_REPLY, 1, 0, CODEC_RANGE);
-    expect_number(MESSAGE_CHAIN_QUERY, 1, 0, CODEC_RANGE);
+    expect_number(MESSAGE_CHAIN_REPLY, 1, 0, CODEC_NOT_CANONICAL);
+    expect_number(MESSAGE_CHAIN_QUERY, 1, 0, CODEC_NOT_CANONICAL);
     expect_number(MESSAGE_CHAIN_QUERY, 1, 1, CODEC_OK);
 }
 
