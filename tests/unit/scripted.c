@@ -38,6 +38,11 @@ void scripted_init(void) {
     configuration.authors[0] = user_key;
 }
 
+void scripted_go_on(void) {
+    uint8_t const seed[32] = {2, (uint8_t)++configuration.number};
+    sign_key_from_seed(&replica_secrets[N - 1], &configuration.replicas[N - 1].key, seed);
+}
+
 /* ---- requests -------------------------------------------------------------------------------- */
 
 void request_make(struct test_request *out, uint32_t call_count, uint8_t nonce) {
@@ -80,7 +85,7 @@ void request_free(struct test_request *request) {
 /* ---- batches --------------------------------------------------------------------------------- */
 
 static void batch_vote(struct test_batch *batch, uint32_t replica) {
-    struct prepared_batch const prepared = {.config = 1,
+    struct prepared_batch const prepared = {.config = configuration.number,
                                             .view = batch->pre_prepare.view,
                                             .seq = batch->pre_prepare.seq,
                                             .digest = batch->digest};
@@ -100,8 +105,8 @@ static void batch_sign(struct test_batch *batch) {
     for (uint32_t r = 0; r < N; r++) {
         memset(batch->nonces[r].bytes, (int)(r + 1 + body->seq), NONCE_SIZE);
     }
-    body->nonce_hash = nonce_commit(&configuration.service, 1, PRIMARY, body->view, body->seq,
-                                    &batch->nonces[PRIMARY]);
+    body->nonce_hash = nonce_commit(&configuration.service, body->config, PRIMARY, body->view,
+                                    body->seq, &batch->nonces[PRIMARY]);
     buffer_clear(&batch->body);
     cr_assert(pre_prepare_encode(&batch->body, body));
     batch->signature =
@@ -152,7 +157,7 @@ void batch_make(struct test_batch *batch, uint64_t seq, uint64_t first_index,
         result->flanks = batch->flanks[i];
     }
     batch->pre_prepare = (struct pre_prepare){
-        .config = 1,
+        .config = configuration.number,
         .seq = seq,
         .ledger_leaves = 2 * seq,
         .batch_root = tree_root(&tree),

@@ -15,8 +15,10 @@
 
 extern struct configuration configuration;
 
-/* Make the keys and the configuration. */
+/* Make the keys and the configuration, number 1. */
 void scripted_init(void);
+/* Go on to the next configuration: replica 3 gives its place to another one. */
+void scripted_go_on(void);
 
 struct test_request {
     struct buffer bytes;
@@ -43,7 +45,8 @@ struct test_batch {
     struct buffer outcome;
 };
 
-/* A batch of these requests, every call ending with `ok`. Results point into the struct. */
+/* A batch of the configuration of these requests, every call ending with `ok`. Results point into
+ * the struct. */
 void batch_make(struct test_batch *batch, uint64_t seq, uint64_t first_index,
                 struct test_request *const *requests, uint32_t count);
 void batch_free(struct test_batch *batch);
