@@ -12,6 +12,7 @@
 #include "host/context_chain.h"
 #include "host/file.h"
 #include "host/receipt_judge.h"
+#include "host/receipts_file.h"
 
 #define RECEIPT_ARENA_SIZE (4u << 20)
 
@@ -25,6 +26,7 @@ static const struct option verify_options[] = {{"service", required_argument, NU
 struct verify {
     const struct globals *globals;
     const struct digest *service;
+    const struct configuration *founding;
     struct receipt_judge judge;
     struct arena arena;
     uint64_t valid_count;
@@ -184,6 +186,110 @@ static int verify_store(struct verify *verify, const char *path, struct problem 
     return status;
 }
 
+/* ---- exported files ---- */
+
+struct verify_exported {
+    struct verify *verify;
+    const char *path;
+};
+
+/* Links come before what they are for. One that does not hold leads nowhere: what needs it is told.
+ */
+static void take_link(void *context, struct span link) {
+    const struct verify_exported *const exported = context;
+    struct chain_verdict const verdict = chain_add(exported->verify->judge.chain, link);
+    if (verdict.check != CHAIN_VALID && verdict.check != CHAIN_KNOWN) {
+        command_say(exported->verify->globals, "onus: %s: a link of the governance chain in it: %s",
+                    exported->path, chain_check_text(verdict.check));
+    }
+}
+
+static void count_bundle(struct verify *verify, const char *path,
+                         const struct bundle_verifier *verifier, enum receipt_check check,
+                         uint64_t config) {
+    if (check == RECEIPT_VALID) {
+        verify->valid_count += verifier->request.call_count;
+    } else if (check == RECEIPT_CONFIGURATION) {
+        verify->unknown_count++;
+        print_unknown(verify, path, config);
+    } else {
+        verify->invalid_count++;
+        print_invalid(verify, path, receipt_check_text(check));
+    }
+}
+
+static int verify_bundles(struct verify *verify, FILE *in, const char *path,
+                          struct bundle_verifier *verifier, struct problem *problem) {
+    struct receipts_reader reader;
+    struct verify_exported exported = {.verify = verify, .path = path};
+    struct span bundle;
+    struct span certificate;
+    int more = receipts_read_begin(&reader, in, path, verify->service, problem);
+    reader.link = take_link;
+    reader.link_context = &exported;
+    while (more == 0 && (more = receipts_read(&reader, &bundle, &certificate, problem)) == 1) {
+        uint64_t config = 0;
+        enum receipt_check const check = bundle_verify(verifier, bundle, certificate);
+        arena_reset(&verify->arena);
+        (void)!certificate_config(&config, &verify->arena, certificate);
+        count_bundle(verify, path, verifier, check, config);
+        more = 0;
+    }
+    receipts_read_free(&reader);
+    return more;
+}
+
+/* What onus receipt export wrote. A damaged file is an invalid one, like a damaged receipt. */
+static int verify_exported(struct verify *verify, const char *path, struct problem *problem) {
+    uint64_t const before = verify->valid_count;
+    struct problem why = {.code = EXIT_OK};
+    FILE *const in = fopen(path, "rbe");
+    struct bundle_verifier *const verifier = calloc(1, sizeof *verifier);
+    if (in == NULL || verifier == NULL) {
+        free(verifier);
+        if (in != NULL) {
+            (void)fclose(in);
+        }
+        return problem_set(problem, EXIT_ERROR, "%s: it cannot be read", path);
+    }
+    bundle_verifier_init(verifier, verify->founding);
+    bundle_verifier_follow(verifier, verify->judge.chain);
+    int const status = verify_bundles(verify, in, path, verifier, &why);
+    bundle_verifier_free(verifier);
+    free(verifier);
+    (void)fclose(in);
+    if (status != 0 && why.code == EXIT_INVALID) {
+        verify->invalid_count++;
+        print_invalid(verify, path, why.text);
+    } else if (status != 0) {
+        return problem_set(problem, why.code, "%s", why.text);
+    }
+    if (!verify->globals->json) {
+        (void)printf("VALID   %llu receipts in %s\n",
+                     (unsigned long long)(verify->valid_count - before), path);
+    }
+    return 0;
+}
+
+static bool is_exported(const char *path) {
+    char magic[sizeof RECEIPTS_FILE_MAGIC - 1];
+    FILE *const in = fopen(path, "rbe");
+    bool const is = in != NULL && fread(magic, sizeof magic, 1, in) == 1 &&
+                    memcmp(magic, RECEIPTS_FILE_MAGIC, sizeof magic) == 0;
+    if (in != NULL) {
+        (void)fclose(in);
+    }
+    return is;
+}
+
+static int verify_path(struct verify *verify, const char *path, struct problem *problem) {
+    if (receipt_store_exists(path)) {
+        return verify_store(verify, path, problem);
+    }
+    return is_exported(path) ? verify_exported(verify, path, problem)
+                             : verify_file(verify, path, problem);
+}
+
 static int verify_all(struct verify *verify, struct chain *chain, int count, char **paths,
                       struct problem *problem) {
     int status = 0;
@@ -191,8 +297,7 @@ static int verify_all(struct verify *verify, struct chain *chain, int count, cha
     verify->one_by_one = true;
     arena_init(&verify->arena, RECEIPT_ARENA_SIZE);
     for (int i = 0; i < count && status == 0; i++) {
-        status = receipt_store_exists(paths[i]) ? verify_store(verify, paths[i], problem)
-                                                : verify_file(verify, paths[i], problem);
+        status = verify_path(verify, paths[i], problem);
     }
     arena_free(&verify->arena);
     return status;
@@ -258,6 +363,7 @@ static int verify_with(struct verify *verify, const struct verify_options *optio
     if (status == 0) {
         chain = open_chain(&context, options->genesis == NULL, options->chain, problem);
         verify->service = &context.founding.genesis.service;
+        verify->founding = &context.founding.configuration;
         status = chain == NULL ? -1 : verify_all(verify, chain, count, paths, problem);
     }
     chain_free(chain);

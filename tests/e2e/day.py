@@ -90,16 +90,17 @@ def morning(suite, day):
     """Payments, with receipts; then two members make another history, and show it to a victim."""
     for account in (("alice", 100, 0), ("bob", 0, 0), ("mallory", 0, 0)):
         day.onus_ok("an account", "submit", "bank.create_account", *account)
+    wait_until(day.level)
+    day.kill(3)  # it is away for a while, and will know nothing of the payment
     payment = day.path("payment.receipt")
     day.onus_ok("alice pays bob", "submit", "bank.send_payment", "alice", "bob", 25, "--receipt",
                 payment)
     day.commits("and life goes on")
     batch = day.onus_ok("bob looks at the receipt", "-o", "json", "receipt", "show",
                         payment).json()["batch"]["seq"]
-    wait_until(day.level)
-    day.down()
+    day.kill(0, 1, 2, how=signal.SIGTERM)
     forged = day.path("forged")
-    suite.code(run(program("onus-forge"), "rewrite", "--sandbox", day.dir, "--colluders", "0,1",
+    suite.code(run(program("onus-forge"), "rewrite", "--sandbox", day.dir, "--colluders", "0,1", "--helpers", "3",
                    "--from-batch", batch, "--out", forged, *STEAL), OK,
                "two members rewrite the payment away")
     day.start(*sorted(day.running))
@@ -177,17 +178,21 @@ def voted_out(suite, day, forged):
 def place_of(day, member):
     """The number that a member's replica has in the configuration in force."""
     shown = day.onus_ok("who takes part is looked up", "-o", "json", "gov", "show").json()
-    return next(replica["number"] for replica in shown["replicas"] if replica["member"] == member)
+    return [replica["member"] for replica in shown["replicas"]].index(member)
 
 
 def evening(suite, day, payment, forged, digest):
     """Everything is looked at once more, by those who were not there."""
+    last = day.path("last.receipt")
+    day.onus_ok("the day's last payment", "submit", "kv.put", "day", "done", "--receipt", last)
     exported = day.path("all.receipts")
     day.onus_ok("all receipts of the day are exported", "receipt", "export", exported)
     day.down()
-    for what, path in (("the morning's payment", payment), ("all that was exported", exported)):
-        verified = run(program("onus"), "receipt", "verify", "--service", day.service(), path)
-        suite.code(verified, OK, f"{what} verifies without the service", )
+    for what, path in (("the morning's payment", payment), ("the last one", last),
+                       ("all that was exported", exported)):
+        verified = run(program("onus"), "receipt", "verify", "--service", day.service(),
+                       "--genesis", day.path("genesis.onus"), path)
+        suite.code(verified, OK, f"{what} verifies without the service")
     ledgers = [word for replica in sorted(day.running) for word in
                ("--ledger", day.ledger(replica))]
     receipts = os.path.join(day.context, "receipts")
