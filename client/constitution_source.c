@@ -1,12 +1,18 @@
 /*
- * constitution_source: see constitution_source.h. The context holds genesis, which is where the
- * governance chain begins.
+ * constitution_source: see constitution_source.h. The context keeps the governance chain as far as
+ * replicas have handed it over.
  */
 #include "client/constitution_source.h"
 
-#include "governance/founding.h"
+#include "host/context_chain.h"
 
 int constitution_newest(struct constitution *out, const struct context *context,
                         struct problem *problem) {
-    return constitution_found(out, &context->founding.genesis, problem);
+    struct chain *const chain = context_chain_load(context, problem);
+    if (chain == NULL) {
+        return -1;
+    }
+    *out = *chain_newest(chain);
+    chain_free(chain);
+    return 0;
 }
