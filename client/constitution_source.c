@@ -1,5 +1,6 @@
 /*
- * constitution_source: see constitution_source.h. The context keeps the governance chain.
+ * constitution_source: see constitution_source.h. The context keeps the governance chain as far as
+ * replicas have handed it over.
  */
 #include "client/constitution_source.h"
 

@@ -302,6 +302,8 @@ struct sim_client {
     struct session *session; /* NULL: cluster_options.sessions is off */
     struct cluster *cluster;
     uint32_t number;
+    bool outdated;          /* the session is to go over to another configuration */
+    uint64_t links_lead_to; /* the newest that it has links to */
 };
 
 /* ---- the cluster ---- */
@@ -701,6 +703,12 @@ bool client_find(struct cluster *cluster, const struct digest *id, uint32_t *num
 void sessions_open(struct cluster *cluster);
 void sessions_close(struct cluster *cluster);
 void session_client_submit(struct cluster *cluster, uint32_t request);
+/* A frame from the node with this id. */
+void session_client_take(struct cluster *cluster, uint32_t client, uint32_t from, uint8_t kind,
+                         struct span payload);
+/* A node's answer to a query for links; encoded. Returns: false when the query is none. */
+bool session_links_answer(struct cluster *cluster, uint32_t node, struct buffer *out,
+                          struct span query);
 /* A replica's clients' links came up or went down. */
 void sessions_link(struct cluster *cluster, uint32_t replica, bool up);
 /* When the first of the sessions wants its tick, and giving it. */

@@ -486,9 +486,9 @@ static void take_reject(struct cluster *cluster, uint32_t from, struct arena *ar
 
 void client_take(struct cluster *cluster, uint32_t client, uint32_t from, uint8_t kind,
                  struct span payload) {
-    if (cluster->clients[client].session != NULL) {
-        session_on_frame(cluster->clients[client].session, from, kind, payload,
-                         client_now_ms(cluster));
+    session_client_take(cluster, client, from, kind, payload);
+    if (kind == MESSAGE_CHAIN_REPLY) {
+        return; /* the session's alone */
     }
     struct arena arena;
     arena_init(&arena, 2 * (size_t)FRAME_SIZE_MAX);

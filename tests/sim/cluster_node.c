@@ -480,6 +480,16 @@ static void take_client_request(struct cluster *cluster, uint32_t number, uint32
     }
 }
 
+static void answer_chain_query(struct cluster *cluster, uint32_t number, uint32_t client,
+                               struct span payload) {
+    struct buffer encoded;
+    buffer_init(&encoded, FRAME_SIZE_MAX);
+    if (session_links_answer(cluster, number, &encoded, payload)) {
+        send_to_client(cluster, number, client + 1, MESSAGE_CHAIN_REPLY, buffer_span(&encoded));
+    }
+    buffer_free(&encoded);
+}
+
 void node_take_client_frame(struct cluster *cluster, uint32_t number, uint32_t client, uint8_t kind,
                             struct span payload) {
     struct arena arena;
@@ -494,6 +504,8 @@ void node_take_client_frame(struct cluster *cluster, uint32_t number, uint32_t c
     } else if (kind == MESSAGE_RECEIPT_QUERY &&
                receipt_query_decode(&event.receipt_query.request_id, &arena, payload) == CODEC_OK) {
         node_step(cluster, number, &event);
+    } else if (kind == MESSAGE_CHAIN_QUERY) {
+        answer_chain_query(cluster, number, client, payload);
     }
     arena_free(&arena);
 }

@@ -104,7 +104,7 @@ static void open_cluster(struct simulation *simulation, const struct sim_options
         .pipeline = pipeline,
         .checkpoint_interval = 2 * pipeline + prng_between(prng, 1, 12),
         .byzantine = draw_set(prng, replicas, byzantine),
-        .sessions = !options->reforms && prng_chance(prng, 800),
+        .sessions = options->reforms ? options->seed % 2 == 0 : prng_chance(prng, 800),
         .governed = options->reforms,
         .no_joins = options->reforms,
         .events_max = SIM_EVENTS_MAX,
