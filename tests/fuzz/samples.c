@@ -11,6 +11,7 @@
 #include "audit-tool/served_evidence.h"
 #include "base/check.h"
 #include "client/credential.h"
+#include "governance/founding.h"
 #include "ledger/codec_demand_report.h"
 #include "ledger/derive.h"
 #include "ledger/served.h"
