@@ -472,6 +472,10 @@ struct cluster {
     uint64_t requests_made;
     struct receipt_memory receipt_memory;
     uint64_t receipts_verified;
+    struct span *receipts; /* all that differ and were verified, encoded, in the arena */
+    uint64_t receipt_count;
+    uint64_t receipt_capacity;
+    struct table receipts_seen; /* by digest */
     uint64_t highest_index; /* with a receipt that a client holds */
 
     /* what all must agree on */

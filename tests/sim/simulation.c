@@ -356,7 +356,7 @@ static void sum_up(struct simulation *simulation) {
     result->events = cluster->events;
     result->batches = cluster->committed_seq;
     result->requests = cluster->request_count;
-    result->views = cluster->highest_view;
+    result->views = cluster_view_of(cluster->highest_view);
     result->recoveries = cluster->recoveries;
     result->judgements = cluster->judgements;
     result->receipts = cluster->receipts_verified;
@@ -385,9 +385,7 @@ void simulation_run(struct sim_result *result, const struct sim_options *options
     run_lively(&simulation);
     ask_again(&simulation);
     watch_end(simulation.cluster);
-    if (!options->reforms) {
-        simulation_audit(&simulation);
-    }
+    simulation_audit(&simulation);
     sum_up(&simulation);
     cluster_free(simulation.cluster);
     cluster_leave_words_in(NULL, 0);
