@@ -476,7 +476,7 @@ struct cluster {
     uint64_t receipt_count;
     uint64_t receipt_capacity;
     struct table receipts_seen; /* by digest */
-    uint64_t highest_index; /* with a receipt that a client holds */
+    uint64_t highest_index;     /* with a receipt that a client holds */
 
     /* what all must agree on */
     struct agreed_batch *agreed; /* by sequence number */
@@ -520,6 +520,10 @@ void cluster_configuration_came(struct cluster *cluster, uint32_t number,
 /* Views of all configurations in one order; those of the founding one are as they are. */
 static inline uint64_t cluster_view(uint64_t config, uint64_t view) {
     return (config - 1) << 40 | view;
+}
+
+static inline uint64_t cluster_config_of(uint64_t view) {
+    return (view >> 40) + 1;
 }
 
 static inline uint64_t cluster_view_of(uint64_t view) {
