@@ -283,6 +283,23 @@ void load_configuration(struct replica *replica, const struct batch *batch, enum
     }
 }
 
+void load_boundary(struct replica *replica) {
+    const struct ledger_position *const now = checker_position(replica->checker);
+    if (replica->ledger_is_loaded) {
+        return;
+    }
+    replica->ledger_is_loaded = true;
+    if (replica->before == NULL || now->seq != now->config_start ||
+        !checker_may_leave(replica->checker)) {
+        return;
+    }
+    /* Where it has been is in the journal: what it asked for there is taken up from that. */
+    configuration_leave(replica);
+    replica->tenures[(replica->configuration->number + 1) % 2].config = 0;
+    replica->reached_config = replica->configuration->number;
+    hold_from(replica, checker_position(replica->checker));
+}
+
 /* ---- what the driver must know ---- */
 
 static void tell(struct replica *replica, bool settled) {

@@ -267,6 +267,7 @@ void replica_load_journal(struct replica *replica, const struct journal_record *
     struct effects discarded;
     effects_init(&discarded);
     replica->effects = &discarded;
+    load_boundary(replica);
     replica->loaded_kind = record->kind;
     replica->loaded_clean = record->kind == JOURNAL_STOPPED &&
                             is_current(replica, record->config) &&
@@ -304,6 +305,12 @@ static void load_signed(struct replica *replica) {
 }
 
 void replica_load_done(struct replica *replica) {
+    struct effects discarded;
+    effects_init(&discarded);
+    replica->effects = &discarded;
+    load_boundary(replica);
+    replica->effects = NULL;
+    effects_free(&discarded);
     const struct ledger_position *const now = checker_position(replica->checker);
     bool const is_new = replica->loaded_kind == 0 && now->seq == 0 && now->view == 0;
     if (replica->asked_view < now->view) {

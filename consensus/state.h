@@ -304,6 +304,7 @@ struct replica {
     bool started; /* the journal says so */
     bool stopping;
     bool loaded_clean;
+    bool ledger_is_loaded;
     enum journal_kind loaded_kind; /* of the last record; 0: there was none */
     uint32_t signed_range_count;
     uint64_t sign_position; /* nothing signed leaves before this is durable */
@@ -422,6 +423,13 @@ void configuration_leave(struct replica *replica);
 bool try_configure(struct replica *replica);
 /* Recovery: the next thing in the ledger is of the next configuration. */
 void load_configuration(struct replica *replica, const struct batch *batch, enum batch_step step);
+/*
+ * Recovery: all of the ledger is loaded. If the first batch of its last configuration is not in it,
+ * go back to the one before: the evidence for how that one ended was in nobody's ledger, only in
+ * the memory of those who entered. The journal has each one's own votes for it, which are said
+ * again there until the last batch is committed once more.
+ */
+void load_boundary(struct replica *replica);
 /* Tell the driver what it must know by now. */
 void tell_configuration(struct replica *replica);
 
