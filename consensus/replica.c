@@ -251,6 +251,9 @@ static void load_certificate_record(struct replica *replica, const struct journa
 
 /* Of a configuration that the ledger has not reached, or not any more, too. */
 static void load_asked_view(struct replica *replica, const struct journal_record *record) {
+    if (is_current(replica, record->config) && !is_member(replica)) {
+        return; /* it asked for nothing: its ledger was in that view */
+    }
     if (is_current(replica, record->config)) {
         replica->asked_view =
             record->view > replica->asked_view ? record->view : replica->asked_view;
@@ -309,9 +312,13 @@ void replica_load_done(struct replica *replica) {
     effects_init(&discarded);
     replica->effects = &discarded;
     load_boundary(replica);
+    const struct ledger_position *const now = checker_position(replica->checker);
+    if (replica->disk_entries > now->entries) {
+        rank_capture(replica);
+        hold_from(replica, now);
+    }
     replica->effects = NULL;
     effects_free(&discarded);
-    const struct ledger_position *const now = checker_position(replica->checker);
     bool const is_new = replica->loaded_kind == 0 && now->seq == 0 && now->view == 0;
     if (replica->asked_view < now->view) {
         replica->asked_view = now->view;

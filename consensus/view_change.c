@@ -366,7 +366,8 @@ void view_tick(struct replica *replica) {
     if (replica->guard != GUARD_NONE && is_primary(replica)) {
         suspect(replica); /* it asks for nothing, but says that others should */
     }
-    if (replica->guard != GUARD_NONE || replica->stopping || replica->range_token != 0) {
+    if (replica->guard != GUARD_NONE || replica->stopping || replica->range_token != 0 ||
+        !is_member(replica)) {
         return;
     }
     if (replica->now_ms >= replica->status_due_ms) {
