@@ -750,6 +750,8 @@ void watch_truncate(struct cluster *cluster, uint32_t node, uint64_t entries);
 void watch_end(struct cluster *cluster);
 /* Does a ledger, replayed from genesis, lead where its checkpoint leads (watch_replay.c)? */
 void watch_replay(struct cluster *cluster, uint32_t node);
+/* Were votes counted only in their own configuration, and is one in force for each batch? */
+void watch_eras(struct cluster *cluster, uint32_t node);
 /* Is every range of its ledger well formed for an auditor (watch_served.c)? */
 void watch_served(struct cluster *cluster, uint32_t node);
 /* Is what was just installed what the others have? */

@@ -51,6 +51,11 @@ static void judge_committed(struct cluster *cluster, uint32_t number, uint64_t s
     }
     const struct batch_facts *const facts = ledger->marks[entry].facts;
     struct agreed_batch *const agreed = agreed_at(cluster, seq);
+    if (cluster_config_of(facts->view) != cluster_config_at(cluster, seq)) {
+        cluster_fail(cluster, "node %u committed batch %llu in configuration %llu, not in force",
+                     number, (unsigned long long)seq,
+                     (unsigned long long)cluster_config_of(facts->view));
+    }
     judge_content(cluster, number, facts, "committed", agreed->view);
     if (!agreed->known || facts->view < agreed->view) {
         if (agreed->known && !same_content(agreed, facts)) {
@@ -305,6 +310,7 @@ void watch_end(struct cluster *cluster) {
         }
         if (node_is_correct(&cluster->nodes[i])) {
             watch_served(cluster, i);
+            watch_eras(cluster, i);
         }
     }
     uint32_t const best = best_node(cluster);
