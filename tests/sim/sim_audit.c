@@ -4,12 +4,17 @@
  * f faulty ones there is nothing for anybody to be blamed for by others' lies alone: whoever is
  * blamed must be faulty, and no receipt may be left over.
  *
+ * Where members change the configuration, each ledger is audited alone, too, for its governance
+ * chain: those of all correct replicas must be one.
+ *
  * Then, in some runs, one of the ledgers is damaged as disks damage what they keep, a bit flipped
  * or a sector written elsewhere, and all is audited again: the damage is reported, and it is
  * nobody's guilt.
  */
 #include "base/check.h"
+#include "governance/founding.h"
 #include "ledger/segment.h"
+#include "receipts/chain.h"
 #include "tests/sim/auditing.h"
 #include "tests/sim/simulation.h"
 
@@ -196,6 +201,79 @@ static void audit_damaged(struct simulation *simulation) {
     auditing_close(&auditing);
 }
 
+/* ---- the governance chain ---- */
+
+/* Each link that one ledger gives holds for whoever has the links of the others. */
+static void judge_chain(const struct cluster *cluster, struct chain *all, uint32_t node,
+                        struct span file) {
+    struct arena arena;
+    struct chain_reader reader;
+    struct span link;
+    uint64_t number = FOUNDING_CONFIGURATION;
+    arena_init(&arena, 2 * (size_t)GENESIS_SIZE_MAX);
+    CHECK(chain_reader_open(&reader, &arena, file));
+    int status = chain_reader_next(&reader, &link);
+    while (status == 1) {
+        enum chain_check const check = chain_add(all, link).check;
+        number++;
+        if (check != CHAIN_VALID && check != CHAIN_KNOWN) {
+            cluster_fail(cluster, "node %u gives another link to configuration %llu: %s", node,
+                         (unsigned long long)number, chain_check_text(check));
+        }
+        status = chain_reader_next(&reader, &link);
+    }
+    CHECK(status == 0);
+    arena_free(&arena);
+}
+
+/* The chain that an auditor makes of one ledger alone reaches as far as that does. */
+static void add_chain(const struct cluster *cluster, struct chain *all, uint32_t node) {
+    uint64_t const last = entry_last_whole(&cluster->nodes[node].disk.durable);
+    uint64_t const number = cluster_config_at(cluster, last);
+    struct auditing auditing;
+    struct buffer file;
+    auditing_open(&auditing, cluster);
+    (void)auditing_give_entries(&auditing, node, &cluster->nodes[node].disk.durable);
+    (void)auditing_run(&auditing);
+    buffer_init(&file, CHAIN_SIZE_MAX);
+    CHECK(audit_save_chain(auditing.audit, &file));
+    if (file.size != 0) {
+        judge_chain(cluster, all, node, buffer_span(&file));
+    }
+    if (chain_newest(all)->number < number) {
+        cluster_fail(cluster, "the ledger of node %u is in configuration %llu, its chain in %llu",
+                     node, (unsigned long long)number,
+                     (unsigned long long)chain_newest(all)->number);
+    }
+    buffer_free(&file);
+    auditing_close(&auditing);
+}
+
+/* All chains that correct replicas' ledgers give are one, and lead to what was entered. */
+static void audit_chains(const struct cluster *cluster) {
+    struct problem problem = {.code = EXIT_OK};
+    struct chain *const all = chain_new(&cluster->configuration->service,
+                                        buffer_span(&cluster->consortium.genesis_bytes), &problem);
+    CHECK(all != NULL);
+    for (uint32_t i = 0; i < cluster->node_count; i++) {
+        if (has_ledger(&cluster->nodes[i])) {
+            add_chain(cluster, all, i);
+        }
+    }
+    for (uint64_t number = 1; number <= chain_newest(all)->number; number++) {
+        static struct constitution constitution; /* it is large */
+        struct digest digest;
+        CHECK(chain_find(all, number, &constitution) &&
+              constitution_digest(&digest, &constitution));
+        if (number != FOUNDING_CONFIGURATION && cluster_knows_configuration(cluster, number) &&
+            !digest_equal(&digest, &cluster->eras[number - 1].digest)) {
+            cluster_fail(cluster, "the chain leads to another configuration %llu than was entered",
+                         (unsigned long long)number);
+        }
+    }
+    chain_free(all);
+}
+
 void simulation_audit(struct simulation *simulation) {
     struct auditing auditing;
     auditing_open(&auditing, simulation->cluster);
@@ -203,6 +281,9 @@ void simulation_audit(struct simulation *simulation) {
     uint64_t const receipts = add_receipts(&auditing);
     judge(simulation->cluster, auditing_run(&auditing), receipts);
     auditing_close(&auditing);
+    if (simulation->cluster->charter != NULL) {
+        audit_chains(simulation->cluster);
+    }
     if (prng_chance(&simulation->prng, DAMAGE_PERMILLE)) {
         audit_damaged(simulation);
     }
