@@ -416,6 +416,7 @@ enum fault {
 struct cluster_era {
     bool known;
     uint64_t start; /* the last batch before it */
+    uint64_t views; /* the highest that any correct node has entered */
     struct digest digest;
     struct constitution constitution;
     struct configuration configuration;

@@ -369,7 +369,9 @@ static void sum_up(struct simulation *simulation) {
     result->events = cluster->events;
     result->batches = cluster->committed_seq;
     result->requests = cluster->request_count;
-    result->views = cluster_view_of(cluster->highest_view);
+    for (uint32_t i = 0; i < CLUSTER_ERAS_MAX; i++) {
+        result->views += cluster->eras[i].views;
+    }
     result->recoveries = cluster->recoveries;
     result->judgements = cluster->judgements;
     result->receipts = cluster->receipts_verified;

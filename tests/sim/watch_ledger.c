@@ -168,6 +168,8 @@ void watch_node(struct cluster *cluster, uint32_t node) {
     if (view > cluster->highest_view) {
         cluster->highest_view = view;
     }
+    struct cluster_era *const era = &cluster->eras[status.config - 1];
+    era->views = status.view > era->views ? status.view : era->views;
     if (status.committed_seq < at->judged_seq) {
         at->judged_seq = status.committed_seq; /* taken over by a view, and to be committed again */
     }
