@@ -93,11 +93,16 @@ static struct standing certified_standing(struct audit *audit, const struct audi
     return standing;
 }
 
+/*
+ * A certificate can be judged as far as the configurations are known to which the audit has come by
+ * now: a ledger that goes on through more of them is vouched for up to there.
+ */
 static struct reach measure(struct audit *audit, const struct audit_ledger *ledger) {
     struct problem ignored = {.code = EXIT_OK}; /* it only reaches as far as it can be read */
     struct reach reach = {0};
     uint64_t entries[BATCH_PLACES_MAX] = {0};
     uint64_t evidenced = 0;
+    uint64_t last_known = 0;
     struct audit_ledger *const at = ledger_open_at(audit, ledger, ledger->reader.batch.first_entry);
     if (at == NULL) {
         return reach;
@@ -110,8 +115,11 @@ static struct reach measure(struct audit *audit, const struct audit_ledger *ledg
             continue;
         }
         const struct pre_prepare *const body = &at->reader.batch.pre_prepare;
-        entries[body->seq % BATCH_PLACES_MAX] = at->reader.batch.first_entry;
-        evidenced = body->evidence_upto;
+        if (audit_find_configuration(audit, body->config) != NULL) {
+            entries[body->seq % BATCH_PLACES_MAX] = at->reader.batch.first_entry;
+            last_known = body->seq;
+        }
+        evidenced = body->evidence_upto < last_known ? body->evidence_upto : last_known;
         reach.last = standing_of(body);
     } while (batch_reader_next(&at->reader, &ignored) == 1);
     ledger_close(at);

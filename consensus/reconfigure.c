@@ -117,13 +117,25 @@ static void put_aside(struct replica *replica) {
 }
 
 /*
+ * How far it may have signed here before it stopped: so many batches beyond where its ledger ended
+ * as it was allowed to here, which may be more than in the configuration before.
+ */
+static uint64_t bar(const struct replica *replica) {
+    uint32_t const pipeline = replica->before->parameters.pipeline;
+    uint64_t const end = replica->barred_seq - pipeline;
+    uint64_t const barred_seq = end + replica->configuration->parameters.pipeline;
+    return replica->barred_seq != 0 && barred_seq > config_start(replica) ? barred_seq : 0;
+}
+
+/*
  * In a configuration that is new to it, this replica has signed nothing; unless it was there before
  * it stopped: then its journal knows the view, and the bar that was set at the start holds on.
  */
 static void begin(struct replica *replica) {
     const struct ledger_position *const now = checker_position(replica->checker);
     uint64_t const start = now->config_start;
-    bool const was_there = replica->journal_config == replica->configuration->number;
+    bool const was_there =
+        is_member(replica) && replica->journal_config == replica->configuration->number;
     uint64_t const asked = was_there ? replica->journal_view : 0;
     uint64_t const view = asked > now->view ? asked : now->view;
     replica->asked_view = view;
@@ -133,7 +145,7 @@ static void begin(struct replica *replica) {
     replica->signed_seq = 0;
     replica->signed_range_count = 0;
     replica->barred_view = view;
-    replica->barred_seq = replica->barred_seq > start ? replica->barred_seq : 0;
+    replica->barred_seq = bar(replica);
     replica->loaded_view = view;
     replica->loaded_seq = start > replica->loaded_seq ? start : replica->loaded_seq;
     replica->anchored_view = 0;

@@ -251,6 +251,9 @@ static void load_certificate_record(struct replica *replica, const struct journa
 
 /* Of a configuration that the ledger has not reached, or not any more, too. */
 static void load_asked_view(struct replica *replica, const struct journal_record *record) {
+    if (is_current(replica, record->config) && !is_member(replica)) {
+        return; /* it asked for nothing: its ledger was in that view */
+    }
     if (is_current(replica, record->config)) {
         replica->asked_view =
             record->view > replica->asked_view ? record->view : replica->asked_view;

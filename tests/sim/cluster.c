@@ -520,12 +520,14 @@ void cluster_free(struct cluster *cluster) {
     consortium_free(&cluster->consortium);
     table_free(&cluster->request_numbers);
     table_free(&cluster->client_batches);
+    table_free(&cluster->receipts_seen);
     table_free(&cluster->checkpoints);
     table_free(&cluster->said);
     table_free(&cluster->secrets);
     entry_list_free(&cluster->canonical);
     free(cluster->heap);
     free(cluster->requests);
+    free(cluster->receipts);
     free(cluster->batches);
     free(cluster->claims);
     free(cluster->agreed);

@@ -418,6 +418,7 @@ enum fault {
 struct cluster_era {
     bool known;
     uint64_t start; /* the last batch before it */
+    uint64_t views; /* the highest that any correct node has entered */
     struct digest digest;
     struct constitution constitution;
     struct configuration configuration;
@@ -474,7 +475,11 @@ struct cluster {
     uint64_t requests_made;
     struct receipt_memory receipt_memory;
     uint64_t receipts_verified;
-    uint64_t highest_index; /* with a receipt that a client holds */
+    struct span *receipts; /* all that differ and were verified, encoded, in the arena */
+    uint64_t receipt_count;
+    uint64_t receipt_capacity;
+    struct table receipts_seen; /* by digest */
+    uint64_t highest_index;     /* with a receipt that a client holds */
 
     /* what all must agree on */
     struct agreed_batch *agreed; /* by sequence number */
@@ -485,7 +490,6 @@ struct cluster {
     struct entry_list canonical;
     uint64_t committed_seq; /* of any node */
     uint64_t highest_view;  /* that any correct node has entered */
-    uint64_t views;         /* changes of view up to it, over all configurations */
     uint64_t judgements;    /* statements, batches, entries, receipts held against something */
 
     struct digest *verified; /* a cache of signature checks that held */
@@ -521,12 +525,12 @@ static inline uint64_t cluster_view(uint64_t config, uint64_t view) {
     return (config - 1) << 40 | view;
 }
 
-static inline uint64_t cluster_view_of(uint64_t view) {
-    return view & ((UINT64_C(1) << 40) - 1);
+static inline uint64_t cluster_config_of(uint64_t view) {
+    return (view >> 40) + 1;
 }
 
-static inline uint64_t cluster_configuration_of(uint64_t view) {
-    return (view >> 40) + 1;
+static inline uint64_t cluster_view_of(uint64_t view) {
+    return view & ((UINT64_C(1) << 40) - 1);
 }
 
 /* Are these two of one configuration? */
@@ -760,6 +764,8 @@ void watch_truncate(struct cluster *cluster, uint32_t node, uint64_t entries);
 void watch_end(struct cluster *cluster);
 /* Does a ledger, replayed from genesis, lead where its checkpoint leads (watch_replay.c)? */
 void watch_replay(struct cluster *cluster, uint32_t node);
+/* Were votes counted only in their own configuration, and is one in force for each batch? */
+void watch_eras(struct cluster *cluster, uint32_t node);
 /* Is every range of its ledger well formed for an auditor (watch_served.c)? */
 void watch_served(struct cluster *cluster, uint32_t node);
 /* Is what was just installed what the others have? */

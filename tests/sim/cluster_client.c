@@ -158,6 +158,21 @@ void client_judge_result(struct cluster *cluster, uint32_t number, uint64_t seq,
     }
 }
 
+/* Clients lose nothing: of one call there may be receipts of several views and of many signers. */
+static struct span keep_receipt(struct cluster *cluster, struct span receipt) {
+    struct digest const digest = hash_bytes(receipt);
+    struct table_key const key = table_key_of(&digest);
+    bool is_new = false;
+    struct digest *const number = table_at(&cluster->receipts_seen, &key, &is_new);
+    if (is_new) {
+        list_reserve(&cluster->receipts, cluster->receipt_count, &cluster->receipt_capacity,
+                     sizeof *cluster->receipts);
+        table_number_set(number, cluster->receipt_count);
+        cluster->receipts[cluster->receipt_count++] = cluster_keep(cluster, receipt);
+    }
+    return cluster->receipts[table_number(number)];
+}
+
 static bool receipt_of_call(struct cluster *cluster, uint64_t config,
                             struct client_request *request, const struct receipt_parts *parts) {
     struct buffer receipt;
@@ -172,8 +187,9 @@ static bool receipt_of_call(struct cluster *cluster, uint64_t config,
     if (holds && cluster->receipts_verified++ % SECOND_VERIFIER_EVERY == 0) {
         holds = second_verifier_accepts(configuration, buffer_span(&receipt));
     }
-    if (holds && request->receipt.size == 0) {
-        request->receipt = cluster_keep(cluster, buffer_span(&receipt));
+    if (holds) {
+        struct span const kept = keep_receipt(cluster, buffer_span(&receipt));
+        request->receipt = request->receipt.size == 0 ? kept : request->receipt;
     }
     arena_free(&arena);
     buffer_free(&receipt);

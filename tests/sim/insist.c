@@ -25,11 +25,12 @@ static bool read_proposal(struct arena *arena, struct span payload,
 /* The nonce that fits what it told is the one of what it meant, unless it changed that, too. */
 static void reveal(struct simulation *simulation, const struct frame *frame,
                    const struct pre_prepare *meant, const struct pre_prepare *told) {
-    const struct cluster *const cluster = simulation->cluster;
+    struct cluster *const cluster = simulation->cluster;
     const struct digest *const service = &cluster->configuration->service;
+    uint32_t const position = cluster_position(cluster, meant->config, frame->from);
     struct digest digest;
     struct buffer out;
-    if (meant->view != told->view || meant->seq != told->seq ||
+    if (meant->config != told->config || meant->view != told->view || meant->seq != told->seq ||
         !digest_equal(&meant->nonce_hash, &told->nonce_hash) ||
         !pre_prepare_batch_digest(&digest, service, meant)) {
         return;
@@ -38,9 +39,9 @@ static void reveal(struct simulation *simulation, const struct frame *frame,
         .config = told->config,
         .view = told->view,
         .seq = told->seq,
-        .replica = frame->from,
-        .nonce = nonce_derive(service, cluster->consortium.replicas[frame->from].nonce_secret,
-                              meant->config, frame->from, meant->view, meant->seq, &digest),
+        .replica = position,
+        .nonce = nonce_derive(service, cluster->keys[frame->from].nonce_secret, meant->config,
+                              position, meant->view, meant->seq, &digest),
     };
     struct frame nonce = *frame;
     nonce.kind = MESSAGE_COMMIT;
@@ -64,11 +65,13 @@ static void go_on_from(struct simulation *simulation, const struct frame *frame,
     const struct ledger_position *const before =
         node->checker == NULL ? NULL : checker_position_at(node->checker, told->seq - 1);
     struct buffer entry;
-    if (before == NULL || before->view != told->view || told->view == declared->view) {
+    uint64_t const view = cluster_view(told->config, told->view);
+    bool const begins = told->kind == BATCH_START_OF_CONFIGURATION && told->view == 0;
+    if (before == NULL || (before->view != told->view && !begins) || view == declared->view) {
         return;
     }
     *declared = (struct declared_view){
-        .view = told->view, .next_seq = told->seq + 1, .frontier = before->frontier};
+        .view = view, .next_seq = told->seq + 1, .frontier = before->frontier};
     declared->proposals[told->seq % DECLARED_PROPOSALS] = cluster_keep(simulation->cluster, lie);
     buffer_init(&entry, STATEMENT_SIZE_MAX + 256u);
     if (message->evidence.size != 0) {
@@ -87,10 +90,10 @@ static void insist_on_proposal(struct simulation *simulation, const struct frame
     struct arena arena;
     arena_init(&arena, INSIST_ARENA_SIZE);
     if (read_proposal(&arena, frame->payload, &message, &meant) &&
-        configuration_primary(simulation->cluster->configuration, meant.view) == frame->from &&
+        cluster_primary(simulation->cluster, meant.config, meant.view) == frame->from &&
         read_proposal(&arena, lie, &message, &told)) {
         reveal(simulation, frame, &meant, &told);
-        if (meant.view == told.view && meant.seq == told.seq) {
+        if (meant.config == told.config && meant.view == told.view && meant.seq == told.seq) {
             go_on_from(simulation, frame, lie, &message, &told);
         }
     }
@@ -121,9 +124,11 @@ static void insist_on_view(struct simulation *simulation, const struct frame *fr
     if (new_view_message_decode(&message, &arena, lie) == CODEC_OK &&
         signed_decode(&statement, &arena, message.new_view, STATEMENT_SIZE_MAX) == CODEC_OK &&
         new_view_decode(&body, &arena, statement.body) == CODEC_OK &&
-        body.view == checker_position(node->checker)->view && body.view != declared->view) {
+        body.view == checker_position(node->checker)->view &&
+        body.config == checker_configuration(node->checker)->number &&
+        cluster_view(body.config, body.view) != declared->view) {
         *declared =
-            (struct declared_view){.view = body.view,
+            (struct declared_view){.view = cluster_view(body.config, body.view),
                                    .next_seq = checker_position(node->checker)->view_seq + 1,
                                    .frontier = before->frontier};
         append_leaf(&declared->frontier, ENTRY_VIEW_CHANGE_SET, message.set);
@@ -145,7 +150,7 @@ static bool propose_on(struct simulation *simulation, const struct frame *frame,
                        struct declared_view *declared, struct pre_prepare_message *message,
                        const struct pre_prepare *meant, struct arena *arena) {
     const struct cluster *const cluster = simulation->cluster;
-    const struct key_pair *const pair = &cluster->consortium.replicas[frame->from].signing;
+    const struct key_pair *const pair = &cluster->keys[frame->from].signing;
     struct pre_prepare body = *meant;
     struct buffer encoded;
     struct buffer entry;
@@ -179,7 +184,8 @@ bool insist_again(struct simulation *simulation, const struct frame *frame, stru
         return false;
     }
     arena_init(&arena, INSIST_ARENA_SIZE);
-    if (read_proposal(&arena, frame->payload, &message, &body) && body.view == declared->view) {
+    if (read_proposal(&arena, frame->payload, &message, &body) &&
+        cluster_view(body.config, body.view) == declared->view) {
         struct span *const kept = &declared->proposals[body.seq % DECLARED_PROPOSALS];
         if (body.seq == declared->next_seq &&
             propose_on(simulation, frame, declared, &message, &body, &arena) &&

@@ -5,6 +5,7 @@
 #include "tests/sim/lies.h"
 
 #include "base/check.h"
+#include "governance/founding.h"
 #include "ledger/codec_view.h"
 #include "ledger/derive.h"
 #include "tests/sim/signing.h"
@@ -41,8 +42,7 @@ static void nudge(struct lie *lie, uint64_t *number) {
 }
 
 static struct signature sign(struct lie *lie, enum label label, struct span body) {
-    const struct key_pair *const pair =
-        &lie->cluster->consortium.replicas[lie->frame->from].signing;
+    const struct key_pair *const pair = &lie->cluster->keys[lie->frame->from].signing;
     const struct digest *const service = &lie->cluster->configuration->service;
     return sign_labelled(&pair->secret, &pair->key, label, service, body);
 }
@@ -53,8 +53,7 @@ static bool put_signed(struct lie *lie, struct buffer *out, enum label label, st
     if (pick(lie, 12) == 0) {
         flip_one(lie, statement.signature.bytes, SIGNATURE_SIZE);
     } else if (pick(lie, 12) == 0) {
-        const struct key_pair *const pair =
-            &lie->cluster->consortium.replicas[lie->frame->from].signing;
+        const struct key_pair *const pair = &lie->cluster->keys[lie->frame->from].signing;
         (void)signing_vary(&statement.signature, &pair->key, label,
                            &lie->cluster->configuration->service, body, (uint8_t)pick(lie, 4));
     }
@@ -67,6 +66,55 @@ static bool flip(struct lie *lie) {
         flip_one(lie, lie->out->data, lie->out->size);
     }
     return kept;
+}
+
+/* The configuration that the liar's own core is in. */
+static uint64_t liar_config(const struct lie *lie) {
+    const struct node *const node = &lie->cluster->nodes[lie->frame->from_node];
+    return node->checker == NULL ? FOUNDING_CONFIGURATION
+                                 : checker_configuration(node->checker)->number;
+}
+
+/* ---- where one configuration ends and the next begins ---- */
+
+/* In some runs with reforms a statement is changed in what is only about configurations. */
+static bool is_about_configurations(struct lie *lie) {
+    return lie->cluster->charter != NULL && pick(lie, 3) == 0;
+}
+
+/* The same vote for a neighbouring configuration, as its replica there if it is one. */
+static void cross(struct lie *lie, uint64_t *config, uint32_t *replica) {
+    *config += pick(lie, 2) == 0 || *config == FOUNDING_CONFIGURATION ? 1 : UINT64_MAX;
+    uint32_t const there = cluster_position(lie->cluster, *config, lie->frame->from);
+    *replica = there == REPLICAS_MAX ? *replica : there;
+}
+
+static void change_kind(struct lie *lie, struct pre_prepare *body) {
+    static const enum batch_kind kinds[] = {BATCH_NORMAL, BATCH_END_OF_CONFIGURATION,
+                                            BATCH_START_OF_CONFIGURATION};
+    uint32_t replica = 0;
+    switch (pick(lie, 5)) {
+    case 0:
+        body->kind = kinds[pick(lie, 3)];
+        return;
+    case 1:
+        nudge(lie, &body->gov_index);
+        return;
+    case 2:
+        cross(lie, &body->config, &replica);
+        return;
+    case 3: /* it begins what nobody decided, or goes on with what has ended */
+        body->kind = body->kind == BATCH_START_OF_CONFIGURATION ? BATCH_NORMAL
+                                                                : BATCH_START_OF_CONFIGURATION;
+        cross(lie, &body->config, &replica);
+        body->view = 0;
+        return;
+    default: /* it ends what nobody decided, or does not end it */
+        body->kind =
+            body->kind == BATCH_END_OF_CONFIGURATION ? BATCH_NORMAL : BATCH_END_OF_CONFIGURATION;
+        nudge(lie, &body->gov_index);
+        return;
+    }
 }
 
 /* ---- votes ---- */
@@ -132,6 +180,8 @@ static bool lie_pre_prepare(struct lie *lie) {
     }
     if (pick(lie, 6) == 0 && message.request_count > 0) {
         message.request_count--; /* the statement is right, the message is not */
+    } else if (is_about_configurations(lie)) {
+        change_kind(lie, &body);
     } else {
         change_pre_prepare(lie, &body);
     }
@@ -159,7 +209,10 @@ static bool lie_prepare(struct lie *lie) {
         prepare_decode(&body, &lie->arena, statement.body) != CODEC_OK) {
         return false;
     }
-    switch (pick(lie, 4)) {
+    switch (is_about_configurations(lie) ? 4 : pick(lie, 4)) {
+    case 4:
+        cross(lie, &body.config, &body.replica);
+        break;
     case 0:
         flip_one(lie, body.pre_prepare_digest.bytes, DIGEST_SIZE);
         break;
@@ -185,7 +238,9 @@ static bool lie_commit(struct lie *lie) {
     if (commit_message_decode(&commit, &lie->arena, lie->frame->payload) != CODEC_OK) {
         return false;
     }
-    if (pick(lie, 2) == 0) {
+    if (is_about_configurations(lie)) {
+        cross(lie, &commit.config, &commit.replica);
+    } else if (pick(lie, 2) == 0) {
         flip_one(lie, commit.nonce.bytes, NONCE_SIZE);
     } else if (pick(lie, 2) == 0) {
         nudge(lie, &commit.seq);
@@ -228,7 +283,7 @@ static bool invent_certificate(struct lie *lie, struct view_change *body) {
         signatures == NULL ||
         pre_prepare_decode(&last, &lie->arena,
                            body->chain[body->chain_count - 1].pre_prepare.body) != CODEC_OK ||
-        configuration_primary(lie->cluster->configuration, last.view) != lie->frame->from) {
+        cluster_primary(lie->cluster, last.config, last.view) != lie->frame->from) {
         return false;
     }
     last.seq++;
@@ -257,7 +312,10 @@ static bool lie_view_change(struct lie *lie) {
         view_change_decode(&body, &lie->arena, statement.body) != CODEC_OK) {
         return false;
     }
-    switch (pick(lie, 8)) {
+    switch (is_about_configurations(lie) ? 8 : pick(lie, 8)) {
+    case 8:
+        cross(lie, &body.config, &body.replica);
+        break;
     case 7:
         if (!invent_certificate(lie, &body)) {
             return false;
@@ -335,17 +393,20 @@ static bool read_change(struct lie *lie, const struct signed_body *statement, ui
 }
 
 /* The same new view on other view-changes: its own understated, or that of another replica. */
-static bool swap_change(struct lie *lie, struct view_change_set *set, uint64_t view) {
+static bool swap_change(struct lie *lie, struct view_change_set *set,
+                        const struct new_view *about) {
     struct signed_body *const changes = arena_alloc(&lie->arena, set->count * sizeof *changes);
-    uint32_t const with = (uint32_t)pick(lie, lie->cluster->replica_count);
-    struct span const seen = lie->simulation->seen_changes[with];
+    uint32_t const whose = (uint32_t)pick(lie, lie->cluster->replica_count);
+    uint32_t const with = cluster_position(lie->cluster, about->config, whose);
+    struct span const seen = lie->simulation->seen_changes[whose];
     struct signed_body other;
     struct view_change body;
     uint32_t place = 0;
     struct rank rank;
     if (changes == NULL || seen.size == 0 ||
         signed_decode(&other, &lie->arena, seen, VIEW_CHANGE_SIGNED_SIZE_MAX) != CODEC_OK ||
-        view_change_decode(&body, &lie->arena, other.body) != CODEC_OK || body.view != view) {
+        view_change_decode(&body, &lie->arena, other.body) != CODEC_OK ||
+        body.view != about->view || body.config != about->config || with == REPLICAS_MAX) {
         return false;
     }
     memcpy(changes, set->view_changes, set->count * sizeof *changes);
@@ -393,7 +454,7 @@ static bool declare_ledger(struct lie *lie, const struct view_change_set *set,
     const struct ledger_position *const now =
         node->checker == NULL ? NULL : checker_position(node->checker);
     const struct ledger_position *const before =
-        now == NULL || now->view == 0 || now->view != body->view
+        now == NULL || now->view == 0 || now->view != body->view || body->config != liar_config(lie)
             ? NULL
             : checker_position_in(node->checker, now->view_seq, now->view - 1);
     struct buffer encoded;
@@ -423,7 +484,11 @@ static bool lie_new_view(struct lie *lie) {
         new_view_decode(&body, &lie->arena, statement.body) != CODEC_OK) {
         return false;
     }
-    switch (pick(lie, 10)) {
+    uint32_t replica = 0;
+    switch (is_about_configurations(lie) ? 10 : pick(lie, 10)) {
+    case 10:
+        cross(lie, &body.config, &replica);
+        break;
     case 0:
         nudge(lie, &body.chosen_seq);
         break;
@@ -450,7 +515,7 @@ static bool lie_new_view(struct lie *lie) {
     case 6:
         return flip(lie);
     default: /* two new views that may both be valid */
-        if (!swap_change(lie, &set, body.view) || !declare_set(lie, &set, &body) ||
+        if (!swap_change(lie, &set, &body) || !declare_set(lie, &set, &body) ||
             !declare_ledger(lie, &set, &body)) {
             return false;
         }
@@ -467,7 +532,10 @@ static bool absurd_status(struct lie *lie) {
     if (status_message_decode(&status, &lie->arena, lie->frame->payload) != CODEC_OK) {
         status = (struct status_message){.config = 1};
     }
-    switch (pick(lie, 6)) {
+    switch (is_about_configurations(lie) ? 6 : pick(lie, 6)) {
+    case 6:
+        nudge(lie, &status.config);
+        break;
     case 0:
         status.executed_seq = absurd;
         break;
@@ -692,10 +760,13 @@ bool lie_ask(struct simulation *simulation, struct frame *frame, struct buffer *
                       .cluster = simulation->cluster,
                       .frame = frame,
                       .out = out};
+    uint64_t const config = liar_config(&lie);
     struct view_change const body = {
-        .config = 1, .view = simulation->cluster->highest_view + 1, .replica = frame->from};
+        .config = config,
+        .view = cluster_view_of(simulation->cluster->highest_view) + 1,
+        .replica = cluster_position(simulation->cluster, config, frame->from)};
     frame->kind = MESSAGE_VIEW_CHANGE;
-    return put_view_change(&lie, &body);
+    return body.replica != REPLICAS_MAX && put_view_change(&lie, &body);
 }
 
 bool lie_invent(struct simulation *simulation, struct frame *frame, struct buffer *out) {
@@ -711,12 +782,14 @@ bool lie_invent(struct simulation *simulation, struct frame *frame, struct buffe
         made = fetch_range_message_encode(out, 1 + pick(&lie, 400));
     } else if (pick(&lie, 2) == 0) {
         frame->kind = MESSAGE_COMMIT;
-        struct commit_message commit = {.config = 1,
+        uint64_t const config = liar_config(&lie);
+        struct commit_message commit = {.config = config,
                                         .view = pick(&lie, 4),
                                         .seq = lie.cluster->committed_seq + pick(&lie, 8),
-                                        .replica = frame->from};
+                                        .replica =
+                                            cluster_position(lie.cluster, config, frame->from)};
         store_u64_be(commit.nonce.bytes, prng_next(lie.prng));
-        made = commit_message_encode(out, &commit);
+        made = commit.replica != REPLICAS_MAX && commit_message_encode(out, &commit);
     } else {
         frame->kind = MESSAGE_STATUS;
         made = absurd_status(&lie);

@@ -71,7 +71,7 @@ static void sum_up(struct coalition *coalition) {
         result->events += cluster->events;
         result->batches += cluster->committed_seq;
         result->requests += cluster->request_count;
-        result->views += cluster->views;
+        result->views += cluster->highest_view;
         result->recoveries += cluster->recoveries;
         result->judgements += cluster->judgements;
         result->receipts += cluster->receipts_verified;

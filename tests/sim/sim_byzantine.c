@@ -59,6 +59,9 @@ void liars_draw(struct simulation *simulation) {
         liar->agitate_permille = draw(simulation, 250, 200, "agitates");
         liar->forget_permille = draw(simulation, 250, 150, "forgets");
         liar->silent_permille = draw(simulation, 200, 300, "falls silent");
+        if (cluster->charter != NULL) {
+            liar->boundary_permille = draw(simulation, 500, 400, "lies at boundaries");
+        }
         liar->censors = prng_chance(&simulation->prng, 200);
         liar->censored = (uint32_t)prng_below(&simulation->prng, CLUSTER_CLIENTS);
         if (liar->censors) {
@@ -203,13 +206,32 @@ static bool propose_otherwise(struct simulation *simulation, const struct frame 
     return made;
 }
 
+/* Does the liar's configuration end now, or has it just begun? */
+static bool is_at_boundary(const struct simulation *simulation, uint32_t number) {
+    const struct node *const node = &simulation->cluster->nodes[number];
+    const struct ledger_position *const now =
+        node->checker == NULL ? NULL : checker_position(node->checker);
+    return now != NULL &&
+           (now->closing_seq != 0 || (now->config_start != 0 && now->seq < now->config_start + 4));
+}
+
+/* How many of its frames of this kind are changed. */
+static uint32_t change_permille(const struct simulation *simulation, const struct frame *frame) {
+    const struct liar *const liar = &simulation->liars[frame->from_node];
+    if (liar->boundary_permille > liar->mutate_permille &&
+        is_at_boundary(simulation, frame->from_node)) {
+        return liar->boundary_permille;
+    }
+    return frame->kind == MESSAGE_PRE_PREPARE && liar->equivocate_permille != 0
+               ? liar->equivocate_permille
+               : liar->mutate_permille;
+}
+
 /* Returns: whether the frame travels, too. */
 static bool change(struct simulation *simulation, const struct frame *frame) {
     const struct liar *const liar = &simulation->liars[frame->from_node];
     struct prng prng = numbers_for(simulation, liar, frame);
-    uint32_t const permille = frame->kind == MESSAGE_PRE_PREPARE && liar->equivocate_permille != 0
-                                  ? liar->equivocate_permille
-                                  : liar->mutate_permille;
+    uint32_t const permille = change_permille(simulation, frame);
     struct buffer out;
     if (!prng_chance(&prng, permille)) {
         return true;
@@ -238,7 +260,10 @@ bool liar_filter(struct simulation *simulation, const struct frame *frame) {
     }
     bool const is_withheld = (liar->withhold_kinds >> kind_bit(frame->kind) & 1) != 0 &&
                              prng_chance(prng, liar->withhold_permille);
-    if (liar->is_silent || is_withheld) {
+    bool const is_held_back = liar->boundary_permille != 0 &&
+                              is_at_boundary(simulation, frame->from_node) &&
+                              prng_chance(prng, liar->boundary_permille / 2);
+    if (liar->is_silent || is_withheld || is_held_back) {
         simulation->cluster->faults[FAULT_LIE]++;
         return false;
     }

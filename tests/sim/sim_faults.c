@@ -90,8 +90,8 @@ void faults_draw(struct simulation *simulation) {
 static uint32_t any_node(struct simulation *simulation) {
     struct cluster *const cluster = simulation->cluster;
     if (prng_chance(&simulation->prng, simulation->plan.at_primary_permille)) {
-        return cluster_primary(cluster, cluster_configuration_of(cluster->highest_view),
-                               cluster_view_of(cluster->highest_view));
+        uint64_t const view = cluster_view_of(cluster->highest_view);
+        return cluster_primary(cluster, cluster_config_of(cluster->highest_view), view);
     }
     return (uint32_t)prng_below(&simulation->prng, cluster->node_count);
 }

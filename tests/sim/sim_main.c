@@ -60,7 +60,7 @@ static void print_usage(FILE *out) {
         "same run.\n\n"
         "  --replicas N       4 to 13; default: drawn\n"
         "  --byzantine K      how many of them lie, at most a third; default: drawn\n"
-        "  --reforms          members change the configuration all the time; nobody lies\n"
+        "  --reforms          members change the configuration all the time\n"
         "  --accountability   more than a third lie, of 4 to 7 replicas: whatever they do, the\n"
         "                     auditor must convict enough of them, and nobody else\n"
         "  --real-signatures  Ed25519 in every run; default: one run in twenty\n"
@@ -126,7 +126,9 @@ static bool fits_together(const struct program *program) {
     uint32_t const replicas = program->options.replicas;
     uint32_t const byzantine = program->options.byzantine;
     if (program->options.reforms) {
-        return !program->accountability && byzantine == SIM_DRAWN && replicas <= 10;
+        return !program->accountability && replicas <= 10 &&
+               (byzantine == SIM_DRAWN || byzantine == 0 ||
+                (replicas != 0 && byzantine <= configuration_faults_max(replicas)));
     }
     if (program->accountability) {
         return replicas <= ACCOUNT_REPLICAS_MAX &&

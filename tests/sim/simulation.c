@@ -14,6 +14,7 @@
 #define CALM_STEPS 8u
 #define CALM_TRIES 8u
 #define REAL_SIGNATURES_EVERY 20u
+#define SPARES_MAX 6u
 
 const char *fault_name(enum fault fault) {
     static const char *const names[FAULT_COUNT] = {
@@ -80,7 +81,7 @@ static uint32_t draw_set(struct prng *prng, uint32_t replicas, uint32_t count) {
 
 static uint32_t draw_twins(struct prng *prng, uint32_t byzantine, uint32_t replicas) {
     uint32_t twins = 0;
-    uint32_t room = CLUSTER_NODES_MAX - replicas - 1; /* one node is for watch_replay */
+    uint32_t room = CLUSTER_NODES_MAX - 1 - replicas; /* one node is for watch_replay */
     if (!prng_chance(prng, 400)) {
         return 0;
     }
@@ -93,10 +94,23 @@ static uint32_t draw_twins(struct prng *prng, uint32_t byzantine, uint32_t repli
     return twins;
 }
 
+/* Nodes that may be called in later. Where anybody lies, some of them do, or will. */
+static void draw_spares(struct simulation *simulation, struct cluster_options *drawn,
+                        uint32_t byzantine) {
+    struct prng *const prng = &simulation->prng;
+    uint32_t const room = CLUSTER_NODES_MAX - 1 - drawn->replica_count;
+    drawn->spares = (uint32_t)prng_between(prng, 1, room < SPARES_MAX ? room : SPARES_MAX);
+    for (uint32_t i = 0; i < drawn->spares; i++) {
+        bool const lies = byzantine != 0 && prng_chance(prng, 350);
+        drawn->byzantine |= lies ? 1u << drawn->replica_count : 0;
+        drawn->replica_count++;
+    }
+}
+
 static void open_cluster(struct simulation *simulation, const struct sim_options *options) {
     struct prng *const prng = &simulation->prng;
     uint32_t const replicas = draw_replicas(simulation, options);
-    uint32_t const byzantine = options->reforms ? 0 : draw_byzantine(simulation, options, replicas);
+    uint32_t const byzantine = draw_byzantine(simulation, options, replicas);
     uint32_t const pipeline = (uint32_t)prng_between(prng, 1, 6);
     struct cluster_options drawn = {
         .replica_count = replicas,
@@ -114,14 +128,13 @@ static void open_cluster(struct simulation *simulation, const struct sim_options
         drawn.checkpoint_interval = interval_min;
     }
     if (options->reforms) {
-        drawn.spares = (uint32_t)prng_between(prng, 1, 6);
-        drawn.replica_count += drawn.spares;
+        draw_spares(simulation, &drawn, byzantine);
     }
-    drawn.twins = draw_twins(prng, drawn.byzantine, replicas);
+    drawn.twins = draw_twins(prng, drawn.byzantine, drawn.replica_count);
     drawn.cheap_signatures =
         options->seed % REAL_SIGNATURES_EVERY != 0 && !options->real_signatures;
     simulation->result->replicas = replicas;
-    simulation->result->byzantine = byzantine;
+    simulation->result->byzantine = (uint32_t)__builtin_popcount(drawn.byzantine);
     simulation->result->real_signatures = !drawn.cheap_signatures;
     simulation->faulty_max = configuration_faults_max(replicas);
     simulation->faulty_count = byzantine;
@@ -356,7 +369,9 @@ static void sum_up(struct simulation *simulation) {
     result->events = cluster->events;
     result->batches = cluster->committed_seq;
     result->requests = cluster->request_count;
-    result->views = cluster->views;
+    for (uint32_t i = 0; i < CLUSTER_ERAS_MAX; i++) {
+        result->views += cluster->eras[i].views;
+    }
     result->recoveries = cluster->recoveries;
     result->judgements = cluster->judgements;
     result->receipts = cluster->receipts_verified;
@@ -385,9 +400,7 @@ void simulation_run(struct sim_result *result, const struct sim_options *options
     run_lively(&simulation);
     ask_again(&simulation);
     watch_end(simulation.cluster);
-    if (!options->reforms) {
-        simulation_audit(&simulation);
-    }
+    simulation_audit(&simulation);
     sum_up(&simulation);
     cluster_free(simulation.cluster);
     cluster_leave_words_in(NULL, 0);

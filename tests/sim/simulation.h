@@ -17,7 +17,7 @@ struct sim_options {
     uint32_t replicas;    /* 0: drawn */
     uint32_t byzantine;   /* SIM_DRAWN: drawn; at most f, of those that come first */
     bool real_signatures; /* false: in one run of twenty */
-    bool reforms;         /* members change the configuration; nobody lies */
+    bool reforms;         /* members change the configuration */
 };
 
 /* What came of the audits of a run against a coalition (sim_accountability.h). */
@@ -94,7 +94,7 @@ struct fault_plan {
 
 /* A new view that a liar declared otherwise than its core did, and what it proposed in it. */
 struct declared_view {
-    uint64_t view;                             /* 0: none */
+    uint64_t view;                             /* as cluster_view has it; 0: none */
     uint64_t next_seq;                         /* the batch to propose next */
     struct frontier frontier;                  /* M as it would be */
     struct span proposals[DECLARED_PROPOSALS]; /* by sequence number */
@@ -127,9 +127,10 @@ struct liar {
     bool insists;                 /* and it goes on as if that were the truth (insist.h) */
     struct declared_view declared;
     uint32_t flood_permille;
-    uint32_t forget_permille;  /* per step: its disk goes back, or is copied */
-    uint32_t agitate_permille; /* of its statuses: it asks for the next view, too */
-    uint32_t silent_permille;  /* per step: it falls silent, or speaks again */
+    uint32_t forget_permille;   /* per step: its disk goes back, or is copied */
+    uint32_t agitate_permille;  /* of its statuses: it asks for the next view, too */
+    uint32_t silent_permille;   /* per step: it falls silent, or speaks again */
+    uint32_t boundary_permille; /* of frames while a configuration ends or begins: not as meant */
     bool is_silent;
     uint64_t audience;      /* of a twin: whom it talks to, by replica */
     struct span old_change; /* the body of a view-change that showed a certificate */
@@ -143,7 +144,9 @@ struct reform {
     uint32_t permille; /* per step: a proposal, when none is open */
     bool rests;        /* no more of them */
     bool is_open;
-    uint32_t spares_used;
+    bool is_wanted;            /* all are for it; else all against */
+    uint32_t disturb_permille; /* of votes: the primary goes meanwhile */
+    uint32_t names;            /* made so far */
     struct span proposal;
     struct digest id;
     uint32_t proposed; /* the request */

@@ -51,6 +51,11 @@ static void judge_committed(struct cluster *cluster, uint32_t number, uint64_t s
     }
     const struct batch_facts *const facts = ledger->marks[entry].facts;
     struct agreed_batch *const agreed = agreed_at(cluster, seq);
+    if (cluster_config_of(facts->view) != cluster_config_at(cluster, seq)) {
+        cluster_fail(cluster, "node %u committed batch %llu in configuration %llu, not in force",
+                     number, (unsigned long long)seq,
+                     (unsigned long long)cluster_config_of(facts->view));
+    }
     judge_content(cluster, number, facts, "committed", agreed->view);
     if (!agreed->known || facts->view < agreed->view) {
         if (agreed->known && !same_content(agreed, facts)) {
@@ -161,10 +166,10 @@ void watch_node(struct cluster *cluster, uint32_t node) {
     }
     uint64_t const view = cluster_view(status.config, status.view);
     if (view > cluster->highest_view) {
-        bool const is_same = same_configuration(view, cluster->highest_view);
-        cluster->views += is_same ? view - cluster->highest_view : status.view;
         cluster->highest_view = view;
     }
+    struct cluster_era *const era = &cluster->eras[status.config - 1];
+    era->views = status.view > era->views ? status.view : era->views;
     if (status.committed_seq < at->judged_seq) {
         at->judged_seq = status.committed_seq; /* taken over by a view, and to be committed again */
     }
@@ -307,6 +312,7 @@ void watch_end(struct cluster *cluster) {
         }
         if (node_is_correct(&cluster->nodes[i])) {
             watch_served(cluster, i);
+            watch_eras(cluster, i);
         }
     }
     uint32_t const best = best_node(cluster);

@@ -229,6 +229,11 @@ void watch_stopped(struct cluster *cluster, uint32_t number) {
     }
 }
 
+/* How far replicas may reach, in the configuration that this view is of. */
+static uint32_t pipeline_of(struct cluster *cluster, uint64_t view) {
+    return cluster_configuration(cluster, cluster_config_of(view))->parameters.pipeline;
+}
+
 void watch_started(struct cluster *cluster, uint32_t number) {
     struct node *const node = &cluster->nodes[number];
     const struct journal_list *const journal = &node->disk.journal;
@@ -243,7 +248,7 @@ void watch_started(struct cluster *cluster, uint32_t number) {
         voice->barred_view = item->view > voice->barred_view ? item->view : voice->barred_view;
     }
     voice->barred_seq =
-        entry_last_whole(&node->disk.durable) + cluster->configuration->parameters.pipeline;
+        entry_last_whole(&node->disk.durable) + pipeline_of(cluster, voice->barred_view);
 }
 
 /* Did this process find the record of a nonce for this very batch in its journal? */
@@ -276,7 +281,7 @@ static void judge_memory(const struct cluster *cluster, uint32_t number, const s
 static void judge_reach(struct cluster *cluster, uint32_t number, const struct said *said) {
     const struct node *const node = &cluster->nodes[number];
     uint64_t const end = entry_last_whole(&node->disk.durable);
-    if (!node->restored && said->seq > end + cluster->configuration->parameters.pipeline) {
+    if (!node->restored && said->seq > end + pipeline_of(cluster, said->view)) {
         cluster_trace(cluster, "%u: durable up to batch %llu", number, (unsigned long long)end);
         fail(cluster, number, said, "is too far beyond what is durable");
     }
