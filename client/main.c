@@ -54,7 +54,8 @@ const struct command commands[] = {
     {"receipt show", "FILE", "Print what a receipt says, without verifying it.",
      command_receipt_show},
     {"receipt verify", "[--service ID] [--genesis FILE] [--chain FILE] FILE…",
-     "Verify receipts, exported ones, or a directory of them, without a network.", command_receipt_verify},
+     "Verify receipts, exported ones too, or a directory of them; no network.",
+     command_receipt_verify},
     {"gov possession",
      "(--member NAME | --user NAME | --replica-of NAME --tls-certificate FILE --peer-address ADDR "
      "--client-address ADDR) --key FILE --out FILE [--service ID]",
