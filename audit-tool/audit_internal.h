@@ -83,7 +83,7 @@ struct audit {
     struct spill waiting;       /* receipts of configurations that are not known yet */
     struct spill waiting_bytes; /* and what they point to */
     struct link_maker *link_maker;
-    struct chain *chain;        /* of the chains that were given; NULL: none */
+    struct chain *chain; /* of the chains that were given; NULL: none */
     struct arena arena;
     uint32_t ledger_count;
     struct audit_ledger ledgers[AUDIT_LEDGERS_MAX];

@@ -13,8 +13,6 @@
 #include "node/chain_store.h"
 #include "node/node.h"
 
-#define SIZE_BYTES 4u /* before each link in the file */
-
 enum keeper_work { KEEPER_OPEN, KEEPER_MAKE };
 
 /* Links for a client: the piece of the file that they are in. */
@@ -23,9 +21,7 @@ struct chain_answer {
     struct node *node;
     uint64_t origin;
     uint64_t newest;
-    uint64_t offset;
-    size_t size;
-    uint32_t link_count;
+    struct chain_piece piece;
     struct buffer message; /* the encoded answer; empty: memory is short */
     struct problem problem;
 };
@@ -93,12 +89,6 @@ static void run(struct background_job *job) {
 
 static uint64_t link_count(const struct chain_keeper *keeper) {
     return keeper->ends.size / sizeof(uint64_t);
-}
-
-static uint64_t end_at(const struct chain_keeper *keeper, uint64_t nth) {
-    uint64_t end = 0;
-    memcpy(&end, keeper->ends.data + nth * sizeof end, sizeof end);
-    return end;
 }
 
 static void start(struct chain_keeper *keeper, enum keeper_work work) {
@@ -228,10 +218,10 @@ static void answer_run(struct background_job *job) {
     struct chain_reader reader;
     uint32_t count = 0;
     buffer_init(&piece, WIRE_LINKS_SIZE_MAX);
-    if (chain_store_read(&piece, &answer->node->data_disk.disk, answer->offset, answer->size,
-                         &answer->problem) == 0) {
+    if (chain_piece_read(&piece, &answer->node->data_disk.disk, &answer->piece, &answer->problem) ==
+        0) {
         reader = (struct chain_reader){.rest = buffer_span(&piece)};
-        while (count < answer->link_count && chain_reader_next(&reader, &links[count]) == 1 &&
+        while (count < answer->piece.link_count && chain_reader_next(&reader, &links[count]) == 1 &&
                links[count].size != 0) {
             count++;
         }
@@ -267,28 +257,14 @@ static void answer_done(struct background_job *job) {
     chain_keeper_serve(node);
 }
 
-/* As many links from `first` on as fit into one message. There is one at least. */
-static void answer_start(struct chain_keeper *keeper, uint64_t origin, uint64_t first) {
+static void answer_start(struct chain_keeper *keeper, uint64_t origin, uint64_t nth) {
     struct chain_answer *const answer = &keeper->answer;
-    uint64_t const offset = first == 0 ? keeper->first : end_at(keeper, first - 1);
-    size_t message_size = 0;
-    uint64_t end = offset;
-    uint64_t next = first;
-    while (next < link_count(keeper) && next - first < WIRE_LINKS_MAX) {
-        message_size += (size_t)(end_at(keeper, next) - end) - SIZE_BYTES + WIRE_LINK_EXTRA;
-        if (message_size > WIRE_LINKS_SIZE_MAX) {
-            break;
-        }
-        end = end_at(keeper, next);
-        next++;
-    }
-    *answer = (struct chain_answer){.job = {.run = answer_run, .done = answer_done},
-                                    .node = keeper->node,
-                                    .origin = origin,
-                                    .newest = link_count(keeper) + 1,
-                                    .offset = offset,
-                                    .size = (size_t)(end - offset),
-                                    .link_count = (uint32_t)(next - first)};
+    *answer = (struct chain_answer){
+        .job = {.run = answer_run, .done = answer_done},
+        .node = keeper->node,
+        .origin = origin,
+        .newest = link_count(keeper) + 1,
+        .piece = chain_piece_choose(keeper->first, buffer_span(&keeper->ends), nth)};
     buffer_init(&answer->message, FRAME_SIZE_MAX);
     keeper->answering = true;
     background_add(keeper->node->reader, &answer->job);

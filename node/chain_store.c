@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "ledger/wire.h"
 
 #define SIZE_BYTES 4u
 #define HEADER_SIZE_MAX (sizeof CHAIN_FILE_MAGIC + SIZE_BYTES + CHAIN_HEADER_SIZE_MAX)
@@ -58,15 +59,40 @@ static int64_t read_whole(struct buffer *out, const struct disk *disk, int file,
     return 0;
 }
 
-int chain_store_read(struct buffer *out, const struct disk *disk, uint64_t offset, size_t size,
+int chain_piece_read(struct buffer *out, const struct disk *disk, const struct chain_piece *piece,
                      struct problem *problem) {
     int const file = disk->open(disk->context, CHAIN_NAME, DISK_READ);
     if (file < 0) {
         return os_problem(problem, disk, "reading", file);
     }
-    int64_t const result = read_whole(out, disk, file, offset, size);
+    int64_t const result = read_whole(out, disk, file, piece->offset, piece->size);
     disk->close(disk->context, file);
     return result == 0 ? 0 : os_problem(problem, disk, "reading", result);
+}
+
+static uint64_t end_at(struct span ends, uint64_t nth) {
+    uint64_t end = 0;
+    memcpy(&end, ends.data + nth * sizeof end, sizeof end);
+    return end;
+}
+
+struct chain_piece chain_piece_choose(uint64_t first, struct span ends, uint64_t nth) {
+    uint64_t const count = ends.size / sizeof(uint64_t);
+    uint64_t const offset = nth == 0 ? first : end_at(ends, nth - 1);
+    uint64_t next = nth;
+    uint64_t end = offset;
+    size_t message_size = 0;
+    CHECK(nth < count);
+    while (next < count && next - nth < WIRE_LINKS_MAX) {
+        message_size += (size_t)(end_at(ends, next) - end) - SIZE_BYTES + WIRE_LINK_EXTRA;
+        if (message_size > WIRE_LINKS_SIZE_MAX) {
+            break;
+        }
+        end = end_at(ends, next);
+        next++;
+    }
+    return (struct chain_piece){
+        .offset = offset, .size = (size_t)(end - offset), .link_count = (uint32_t)(next - nth)};
 }
 
 /* Does the file begin as it must? Sets store->size behind the header. Returns: as read_whole. */

@@ -46,11 +46,25 @@ MUST_USE int chain_store_open(struct chain_store *store, struct problem *problem
 MUST_USE int chain_store_append(struct chain_store *store, struct span link,
                                 struct problem *problem);
 
+/* Where some links are in the file, each with its size before it. */
+struct chain_piece {
+    uint64_t offset;
+    size_t size;
+    uint32_t link_count;
+};
+
+/*
+ * As many links as fit into one message to a client (ledger/wire.h).
+ * In: first: where the first link is in the file; ends: as in the store; nth: the link to begin
+ * with, from 0, which is there.
+ */
+struct chain_piece chain_piece_choose(uint64_t first, struct span ends, uint64_t nth);
+
 /*
  * Read a piece of the file, on any thread. Appended to `out`, which has the room.
  * Returns: -1 with a problem, also when the file is shorter.
  */
-MUST_USE int chain_store_read(struct buffer *out, const struct disk *disk, uint64_t offset,
-                              size_t size, struct problem *problem);
+MUST_USE int chain_piece_read(struct buffer *out, const struct disk *disk,
+                              const struct chain_piece *piece, struct problem *problem);
 
 #endif

@@ -8,6 +8,7 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 
+#include "ledger/wire.h"
 #include "node/chain_link.h"
 #include "tests/forge/reform.h"
 #include "tests/forge/story.h"
@@ -103,16 +104,64 @@ Test(chain_store, links_come_back) {
 
 Test(chain_store, a_piece_is_read) {
     struct buffer out;
+    struct span link;
     buffer_init(&out, CHAIN_SIZE_MAX);
     cr_assert(complete());
-    cr_assert_eq(
-        chain_store_read(&out, &fake->disk, store.first, store.size - store.first, &problem), 0);
-    cr_assert_eq(load_u32_be(out.data), reform.links[0].size);
-    cr_assert_eq(
-        chain_store_read(&out, &fake->disk, store.first + 1, store.size - store.first, &problem),
-        -1, "it is shorter");
+    for (uint32_t nth = 0; nth < CHANGES; nth++) {
+        struct chain_piece const piece =
+            chain_piece_choose(store.first, buffer_span(&store.ends), nth);
+        cr_assert_eq(piece.link_count, CHANGES - nth);
+        buffer_clear(&out);
+        cr_assert_eq(chain_piece_read(&out, &fake->disk, &piece, &problem), 0);
+        struct chain_reader reader = {.rest = buffer_span(&out)};
+        for (uint32_t i = nth; i < CHANGES; i++) {
+            cr_assert_eq(chain_reader_next(&reader, &link), 1);
+            cr_assert(span_equal(link, reform.links[i]));
+        }
+        cr_assert_eq(chain_reader_next(&reader, &link), 0);
+    }
+    struct chain_piece const over = {.offset = store.first + 1, .size = store.size - store.first};
+    cr_assert_eq(chain_piece_read(&out, &fake->disk, &over, &problem), -1, "it is shorter");
     cr_assert_eq(problem.code, EXIT_ERROR);
     buffer_free(&out);
+}
+
+/* A client gets all links in a few messages, none larger than a frame, of any sizes. */
+Test(chain_store, every_piece_fits_a_message) {
+    static const size_t sizes[] = {1, 70000, CHAIN_LINK_SIZE_MAX};
+    static uint8_t link[CHAIN_LINK_SIZE_MAX];
+    struct span links[WIRE_LINKS_MAX];
+    struct buffer message;
+    buffer_init(&message, FRAME_SIZE_MAX);
+    for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
+        uint64_t end = 100;
+        uint64_t nth = 0;
+        buffer_clear(&store.ends);
+        for (uint32_t n = 0; n < 600; n++) {
+            end += 4 + sizes[i];
+            cr_assert(buffer_append(&store.ends, span_of(&end, sizeof end)));
+        }
+        end = 100;
+        while (nth < 600) {
+            struct chain_piece const piece = chain_piece_choose(100, buffer_span(&store.ends), nth);
+            cr_assert_eq(piece.offset, end);
+            cr_assert(piece.link_count >= 1 && piece.link_count <= WIRE_LINKS_MAX);
+            cr_assert_eq(piece.size, piece.link_count * (4 + sizes[i]));
+            for (uint32_t n = 0; n < piece.link_count; n++) {
+                links[n] = span_of(link, sizes[i]);
+            }
+            struct chain_reply_message const reply = {
+                .config = 601, .link_count = piece.link_count, .links = links};
+            buffer_clear(&message);
+            cr_assert(chain_reply_message_encode(&message, &reply));
+            cr_assert_leq(message.size, message_size_max(MESSAGE_CHAIN_REPLY));
+            cr_assert(nth + piece.link_count == 600 || piece.link_count == WIRE_LINKS_MAX ||
+                      message.size + sizes[i] > WIRE_LINKS_SIZE_MAX - 64 * WIRE_LINK_EXTRA);
+            nth += piece.link_count;
+            end += piece.size;
+        }
+    }
+    buffer_free(&message);
 }
 
 Test(chain_store, a_link_that_does_not_hold_is_not_kept) {
