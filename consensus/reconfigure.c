@@ -394,10 +394,19 @@ static void fall_back(struct replica *replica) {
     effects_free(&discarded);
 }
 
+void replica_look_at_journal(struct replica *replica, const struct journal_record *record) {
+    if (replica->before != NULL && record->kind == JOURNAL_NONCE &&
+        record->config == replica->before->number && record->view > replica->nonce_view) {
+        replica->nonce_view = record->view;
+    }
+}
+
 uint64_t replica_load_end(struct replica *replica) {
     const struct ledger_position *const now = checker_position(replica->checker);
+    const struct slot *const last = slot_find(replica, now->seq);
     if (replica->before != NULL && now->seq == now->config_start &&
-        replica->committed_seq < now->seq) {
+        replica->committed_seq < now->seq && last != NULL &&
+        last->body.view >= replica->nonce_view) {
         fall_back(replica);
         replica->loaded_view = now->view;
         replica->disk_entries = now->entries;

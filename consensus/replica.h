@@ -82,10 +82,14 @@ const struct checkpoint_cut *replica_load_cut(struct replica *replica);
 void replica_load_checkpoint(struct replica *replica, uint64_t seq, uint64_t state_count,
                              const struct digest *state_root);
 
+/* Have a look at each record of the journal, before replica_load_end. */
+void replica_look_at_journal(struct replica *replica, const struct journal_record *record);
+
 /*
  * All that the ledger holds was loaded. Returns: the entries that are to stay; the others are cut
  * off. They are new views of a configuration behind whose end the ledger shows nothing committed:
- * were they kept, nobody might say again what is needed to commit that end (protocol §9).
+ * were they kept, nobody might say again what is needed to commit that end (protocol §9). Not cut
+ * are those behind another copy of the end than the one for which this replica has said most.
  */
 MUST_USE uint64_t replica_load_end(struct replica *replica);
 

@@ -239,6 +239,8 @@ struct replica {
     uint64_t settled_config;   /* the last one that it said to be settled */
     uint64_t journal_config;   /* a later one in which this key has asked for journal_view */
     uint64_t journal_view;
+    uint64_t
+        nonce_view; /* recovery: highest one of the configuration before with a nonce of its own */
     uint64_t called_view; /* of the configuration that it went back to; 0: it did not */
     uint64_t called_ms;
     struct era *eras;         /* ERAS_MAX */

@@ -447,6 +447,27 @@ static int load_past(struct recovery *recovery) {
     return first == 0 || first >= end ? 0 : visit_batches(recovery, first, end, load_past_batch);
 }
 
+static int each_record(struct recovery *recovery,
+                       void (*take)(struct replica *replica, const struct journal_record *record)) {
+    struct span rest = buffer_span(&recovery->journal);
+    while (rest.size > 0) {
+        struct journal_record record;
+        size_t const size = load_u32_be(rest.data); /* keep_record's own */
+        arena_reset(&recovery->arena);
+        enum codec_result const result =
+            journal_record_decode(&record, &recovery->arena, span_of(rest.data + 4, size));
+        if (result != CODEC_OK) {
+            return problem_set(recovery->problem, EXIT_CORRUPT,
+                               "%s/%s: damaged at offset %zu of its records: %s",
+                               recovery->node->config.data_directory, JOURNAL_NAME,
+                               recovery->journal.size - rest.size, codec_result_text(result));
+        }
+        take(recovery->node->replica, &record);
+        rest = span_of(rest.data + 4 + size, rest.size - 4 - size);
+    }
+    return 0;
+}
+
 static const char *reason_to_cut(const struct batch *unfinished) {
     if (batch_is_empty(unfinished)) {
         return "cut new views off the ledger; the configuration before must be ended again";
@@ -462,6 +483,9 @@ static const char *reason_to_cut(const struct batch *unfinished) {
  */
 static int cut_end(struct recovery *recovery) {
     struct node *const node = recovery->node;
+    if (each_record(recovery, replica_look_at_journal) != 0) {
+        return -1;
+    }
     uint64_t const end = replica_load_end(node->replica);
     if (end >= segment_writer_next_index(&node->ledger)) {
         return 0;
@@ -529,21 +553,8 @@ static int replay_tail(struct recovery *recovery) {
 /* ---- 4. the journal's records ---------------------------------------------------------------- */
 
 static int load_records(struct recovery *recovery) {
-    struct span rest = buffer_span(&recovery->journal);
-    while (rest.size > 0) {
-        struct journal_record record;
-        size_t const size = load_u32_be(rest.data); /* keep_record's own */
-        arena_reset(&recovery->arena);
-        enum codec_result const result =
-            journal_record_decode(&record, &recovery->arena, span_of(rest.data + 4, size));
-        if (result != CODEC_OK) {
-            return problem_set(recovery->problem, EXIT_CORRUPT,
-                               "%s/%s: damaged at offset %zu of its records: %s",
-                               recovery->node->config.data_directory, JOURNAL_NAME,
-                               recovery->journal.size - rest.size, codec_result_text(result));
-        }
-        replica_load_journal(recovery->node->replica, &record);
-        rest = span_of(rest.data + 4 + size, rest.size - 4 - size);
+    if (each_record(recovery, replica_load_journal) != 0) {
+        return -1;
     }
     replica_load_done(recovery->node->replica);
     return 0;

@@ -92,6 +92,14 @@ enum rule __wrap_replica_load_batch(struct replica *replica, const struct batch 
     return rule;
 }
 
+void __real_replica_look_at_journal(struct replica *replica, const struct journal_record *record);
+void __wrap_replica_look_at_journal(struct replica *replica, const struct journal_record *record);
+void __wrap_replica_look_at_journal(struct replica *replica, const struct journal_record *record) {
+    enter();
+    __real_replica_look_at_journal(replica, record);
+    leave();
+}
+
 uint64_t __real_replica_load_end(struct replica *replica);
 uint64_t __wrap_replica_load_end(struct replica *replica);
 uint64_t __wrap_replica_load_end(struct replica *replica) {

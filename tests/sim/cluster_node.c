@@ -111,6 +111,21 @@ static void load_cuts(struct recovery *recovery) {
     }
 }
 
+static void each_record(struct recovery *recovery,
+                        void (*take)(struct replica *replica,
+                                     const struct journal_record *record)) {
+    struct node *const node = recovery->node;
+    for (uint64_t i = 0; i < node->disk.journal.count; i++) {
+        struct journal_record record;
+        arena_reset(&recovery->arena);
+        if (journal_record_decode(&record, &recovery->arena, node->disk.journal.items[i].bytes) !=
+            CODEC_OK) {
+            recovery_fail(recovery, "a journal record does not decode");
+        }
+        take(node->replica, &record);
+    }
+}
+
 static void load_ledger(struct recovery *recovery) {
     struct node *const node = recovery->node;
     struct sim_disk *const disk = &node->disk;
@@ -133,21 +148,14 @@ static void load_ledger(struct recovery *recovery) {
         }
         load_cuts(recovery);
     }
+    each_record(recovery, replica_look_at_journal);
     disk->durable.count = replica_load_end(node->replica);
     disk->live.count = disk->durable.count;
 }
 
 static void load_journal(struct recovery *recovery) {
     struct node *const node = recovery->node;
-    for (uint64_t i = 0; i < node->disk.journal.count; i++) {
-        struct journal_record record;
-        arena_reset(&recovery->arena);
-        if (journal_record_decode(&record, &recovery->arena, node->disk.journal.items[i].bytes) !=
-            CODEC_OK) {
-            recovery_fail(recovery, "a journal record does not decode");
-        }
-        replica_load_journal(node->replica, &record);
-    }
+    each_record(recovery, replica_load_journal);
     replica_load_done(node->replica);
     if (node->disk.journal_missing) {
         replica_engage_guard(node->replica, GUARD_JOURNAL_MISSING);
