@@ -1,6 +1,5 @@
 /*
- * constitution_source: see constitution_source.h. The context keeps the governance chain as far as
- * replicas have handed it over.
+ * constitution_source: see constitution_source.h. The context keeps the governance chain.
  */
 #include "client/constitution_source.h"
 
