@@ -87,8 +87,8 @@ void rank_capture(struct replica *replica) {
     struct digest nonce_hashes[REPLICAS_MAX];
     struct chain_item chain[PIPELINE_MAX];
     struct slot *const slot = replica->held ? NULL : rank_highest(replica);
-    if (slot == NULL) {
-        return;
+    if (slot == NULL || !is_member(replica)) {
+        return; /* who only follows shows nothing to anybody */
     }
     struct rank const rank = {.view = slot->body.view, .seq = slot->seq};
     struct view_change out = {
