@@ -159,6 +159,28 @@ static bool may_part_before(struct replica *replica, const struct walk *walk) {
            (is_open && is_primarys && !is_primary(replica));
 }
 
+/*
+ * Does the range show the next configuration to have begun for good: a batch of it, and evidence
+ * for that? Then the copy of the last batch before it is the one that all come to, be it of a lower
+ * view than the one that this replica is in, and waits in with too few others to go on.
+ */
+static bool next_is_settled(struct replica *replica, const struct range_message *range) {
+    uint64_t const upto = evidenced_in(replica, range);
+    for (uint32_t i = 0; i < range->count; i++) {
+        struct signed_body statement;
+        struct pre_prepare body;
+        arena_reset(&replica->scratch);
+        if (range->entries[i].kind == ENTRY_PRE_PREPARE &&
+            signed_decode(&statement, &replica->scratch, range->entries[i].payload,
+                          STATEMENT_SIZE_MAX) == CODEC_OK &&
+            pre_prepare_decode(&body, &replica->scratch, statement.body) == CODEC_OK &&
+            body.config == replica->configuration->number + 1 && body.seq <= upto) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* May what this replica has beyond the walk be given up for this batch or new view? */
 static bool may_part(struct replica *replica, const struct walk *walk, const struct batch *batch,
                      enum batch_step step) {
@@ -174,7 +196,8 @@ static bool may_part(struct replica *replica, const struct walk *walk, const str
     return !has_more || view_waits_for_range(replica) ||
            (step == BATCH_VIEW && batch->view.new_view.view > view) ||
            (step == BATCH_WHOLE && walk->view == view &&
-            evidenced_in(replica, walk->range) > walk->seq);
+            evidenced_in(replica, walk->range) > walk->seq) ||
+           next_is_settled(replica, walk->range);
 }
 
 /*
