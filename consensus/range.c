@@ -160,12 +160,12 @@ static bool may_part_before(struct replica *replica, const struct walk *walk) {
 }
 
 /*
- * Does the range show the next configuration to have begun for good: a batch of it, and evidence
- * for that? Then the copy of the last batch before it is the one that all come to, be it of a lower
- * view than the one that this replica is in, and waits in with too few others to go on.
+ * Does the range show the batch that starts the next configuration? Its evidence is for the last
+ * one of this, which is committed then: be it of a lower view than the one that this replica is in,
+ * where it waits with too few others to go on. Whether all come to that copy is for the next
+ * configuration to say (may_part_before).
  */
-static bool next_is_settled(struct replica *replica, const struct range_message *range) {
-    uint64_t const upto = evidenced_in(replica, range);
+static bool next_has_begun(struct replica *replica, const struct range_message *range) {
     for (uint32_t i = 0; i < range->count; i++) {
         struct signed_body statement;
         struct pre_prepare body;
@@ -174,7 +174,8 @@ static bool next_is_settled(struct replica *replica, const struct range_message 
             signed_decode(&statement, &replica->scratch, range->entries[i].payload,
                           STATEMENT_SIZE_MAX) == CODEC_OK &&
             pre_prepare_decode(&body, &replica->scratch, statement.body) == CODEC_OK &&
-            body.config == replica->configuration->number + 1 && body.seq <= upto) {
+            body.config == replica->configuration->number + 1 &&
+            body.evidence_upto + 1 == body.seq && body.kind == BATCH_START_OF_CONFIGURATION) {
             return true;
         }
     }
@@ -197,7 +198,7 @@ static bool may_part(struct replica *replica, const struct walk *walk, const str
            (step == BATCH_VIEW && batch->view.new_view.view > view) ||
            (step == BATCH_WHOLE && walk->view == view &&
             evidenced_in(replica, walk->range) > walk->seq) ||
-           next_is_settled(replica, walk->range);
+           next_has_begun(replica, walk->range);
 }
 
 /*
