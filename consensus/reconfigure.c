@@ -121,10 +121,13 @@ static void put_aside(struct replica *replica) {
  * as it was allowed to here, which may be more than in the configuration before.
  */
 static uint64_t bar(const struct replica *replica) {
-    uint32_t const pipeline = replica->before->parameters.pipeline;
-    uint64_t const end = replica->barred_seq - pipeline;
+    const struct configuration *const from = replica->before;
+    if (from == NULL || replica->barred_seq == 0) {
+        return replica->barred_seq;
+    }
+    uint64_t const end = replica->barred_seq - from->parameters.pipeline;
     uint64_t const barred_seq = end + replica->configuration->parameters.pipeline;
-    return replica->barred_seq != 0 && barred_seq > config_start(replica) ? barred_seq : 0;
+    return barred_seq > config_start(replica) ? barred_seq : 0;
 }
 
 /*

@@ -60,6 +60,33 @@ Test(audit_eras, a_ledger_of_three_configurations_is_clean) {
     cr_assert_eq(report->coverage.last_batch, forge_seq(&forge));
 }
 
+/*
+ * A replica was cut off with a batch that the next view did not take over, and left. It alone shows
+ * a certificate of the configuration that the audit is in; the others' are of the next.
+ */
+Test(audit_eras, one_stayed_behind_before_the_boundary) {
+    struct fork stale;
+    static struct reform other;
+    fork_open(&stale);
+    reform_init(&other, &stale.forge);
+    stale.story.random = 11;
+    story_append_honest(&stale.story, 5);
+    story_append(&stale.story, 1, 1, RULE_NONE);
+    story_append(&story, 1, 1, RULE_NONE);
+    story_append(&stale.story, 1, 1, RULE_NONE);
+    forge_change_view(&forge, &(struct forge_view_order){.view = 1});
+    change();
+    story_append_honest(&story, 30);
+    give_ledger(&stale.forge);
+    give_ledger(&forge);
+    uint64_t const given = give_receipts(&forge, 1, forge_seq(&forge) - 1);
+    const struct audit_report *const report = run(EXIT_OK);
+    cr_assert_eq(report->receipts_reconciled, given);
+    cr_assert_eq(report->coverage.last_batch, forge_seq(&forge));
+    reform_free(&other);
+    fork_close(&stale);
+}
+
 /* ---- what cannot be judged ---- */
 
 Test(audit_eras, receipts_of_an_unknown_configuration_wait) {
