@@ -401,6 +401,9 @@ void on_range_verified(struct replica *replica, bool all_hold) {
     replica->range_token = 0;
     replica->range_parted = false;
     replica->catching_up = true;
+    if (replica->reached_config < replica->configuration->number) {
+        replica->reached_config = replica->configuration->number; /* as enter_if_shown has it */
+    }
     append_views_after(replica, replica->range_base_seq);
     for (uint64_t seq = replica->range_base_seq + 1; seq <= replica->executed_seq; seq++) {
         struct slot *const slot = slot_find(replica, seq);
