@@ -207,7 +207,7 @@ static void fork_in(uint64_t seed, uint32_t changes) {
     struct auditing a;
     plot_open(seed, changes);
     uint64_t const number = 1u + changes;
-    copy_ledger(&forge, last_of(number - 1) + 3, 0x7);
+    copy_ledger(&forge, last_of(number - 1) + 2, 0x7);
     write_batch(&forge, "kv.put alice paid", RULE_NONE);
     open_audit(&a);
     give_real_receipts(&a);
@@ -231,7 +231,7 @@ Test(blame_eras, two_ledgers_that_part_in_the_third_configuration) {
     static struct forge forge;
     struct auditing a;
     plot_open(3, 2);
-    copy_ledger(&forge, last_of(2) + 3, 0xd);
+    copy_ledger(&forge, last_of(2) + 2, 0xd);
     write_batch(&forge, "kv.put alice paid", RULE_NONE);
     for (uint32_t i = 0; i < 12; i++) {
         write_batch(&forge, "kv.put bob rich", RULE_NONE);
@@ -321,7 +321,7 @@ Test(blame_eras, retired_keys_go_on_behind_their_end) {
  * One customer hears that the vote passed, the other that there was none: the receipt of `lag`
  * batches behind the place of that vote, and the ledger in which it passed.
  */
-static void hide_the_vote(uint64_t seed, uint64_t lag) {
+static void hide_the_vote(uint64_t seed, uint64_t lag, bool with_receipts) {
     static struct forge forge;
     struct auditing a;
     plot_open(seed, 2);
@@ -331,7 +331,9 @@ static void hide_the_vote(uint64_t seed, uint64_t lag) {
         write_batch(&forge, "kv.put alice paid", RULE_NONE);
     }
     open_audit(&a);
-    give_real_receipts(&a);
+    if (with_receipts) {
+        give_real_receipts(&a);
+    }
     give_receipt_of(&a, &forge, forge_seq(&forge));
     auditing_give_node(&a, FOUNDERS);
     expect_liars(&a, 2, 0xd);
@@ -341,7 +343,8 @@ static void hide_the_vote(uint64_t seed, uint64_t lag) {
 
 Test(blame_eras, a_vote_that_passed_for_some_only) {
     for (uint64_t lag = 0; lag <= 7; lag++) {
-        hide_the_vote(7, lag);
+        hide_the_vote(7, lag, true);
+        hide_the_vote(7, lag, false);
     }
 }
 
@@ -389,4 +392,124 @@ Test(blame_eras, two_first_batches) {
         forge_free(&forge);
         plot_close();
     }
+}
+
+/* ---- another chain ---- */
+
+static struct reform other;
+
+/* The founders' keys, and the members', let something else pass: a chain that holds as well. */
+static void fork_chain(struct forge *forge, uint64_t upto) {
+    forge_init(forge, &plot.eras[0]);
+    reform_init(&other, forge);
+    auditing_continue_until(forge, plot.cluster, FOUNDERS,
+                            &(struct auditing_part){.upto = upto, .signers = plot.eras});
+    forge->signers = 0x7;
+    struct action const action = charter_named(&other.charter, ACTION_ADD_USER, "mallory", 7000);
+    reform_end(&other, 1, &action);
+    reform_start(&other);
+    write_batch(forge, "kv.put alice paid", RULE_NONE);
+    write_batch(forge, "kv.put bob rich", RULE_NONE);
+}
+
+static void give_other_chain(struct auditing *a) {
+    struct buffer file;
+    struct problem problem = {.code = EXIT_OK};
+    buffer_init(&file, CHAIN_SIZE_MAX);
+    reform_chain(&other, &file);
+    cr_assert_eq(audit_add_chain(a->audit, "other chain", buffer_span(&file), &problem), 0);
+    buffer_free(&file);
+}
+
+/* A client with one chain, and a ledger that went another way. */
+Test(blame_eras, a_client_was_given_another_chain) {
+    static struct forge forge;
+    struct auditing a;
+    plot_open(10, 2);
+    fork_chain(&forge, 5);
+    open_audit(&a);
+    give_other_chain(&a);
+    give_receipt_of(&a, &forge, forge_seq(&forge) - 1);
+    auditing_give_node(&a, FOUNDERS);
+    expect_liars(&a, 1, 0x7);
+    open_audit(&a); /* with all that honest customers hold */
+    give_real_receipts(&a);
+    give_other_chain(&a);
+    auditing_give_node(&a, FOUNDERS);
+    expect_liars(&a, 1, 0x7);
+    open_audit(&a); /* both ledgers, and no chain */
+    auditing_give_node(&a, FOUNDERS);
+    auditing_give_forged(&a, &forge);
+    expect_liars(&a, 1, 0xf);
+    open_audit(&a); /* without its chain the receipt is of nobody who is known */
+    give_receipt_of(&a, &forge, forge_seq(&forge) - 1);
+    auditing_give_node(&a, FOUNDERS);
+    expect_no_blame(&a, EXIT_INVALID);
+    forge_free(&forge);
+    reform_free(&other);
+    plot_close();
+}
+
+/* ---- votes that do not come to what the ledger says ---- */
+
+/* A vote that would pass, with an outcome that it does not have; upto where nothing is open. */
+static void lie_about_a_vote(struct forge *forge) {
+    struct span vote;
+    forge_init(forge, &plot.eras[0]);
+    reform_init(&other, forge);
+    auditing_continue_until(forge, plot.cluster, FOUNDERS,
+                            &(struct auditing_part){.upto = 5, .signers = plot.eras});
+    forge->signers = 0x7;
+    struct action const action = charter_named(&other.charter, ACTION_ADD_USER, "mallory", 7000);
+    (void)reform_vote_but_one(&other, 1, &action, &vote);
+    forge_append(forge,
+                 &(struct forge_order){.request_count = 1, .requests = &vote, .lie = RULE_OUTCOME});
+    forge->lied = true;
+}
+
+Test(blame_eras, a_vote_with_a_false_outcome) {
+    static struct forge forge;
+    for (uint32_t with_real = 0; with_real < 2; with_real++) {
+        struct auditing a;
+        plot_open(11, 1);
+        lie_about_a_vote(&forge);
+        uint64_t const lie = forge_seq(&forge);
+        write_nothing(&forge, RULE_NONE);
+        open_audit(&a);
+        auditing_give_forged(&a, &forge);
+        if (with_real != 0) {
+            auditing_give_node(&a, FOUNDERS);
+        } else {
+            give_receipt_of(&a, &forge, lie);
+        }
+        expect_liars(&a, 1, with_real != 0 ? 0xf : 0x7);
+        forge_free(&forge);
+        reform_free(&other);
+        plot_close();
+    }
+}
+
+/* They go over to what nobody voted for, and its replicas sign there. */
+Test(blame_eras, a_constitution_that_does_not_follow_from_the_votes) {
+    static struct forge forge;
+    static struct consortium invented;
+    struct auditing a;
+    plot_open(12, 1);
+    lie_about_a_vote(&forge);
+    for (uint32_t i = 0; i < CLOSING_BATCHES; i++) {
+        write_nothing(&forge, RULE_NONE);
+    }
+    struct action const action = charter_without(ACTION_REMOVE_USER, "alice");
+    charter_pass(&other.charter, charter_propose(&other.charter, 1, &action));
+    charter_consortium(&other.charter, &invented);
+    forge_enter_configuration(&forge, &invented, &other.charter.now);
+    write_nothing(&forge, RULE_NONE);
+    write_batch(&forge, "kv.put bob rich", RULE_NONE);
+    open_audit(&a);
+    auditing_give_forged(&a, &forge);
+    give_receipt_of(&a, &forge, forge_seq(&forge));
+    expect_liars(&a, 1, 0x7);
+    forge_free(&forge);
+    reform_free(&other);
+    plot_close();
 }

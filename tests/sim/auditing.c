@@ -115,6 +115,12 @@ const struct audit_report *auditing_run(struct auditing *auditing) {
 
 /* ---- going on with a ledger ---- */
 
+uint64_t auditing_evidenced(const struct cluster *cluster, uint32_t node) {
+    const struct entry_list *const ledger = &cluster->nodes[node].disk.live;
+    uint64_t const last = entry_last_whole(ledger);
+    return last == 0 ? 0 : ledger->marks[entry_find(ledger, last)].facts->evidence_upto;
+}
+
 /* Behind the last batch of a configuration, the forge enters what the cluster came to next. */
 static void enter_next(struct forge *forge, const struct cluster *cluster,
                        const struct consortium *signers, uint64_t config) {
@@ -130,6 +136,7 @@ void auditing_continue_until(struct forge *forge, const struct cluster *cluster,
     struct batch batch;
     uint64_t index = 1;
     bool beyond = false;
+    CHECK(part->upto <= auditing_evidenced(cluster, node));
     bool ends = false;
     batch_init(&batch);
     while (!ends) {
@@ -154,12 +161,6 @@ void auditing_continue_until(struct forge *forge, const struct cluster *cluster,
     }
     batch_free(&batch);
     CHECK(forge_seq(forge) == part->upto);
-}
-
-uint64_t auditing_evidenced(const struct cluster *cluster, uint32_t node) {
-    const struct entry_list *const ledger = &cluster->nodes[node].disk.live;
-    uint64_t const last = entry_last_whole(ledger);
-    return last == 0 ? 0 : ledger->marks[entry_find(ledger, last)].facts->evidence_upto;
 }
 
 void auditing_continue(struct forge *forge, const struct cluster *cluster, uint32_t node) {
