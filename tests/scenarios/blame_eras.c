@@ -540,7 +540,7 @@ static struct draw draw_fork(struct prng *prng, uint64_t configurations) {
     draw.upto = prng_between(prng, first, last);
     draw.count = prng_between(prng, 1, 6);
     draw.signers = 1;
-    while (count_of(draw.signers) < then->quorum + prng_below(prng, 2)) {
+    while (count_of(draw.signers) < then->quorum) {
         draw.signers |= UINT64_C(1) << prng_below(prng, then->replica_count);
     }
     return draw;
