@@ -29,8 +29,7 @@ static uint32_t member_says(uint32_t member, const char *call, struct span argum
     struct cluster *const c = plot.cluster;
     return cluster_submit_order(
         c, 0,
-        &(struct order){.author =
-                            charter_pair(c->charter, &c->charter->now.members[member].key),
+        &(struct order){.author = charter_pair(c->charter, &c->charter->now.members[member].key),
                         .call_count = 1,
                         .calls = &call,
                         .argument = argument});
@@ -86,12 +85,12 @@ static void collect_keys(uint64_t number) {
 
 /* Honest work in configurations 1 to 1 + changes, each with one more bank's replica replaced. */
 static void plot_open(uint64_t seed, uint32_t changes) {
-    plot = (struct plot){.cluster = cluster_new(&(struct cluster_options){
-                             .seed = seed,
-                             .replica_count = FOUNDERS + SPARES,
-                             .spares = SPARES,
-                             .governed = true,
-                             .no_joins = true})};
+    plot = (struct plot){
+        .cluster = cluster_new(&(struct cluster_options){.seed = seed,
+                                                         .replica_count = FOUNDERS + SPARES,
+                                                         .spares = SPARES,
+                                                         .governed = true,
+                                                         .no_joins = true})};
     put_some(plot.cluster, 10);
     cluster_run_until_done(plot.cluster, 20000);
     for (uint32_t bank = 0; bank < changes; bank++) {
@@ -186,8 +185,8 @@ static uint32_t most_named(struct auditing *a, uint64_t number, uint64_t liars) 
                      (int)verdict->kind, (unsigned long long)verdict->blamed,
                      (unsigned long long)liars);
         for (uint32_t r = 0; r < then->replica_count; r++) {
-            cr_assert(public_key_equal(&verdict->configuration.replicas[r].key,
-                                       &then->replicas[r].key));
+            cr_assert(
+                public_key_equal(&verdict->configuration.replicas[r].key, &then->replicas[r].key));
         }
         uint32_t const count = count_of(verdict->blamed);
         named = count > named ? count : named;

@@ -126,8 +126,7 @@ static void enter_next(struct forge *forge, const struct cluster *cluster,
                        const struct consortium *signers, uint64_t config) {
     CHECK(config <= CLUSTER_ERAS_MAX && cluster->eras[config - 1].known);
     CHECK(signers != NULL && checker_is_closed(forge->checker));
-    forge_enter_configuration(forge, &signers[config - 1],
-                              &cluster->eras[config - 1].constitution);
+    forge_enter_configuration(forge, &signers[config - 1], &cluster->eras[config - 1].constitution);
 }
 
 void auditing_continue_until(struct forge *forge, const struct cluster *cluster, uint32_t node,
@@ -143,8 +142,8 @@ void auditing_continue_until(struct forge *forge, const struct cluster *cluster,
         enum batch_step const step = read_unit(&batch, ledger, &index, ledger->count);
         beyond |= step == BATCH_WHOLE && forge_seq(forge) == part->upto;
         bool const is_wanted = !beyond && (step == BATCH_WHOLE || step == BATCH_VIEW);
-        uint64_t const config = step == BATCH_VIEW ? batch.view.new_view.config
-                                                   : batch.pre_prepare.config;
+        uint64_t const config =
+            step == BATCH_VIEW ? batch.view.new_view.config : batch.pre_prepare.config;
         if (is_wanted && config != checker_configuration(forge->checker)->number) {
             enter_next(forge, cluster, part->signers, config);
         }
