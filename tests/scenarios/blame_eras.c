@@ -20,6 +20,7 @@ TestSuite(blame_eras, .timeout = 300);
 struct plot {
     struct cluster *cluster;
     struct consortium eras[CLUSTER_ERAS_MAX]; /* and the keys of each, all leaked */
+    uint32_t whole;                           /* a node whose ledger goes from genesis to the end */
     uint64_t orders;
 };
 
@@ -90,7 +91,8 @@ static void plot_open(uint64_t seed, uint32_t changes) {
                                                          .replica_count = FOUNDERS + SPARES,
                                                          .spares = SPARES,
                                                          .governed = true,
-                                                         .no_joins = true})};
+                                                         .no_joins = true}),
+        .whole = changes == 0 ? 0 : FOUNDERS};
     put_some(plot.cluster, 10);
     cluster_run_until_done(plot.cluster, 20000);
     for (uint32_t bank = 0; bank < changes; bank++) {
@@ -114,7 +116,7 @@ static uint64_t last_of(uint64_t number) {
 static void copy_ledger(struct forge *forge, uint64_t upto, uint64_t signers) {
     forge_init(forge, &plot.eras[0]);
     forge_govern(forge, &plot.cluster->eras[0].constitution);
-    auditing_continue_until(forge, plot.cluster, FOUNDERS,
+    auditing_continue_until(forge, plot.cluster, plot.whole,
                             &(struct auditing_part){.upto = upto, .signers = plot.eras});
     forge->signers = signers;
 }
@@ -217,7 +219,7 @@ static void fork_in(uint64_t seed, uint32_t changes) {
     open_audit(&a);
     give_real_receipts(&a);
     give_receipt_of(&a, &forge, forge_seq(&forge));
-    auditing_give_node(&a, FOUNDERS);
+    auditing_give_node(&a, plot.whole);
     expect_liars(&a, number, 0x7);
     forge_free(&forge);
     plot_close();
@@ -243,7 +245,7 @@ Test(blame_eras, two_ledgers_that_part_in_the_third_configuration) {
     }
     open_audit(&a);
     auditing_give_forged(&a, &forge);
-    auditing_give_node(&a, FOUNDERS);
+    auditing_give_node(&a, plot.whole);
     expect_liars(&a, 3, 0xf);
     forge_free(&forge);
     plot_close();
@@ -267,7 +269,7 @@ Test(blame_eras, retired_keys_rewrite_what_was_before_the_change) {
     open_audit(&a);
     give_real_receipts(&a);
     give_receipt_of(&a, &forge, forge_seq(&forge));
-    auditing_give_node(&a, FOUNDERS);
+    auditing_give_node(&a, plot.whole);
     expect_liars(&a, 1, 0x7);
     forge_free(&forge);
     plot_close();
@@ -289,11 +291,11 @@ Test(blame_eras, retired_keys_invent_a_view) {
     open_audit(&a);
     give_receipt_of(&a, &forge, forge_seq(&forge));
     auditing_give_forged(&a, &forge);
-    auditing_give_node(&a, FOUNDERS);
+    auditing_give_node(&a, plot.whole);
     expect_liars(&a, 1, 0xf);
     open_audit(&a);
     give_receipt_of(&a, &forge, forge_seq(&forge));
-    auditing_give_node(&a, FOUNDERS);
+    auditing_give_node(&a, plot.whole);
     expect_no_blame(&a, EXIT_CANNOT_AUDIT); /* nobody has shown that view yet */
     forge_free(&forge);
     plot_close();
@@ -315,7 +317,7 @@ Test(blame_eras, retired_keys_go_on_behind_their_end) {
         }
         open_audit(&a);
         give_receipt_of(&a, &forge, forge_seq(&forge));
-        auditing_give_node(&a, FOUNDERS);
+        auditing_give_node(&a, plot.whole);
         expect_liars(&a, 1, 0x7);
         forge_free(&forge);
         plot_close();
@@ -340,7 +342,7 @@ static void hide_the_vote(uint64_t seed, uint64_t lag, bool with_receipts) {
         give_real_receipts(&a);
     }
     give_receipt_of(&a, &forge, forge_seq(&forge));
-    auditing_give_node(&a, FOUNDERS);
+    auditing_give_node(&a, plot.whole);
     expect_liars(&a, 2, 0xd);
     forge_free(&forge);
     plot_close();
@@ -368,7 +370,7 @@ Test(blame_eras, a_ledger_without_the_vote) {
     expect_liars(&a, 2, 0xd);
     open_audit(&a); /* both ledgers, and no receipt */
     auditing_give_forged(&a, &forge);
-    auditing_give_node(&a, FOUNDERS);
+    auditing_give_node(&a, plot.whole);
     expect_liars(&a, 2, 0xf);
     forge_free(&forge);
     plot_close();
@@ -392,7 +394,7 @@ Test(blame_eras, two_first_batches) {
         } else {
             auditing_give_forged(&a, &forge);
         }
-        auditing_give_node(&a, FOUNDERS);
+        auditing_give_node(&a, plot.whole);
         expect_liars(&a, 3, with_ledger == 0 ? 0xb : 0xf);
         forge_free(&forge);
         plot_close();
@@ -407,7 +409,7 @@ static struct reform other;
 static void fork_chain(struct forge *forge, uint64_t upto) {
     forge_init(forge, &plot.eras[0]);
     reform_init(&other, forge);
-    auditing_continue_until(forge, plot.cluster, FOUNDERS,
+    auditing_continue_until(forge, plot.cluster, plot.whole,
                             &(struct auditing_part){.upto = upto, .signers = plot.eras});
     forge->signers = 0x7;
     struct action const action = charter_named(&other.charter, ACTION_ADD_USER, "mallory", 7000);
@@ -435,21 +437,43 @@ Test(blame_eras, a_client_was_given_another_chain) {
     open_audit(&a);
     give_other_chain(&a);
     give_receipt_of(&a, &forge, forge_seq(&forge) - 1);
-    auditing_give_node(&a, FOUNDERS);
+    auditing_give_node(&a, plot.whole);
     expect_liars(&a, 1, 0x7);
     open_audit(&a); /* with all that honest customers hold */
     give_real_receipts(&a);
     give_other_chain(&a);
-    auditing_give_node(&a, FOUNDERS);
+    auditing_give_node(&a, plot.whole);
     expect_liars(&a, 1, 0x7);
     open_audit(&a); /* both ledgers, and no chain */
-    auditing_give_node(&a, FOUNDERS);
+    auditing_give_node(&a, plot.whole);
     auditing_give_forged(&a, &forge);
     expect_liars(&a, 1, 0xf);
     open_audit(&a); /* without its chain the receipt is of nobody who is known */
     give_receipt_of(&a, &forge, forge_seq(&forge) - 1);
-    auditing_give_node(&a, FOUNDERS);
+    auditing_give_node(&a, plot.whole);
     expect_no_blame(&a, EXIT_INVALID);
+    forge_free(&forge);
+    reform_free(&other);
+    plot_close();
+}
+
+/*
+ * The same replicas go over twice, at different places of the ledger: the receipt is of their
+ * second configuration, for a batch at which the first was still in force.
+ */
+Test(blame_eras, a_configuration_that_began_too_early) {
+    static struct forge forge;
+    struct auditing a;
+    plot_open(14, 0);
+    struct action const add = charter_named(plot.cluster->charter, ACTION_ADD_USER, "dave", 8000);
+    change(&add);
+    collect_keys(2);
+    fork_chain(&forge, 2);
+    cr_assert_lt(forge.config_start + 2, last_of(1));
+    open_audit(&a);
+    give_receipt_of(&a, &forge, forge.config_start + 2);
+    auditing_give_node(&a, plot.whole);
+    expect_liars(&a, 2, 0x7);
     forge_free(&forge);
     reform_free(&other);
     plot_close();
@@ -462,7 +486,7 @@ static void lie_about_a_vote(struct forge *forge) {
     struct span vote;
     forge_init(forge, &plot.eras[0]);
     reform_init(&other, forge);
-    auditing_continue_until(forge, plot.cluster, FOUNDERS,
+    auditing_continue_until(forge, plot.cluster, plot.whole,
                             &(struct auditing_part){.upto = 5, .signers = plot.eras});
     forge->signers = 0x7;
     struct action const action = charter_named(&other.charter, ACTION_ADD_USER, "mallory", 7000);
@@ -483,7 +507,7 @@ Test(blame_eras, a_vote_with_a_false_outcome) {
         open_audit(&a);
         auditing_give_forged(&a, &forge);
         if (with_real != 0) {
-            auditing_give_node(&a, FOUNDERS);
+            auditing_give_node(&a, plot.whole);
         } else {
             give_receipt_of(&a, &forge, lie);
         }
@@ -534,7 +558,7 @@ static struct draw draw_fork(struct prng *prng, uint64_t configurations) {
     const struct configuration *const then = &plot.eras[draw.number - 1].configuration;
     uint64_t const first = draw.number == 1 ? 1 : last_of(draw.number - 1) + 1;
     uint64_t const last = draw.number == configurations
-                              ? auditing_evidenced(plot.cluster, FOUNDERS) - 1
+                              ? auditing_evidenced(plot.cluster, plot.whole) - 1
                               : last_of(draw.number);
     draw.upto = prng_between(prng, first, last);
     draw.count = prng_between(prng, 1, 6);
@@ -558,7 +582,7 @@ static void write_fork(struct forge *forge, const struct draw *draw) {
 
 /* Is there a batch that the real ledger evidences, or an end of the configuration, against it? */
 static bool is_contradicted(const struct draw *draw, uint64_t configurations, uint64_t seq) {
-    return draw->number < configurations || seq <= auditing_evidenced(plot.cluster, FOUNDERS);
+    return draw->number < configurations || seq <= auditing_evidenced(plot.cluster, plot.whole);
 }
 
 Test(blame_eras, forks_drawn_at_random) {
@@ -581,7 +605,7 @@ Test(blame_eras, forks_drawn_at_random) {
         if (shows_ledger) {
             auditing_give_forged(&a, &forge);
         }
-        auditing_give_node(&a, FOUNDERS);
+        auditing_give_node(&a, plot.whole);
         uint32_t const named = most_named(&a, draw.number, draw.signers);
         cr_assert(!is_contradicted(&draw, CONFIGURATIONS, with_receipt) ||
                       named > plot.eras[draw.number - 1].configuration.faults_max,
