@@ -16,11 +16,20 @@
 /* For decoding one link of a chain. */
 #define LINK_ARENA_SIZE (4 * (size_t)CHAIN_LINK_SIZE_MAX)
 
+/* Where a batch lies in the ledger that is followed. */
+struct era_place {
+    uint64_t entry; /* its first one; 0: there is no such batch */
+    uint64_t view;
+    uint64_t seq;
+};
+
 struct era {
     struct constitution constitution;
     struct configuration configuration;
     struct buffer link;              /* that leads here, encoded; empty: there is none at hand */
     uint64_t blamed[PROOF_KIND_END]; /* bitmap of its replicas, for each kind of proof */
+    struct era_place start;          /* the batch that begins it; not of the founding one */
+    struct era_place end;            /* the first batch of its last view that ends it */
 };
 
 struct eras {

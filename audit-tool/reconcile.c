@@ -167,6 +167,43 @@ static bool contradict_later(struct audit *audit, const struct claim *claim) {
                         contradict_choice(audit, claim, &above));
 }
 
+/*
+ * The claim is for a place where its configuration was not in force: behind the batches that end
+ * it, or before the one that begins it. Of one view, these and the claim are of two ledgers.
+ */
+static bool contradict_boundary(struct audit *audit, struct claim *claim) {
+    struct found_certificate claimed;
+    struct found_certificate found;
+    const struct era *const era = eras_find(&audit->eras, claim->config);
+    bool answered = false;
+    if (era == NULL) {
+        return false;
+    }
+    bool const is_behind = era->end.entry != 0 && claim->seq > era->end.seq;
+    bool const is_before = era->start.entry != 0 && claim->seq < era->start.seq;
+    const struct era_place *const place = is_behind ? &era->end : &era->start;
+    if ((!is_behind && !is_before) || place->view < claim->view) {
+        return false; /* the ledger may have been left for that view */
+    }
+    if (place->view > claim->view) {
+        contradict_across(audit, claim);
+        return claim->state == CLAIM_ANSWERED;
+    }
+    struct audit_ledger *const at = ledger_open_at(audit, audit->followed, place->entry);
+    found_certificate_init(&claimed);
+    found_certificate_init(&found);
+    if (at != NULL && certificate_find(audit, &found, at) &&
+        certificate_open(audit, &claimed, claims_certificate(&audit->claims, claim)) &&
+        certificates_conflict(&era->configuration, &found.batch, &claimed.batch)) {
+        blame_certificates(audit, &claimed, &found);
+        answered = true;
+    }
+    found_certificate_free(&claimed);
+    found_certificate_free(&found);
+    ledger_close(at);
+    return answered;
+}
+
 static bool is_of_view(const struct claim *claim, const struct pre_prepare *body) {
     return claim->config == body->config && claim->view == body->view;
 }
@@ -276,8 +313,9 @@ void reconcile_rest(struct audit *audit) {
         if (claim->state == CLAIM_OPEN && is_outside(audit, claim)) {
             continue;
         }
-        if (claim->state == CLAIM_OPEN && claim->seq <= audit->seq &&
-            contradict_later(audit, claim)) {
+        if (claim->state == CLAIM_OPEN &&
+            (contradict_boundary(audit, claim) ||
+             (claim->seq <= audit->seq && contradict_later(audit, claim)))) {
             claim->state = CLAIM_ANSWERED;
         }
         if (claim->state == CLAIM_MET) {

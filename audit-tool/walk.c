@@ -204,6 +204,26 @@ static void cover_batch(struct audit_coverage *coverage, const struct pre_prepar
     coverage->last_config = body->config;
 }
 
+/*
+ * Where a configuration begins and ends. What ends it may be proposed again in a later view, and
+ * what begins it too; the last time counts.
+ */
+static void note_boundary(struct audit *audit, const struct batch *batch) {
+    const struct pre_prepare *const body = &batch->pre_prepare;
+    struct era *const era = eras_find(&audit->eras, body->config);
+    struct era_place const place = {
+        .entry = batch->first_entry, .view = body->view, .seq = body->seq};
+    if (era == NULL) {
+        return;
+    }
+    if (body->kind == BATCH_START_OF_CONFIGURATION) {
+        era->start = place;
+    } else if (body->kind == BATCH_END_OF_CONFIGURATION &&
+               (era->end.entry == 0 || era->end.view < body->view)) {
+        era->end = place;
+    }
+}
+
 bool audit_note_sound(struct audit *audit, const struct audit_ledger *ledger) {
     struct audit_report *const report = &audit->report;
     audit->followed = ledger;
@@ -216,6 +236,7 @@ bool audit_note_sound(struct audit *audit, const struct audit_ledger *ledger) {
     report->transactions += ledger->reader.batch.pre_prepare.tx_count;
     cover_batch(&report->coverage, &ledger->reader.batch.pre_prepare);
     watch_batch(audit, ledger);
+    note_boundary(audit, &ledger->reader.batch);
     era_link_note(audit, &ledger->reader.batch);
     return true;
 }

@@ -115,28 +115,55 @@ const struct audit_report *auditing_run(struct auditing *auditing) {
 
 /* ---- going on with a ledger ---- */
 
-void auditing_continue(struct forge *forge, const struct cluster *cluster, uint32_t node) {
+uint64_t auditing_evidenced(const struct cluster *cluster, uint32_t node) {
     const struct entry_list *const ledger = &cluster->nodes[node].disk.live;
     uint64_t const last = entry_last_whole(ledger);
-    uint64_t const evidenced =
-        last == 0 ? 0 : ledger->marks[entry_find(ledger, last)].facts->evidence_upto;
+    return last == 0 ? 0 : ledger->marks[entry_find(ledger, last)].facts->evidence_upto;
+}
+
+/* Behind the last batch of a configuration, the forge enters what the cluster came to next. */
+static void enter_next(struct forge *forge, const struct cluster *cluster,
+                       const struct consortium *signers, uint64_t config) {
+    CHECK(config <= CLUSTER_ERAS_MAX && cluster->eras[config - 1].known);
+    CHECK(signers != NULL && checker_is_closed(forge->checker));
+    forge_enter_configuration(forge, &signers[config - 1], &cluster->eras[config - 1].constitution);
+}
+
+void auditing_continue_until(struct forge *forge, const struct cluster *cluster, uint32_t node,
+                             const struct auditing_part *part) {
+    const struct entry_list *const ledger = &cluster->nodes[node].disk.live;
     struct batch batch;
     uint64_t index = 1;
+    bool beyond = false;
+    CHECK(part->upto <= auditing_evidenced(cluster, node));
     bool ends = false;
     batch_init(&batch);
     while (!ends) {
         enum batch_step const step = read_unit(&batch, ledger, &index, ledger->count);
-        if (step == BATCH_VIEW) {
+        beyond |= step == BATCH_WHOLE && forge_seq(forge) == part->upto;
+        bool const is_wanted = !beyond && (step == BATCH_WHOLE || step == BATCH_VIEW);
+        uint64_t const config =
+            step == BATCH_VIEW ? batch.view.new_view.config : batch.pre_prepare.config;
+        if (is_wanted && config != checker_configuration(forge->checker)->number) {
+            enter_next(forge, cluster, part->signers, config);
+        }
+        if (step == BATCH_VIEW && is_wanted) {
             CHECK(forge_import_view(forge, &batch) == RULE_NONE);
-        } else if (step == BATCH_WHOLE && batch.pre_prepare.seq <= evidenced) {
+        } else if (step == BATCH_WHOLE && is_wanted) {
             CHECK(forge_import(forge, &batch) == RULE_NONE);
         } else if (step == BATCH_WHOLE) {
             forge_import_evidence(forge, &batch);
-        } else {
+        } else if (step != BATCH_VIEW) {
             ends = true;
         }
         batch_clear(&batch);
     }
     batch_free(&batch);
-    CHECK(forge_seq(forge) == evidenced);
+    CHECK(forge_seq(forge) == part->upto);
+}
+
+void auditing_continue(struct forge *forge, const struct cluster *cluster, uint32_t node) {
+    auditing_continue_until(
+        forge, cluster, node,
+        &(struct auditing_part){.upto = auditing_evidenced(cluster, node), .signers = NULL});
 }

@@ -43,4 +43,15 @@ const struct audit_report *auditing_run(struct auditing *auditing);
  */
 void auditing_continue(struct forge *forge, const struct cluster *cluster, uint32_t node);
 
+/* A part of a ledger, from genesis on, through several configurations. */
+struct auditing_part {
+    uint64_t upto;                    /* a batch that the ledger evidences */
+    const struct consortium *signers; /* of each configuration that is entered, from 1; borrowed */
+};
+/* The same up to some batch. For what is governed, forge_govern comes first. */
+void auditing_continue_until(struct forge *forge, const struct cluster *cluster, uint32_t node,
+                             const struct auditing_part *part);
+/* The last batch that a node's ledger evidences. */
+uint64_t auditing_evidenced(const struct cluster *cluster, uint32_t node);
+
 #endif

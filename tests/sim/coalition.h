@@ -75,6 +75,12 @@ uint32_t coalition_pick(struct coalition *coalition, uint32_t set);
 /* A new request of some client, encoded. */
 void coalition_request(struct coalition *coalition, uint64_t min_index, struct buffer *out);
 
+/*
+ * coalition_eras.c: in place of all else: the first world changes its configuration, and a quorum
+ * of any of them writes another history of its time. Audits and judges that, too.
+ */
+void eras_run(struct coalition *coalition);
+
 /* endings.c: what a quorum of liars writes by hand, and its receipts, into the stock. */
 void endings_write(struct coalition *coalition);
 void endings_free(struct coalition *coalition);
