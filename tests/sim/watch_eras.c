@@ -38,7 +38,8 @@ struct walk {
     struct cluster *cluster;
     uint32_t node;
     uint64_t config;
-    uint32_t ended; /* batches since the vote passed, its own included; 0: none has */
+    uint64_t evidenced; /* up to here the ledger is what all have; behind it, what one was told */
+    uint32_t ended;     /* batches since the vote passed, its own included; 0: none has */
     struct constitution next;
     struct arena arena;                 /* of proposals */
     struct arena scratch;               /* of one batch */
@@ -201,7 +202,7 @@ static void pass(struct walk *walk, uint64_t seq, const struct matter *matter) {
     struct digest digest;
     CHECK(proposal_apply(&walk->next, now_of(walk), &matter->proposal).rule == PROPOSAL_SOUND);
     CHECK(constitution_digest(&digest, &walk->next));
-    if (cluster_knows_configuration(walk->cluster, walk->config + 1) &&
+    if (seq <= walk->evidenced && cluster_knows_configuration(walk->cluster, walk->config + 1) &&
         !digest_equal(&digest, &walk->cluster->eras[walk->config].digest)) {
         fail(walk, seq, "what passed is not what came into force");
     }
@@ -302,7 +303,8 @@ static void take_batch(struct walk *walk, const struct batch *batch) {
         enter(walk);
     }
     if (body->kind != kind || body->config != walk->config ||
-        body->config != cluster_config_at(walk->cluster, body->seq) ||
+        (body->seq <= walk->evidenced &&
+         body->config != cluster_config_at(walk->cluster, body->seq)) ||
         (kind != BATCH_NORMAL && batch->request_count != 0)) {
         fail(walk, body->seq, "it is of another kind or configuration than is in force");
     }
@@ -320,6 +322,8 @@ void watch_eras(struct cluster *cluster, uint32_t node) {
     walk->cluster = cluster;
     walk->node = node;
     walk->config = 1;
+    uint64_t const last = entry_last_whole(ledger);
+    walk->evidenced = last == 0 ? 0 : ledger->marks[entry_find(ledger, last)].facts->evidence_upto;
     arena_init(&walk->arena, (size_t)64 << 20);
     arena_init(&walk->scratch, 4 * (size_t)ENTRY_SIZE_MAX);
     batch_init(&batch);
