@@ -331,6 +331,14 @@ static bool all_voted(const struct simulation *simulation) {
     return done;
 }
 
+/*
+ * Who has a new key may hear of it before the replicas are where it counts: its client is told that
+ * nobody knows it, and it tries again.
+ */
+static bool came_too_early(const struct simulation *simulation) {
+    return simulation->cluster->requests[simulation->reform.proposed].was_refused;
+}
+
 void reform_step(struct simulation *simulation) {
     struct reform *const reform = &simulation->reform;
     struct cluster *const cluster = simulation->cluster;
@@ -340,7 +348,10 @@ void reform_step(struct simulation *simulation) {
     if (reform->is_open) {
         look(simulation);
     }
-    if (reform->is_open && all_voted(simulation)) {
+    if (reform->is_open && reform->vote_count == 0 && came_too_early(simulation)) {
+        say_aside(simulation, reform->proposed);
+        reform->proposed = say(simulation, 0, "gov.propose", reform->proposal);
+    } else if (reform->is_open && all_voted(simulation)) {
         if (is_lost(simulation)) {
             reform->vote_count = 0;
             reform->proposed = say(simulation, 0, "gov.propose", reform->proposal);
