@@ -318,8 +318,10 @@ static bool is_lost(struct simulation *simulation) {
     for (uint32_t i = 0; i < reform->vote_count; i++) {
         unknown += is_answered(simulation, reform->votes[i], "no such proposal");
     }
-    return !is_answered(simulation, reform->proposed, id) ||
-           (unknown != 0 && unknown == reform->vote_count);
+    /* It is open all the same when it was proposed twice: the first answer was lost. */
+    bool const is_there = is_answered(simulation, reform->proposed, id) ||
+                          is_answered(simulation, reform->proposed, "a proposal of yours is open");
+    return !is_there || (unknown != 0 && unknown == reform->vote_count);
 }
 
 static bool all_voted(const struct simulation *simulation) {
