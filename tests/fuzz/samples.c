@@ -12,6 +12,7 @@
 #include "base/check.h"
 #include "client/credential.h"
 #include "governance/founding.h"
+#include "host/receipts_file.h"
 #include "ledger/codec_demand_report.h"
 #include "ledger/derive.h"
 #include "ledger/served.h"
@@ -684,6 +685,27 @@ static void make_credentials(struct samples *samples) {
     CHECK(credential_format(&replica->bytes, &credential));
 }
 
+/* Made of the samples that are there: a receipt, and the links in their order. */
+static void make_linked_files(struct samples *samples) {
+    struct buffer *const one = &sample_add(samples, SAMPLE_LINKED, "linked-receipt")->bytes;
+    struct buffer *const many = &sample_add(samples, SAMPLE_LINKED, "linked-receipts")->bytes;
+    uint8_t header[5] = {4}; /* a record with a link */
+    CHECK(buffer_append(many, span_text(RECEIPTS_FILE_MAGIC)) &&
+          buffer_append(many, span_of(samples->consortium.genesis.service.bytes, DIGEST_SIZE)));
+    for (uint32_t i = 0; i < samples->count; i++) {
+        const struct sample *const sample = &samples->items[i];
+        struct span const bytes = buffer_span(&sample->bytes);
+        if (strcmp(sample->target, SAMPLE_RECEIPT) == 0 && one->size == 0) {
+            CHECK(receipt_file_begin_linked(one, bytes));
+        } else if (strcmp(sample->target, SAMPLE_GOVERNANCE) == 0 && bytes.data[0] == SAMPLE_LINK) {
+            struct span const link = span_of(bytes.data + 1, bytes.size - 1);
+            store_u32_be(header + 1, (uint32_t)link.size);
+            CHECK(receipt_file_add_link(one, link) &&
+                  buffer_append(many, span_of(header, sizeof header)) && buffer_append(many, link));
+        }
+    }
+}
+
 void samples_make(struct samples *samples, uint32_t seed) {
     *samples = (struct samples){.count = 0};
     samples->items = calloc(SAMPLES_MAX, sizeof *samples->items);
@@ -708,6 +730,7 @@ void samples_make(struct samples *samples, uint32_t seed) {
     struct sample *const genesis = sample_add(samples, SAMPLE_GENESIS, "genesis");
     CHECK(buffer_append(&genesis->bytes, buffer_span(&samples->consortium.genesis_bytes)));
     make_governance(samples);
+    make_linked_files(samples);
 }
 
 void samples_free(struct samples *samples) {

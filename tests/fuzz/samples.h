@@ -21,6 +21,7 @@
 #define SAMPLE_REPORT "report"
 #define SAMPLE_GOVERNANCE "governance"
 #define SAMPLE_CREDENTIAL "credential"
+#define SAMPLE_LINKED "linked" /* files of receipts with links */
 
 /* As what the rest of a sample for SAMPLE_GOVERNANCE is to be taken: its first byte. */
 #define SAMPLE_PROPOSAL 0u
