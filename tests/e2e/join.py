@@ -263,24 +263,33 @@ def steps_of_installing(suite, sandbox, replica):
 
 def older_is_damaged(suite, sandbox, replica):
     """What peers have is fetched again; the offer alone must be whole."""
-    older = os.path.join(sandbox.home(replica), "data", "older")
-    since = len(sandbox.log_text(replica))
+    data, kept = os.path.join(sandbox.home(replica), "data"), os.path.join(suite.dir, "damaged")
+    older = os.path.join(data, "older")
     suite.check(killed_when(sandbox, replica, lambda: older_size(sandbox, replica) > 1 << 20),
                 "killed while the older ledger comes", sandbox.log_text(replica)[-3000:])
+    shutil.copytree(data, kept)  # it may be whole before it is killed again
+
+    def restore():
+        shutil.rmtree(data)
+        shutil.copytree(kept, data)
+
     ledger = os.path.join(older, "ledger", names(sandbox, replica, "older", "ledger")[0])
     for title, spoil in (
             ("entries", lambda: flip(ledger, 1 << 19)),
             ("state", lambda: os.truncate(os.path.join(older, "state", "data.mdb"), 5000))):
         since = len(sandbox.log_text(replica))
+        restore()
         spoil()
         sandbox.start(replica)
         suite.check(harness.wait_until(lambda at=since: logged(sandbox, replica, "anew", at)),
                     f"damaged older {title} are fetched again", sandbox.log_text(replica)[since:])
         sandbox.kill(replica)
+    restore()
     flip(os.path.join(older, "offer"), 300)
     suite.says(run(program("onusd"), "--config", sandbox.config(replica)), CORRUPT,
                "a damaged offer is damage", "older/offer")
-    flip(os.path.join(older, "offer"), 300)
+    restore()
+    shutil.rmtree(kept)
 
 
 def steps_of_merging(suite, sandbox, replica):
