@@ -278,3 +278,15 @@ void host_disk_close(struct host_disk *host) {
     free(host->path);
     *host = (struct host_disk){.directory = -1};
 }
+
+int64_t disk_write_whole(const struct disk *disk, int file, struct span bytes, uint64_t offset) {
+    while (bytes.size > 0) {
+        int64_t const written = disk->write_at(disk->context, file, &bytes, 1, offset);
+        if (written < 0) {
+            return written;
+        }
+        bytes = span_of(bytes.data + written, bytes.size - (size_t)written);
+        offset += (uint64_t)written;
+    }
+    return 0;
+}

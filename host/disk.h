@@ -29,4 +29,8 @@ MUST_USE int host_disk_open(struct host_disk *host, const char *path, enum host_
                             struct problem *problem);
 void host_disk_close(struct host_disk *host);
 
+/* Write all of it, to any disk. Returns: 0, or a negative errno. */
+MUST_USE int64_t disk_write_whole(const struct disk *disk, int file, struct span bytes,
+                                  uint64_t offset);
+
 #endif

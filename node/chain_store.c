@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "host/disk.h"
 #include "ledger/wire.h"
 
 #define SIZE_BYTES 4u
@@ -234,18 +235,6 @@ int chain_store_open(struct chain_store *store, struct problem *problem) {
 
 /* ---- writing --------------------------------------------------------------------------------- */
 
-static int64_t write_whole(const struct disk *disk, int file, struct span bytes, uint64_t offset) {
-    while (bytes.size > 0) {
-        int64_t const written = disk->write_at(disk->context, file, &bytes, 1, offset);
-        if (written < 0) {
-            return written;
-        }
-        bytes = span_of(bytes.data + written, bytes.size - (size_t)written);
-        offset += (uint64_t)written;
-    }
-    return 0;
-}
-
 /* Write bytes at the end of a file, durably. */
 static int64_t write_synced(const struct disk *disk, const char *name, enum disk_mode mode,
                             struct span bytes, uint64_t offset) {
@@ -253,7 +242,7 @@ static int64_t write_synced(const struct disk *disk, const char *name, enum disk
     if (file < 0) {
         return file;
     }
-    int64_t result = write_whole(disk, file, bytes, offset);
+    int64_t result = disk_write_whole(disk, file, bytes, offset);
     result = result != 0 ? result : disk->sync(disk->context, file);
     disk->close(disk->context, file);
     return result;

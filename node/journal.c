@@ -11,6 +11,7 @@
 
 #include "base/check.h"
 #include "base/hash.h"
+#include "host/disk.h"
 
 #define VERSION 2u
 #define CHECK_SIZE 8u
@@ -110,18 +111,6 @@ static int os_problem(struct problem *problem, const struct disk *disk, const ch
                        JOURNAL_NAME, doing, strerror((int)-result));
 }
 
-static int64_t write_whole(const struct disk *disk, int file, struct span bytes, uint64_t offset) {
-    while (bytes.size > 0) {
-        int64_t const written = disk->write_at(disk->context, file, &bytes, 1, offset);
-        if (written < 0) {
-            return written;
-        }
-        bytes = span_of(bytes.data + written, bytes.size - (size_t)written);
-        offset += (uint64_t)written;
-    }
-    return 0;
-}
-
 static bool is_full(int64_t result) {
     return result == -ENOSPC || result == -EDQUOT;
 }
@@ -132,7 +121,7 @@ static int64_t put_in_place(const struct disk *disk, struct span content, int *f
     if (opened < 0) {
         return opened;
     }
-    int64_t result = write_whole(disk, opened, content, 0);
+    int64_t result = disk_write_whole(disk, opened, content, 0);
     if (result == 0) {
         result = disk->sync(disk->context, opened);
     }
@@ -367,7 +356,7 @@ enum journal_result journal_append(struct journal *journal, enum journal_role ro
     record_header_encode(record, &journal->owner.service, journal->next_number, payload);
     memcpy(record + JOURNAL_RECORD_HEADER_SIZE, payload.data, payload.size);
     struct span const bytes = span_of(record, JOURNAL_RECORD_HEADER_SIZE + payload.size);
-    int64_t const result = write_whole(disk, journal->file, bytes, journal->size);
+    int64_t const result = disk_write_whole(disk, journal->file, bytes, journal->size);
     if (is_full(result)) {
         int const cut = disk->truncate(disk->context, journal->file, journal->size);
         if (cut != 0) {
