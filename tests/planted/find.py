@@ -43,12 +43,13 @@ INVARIANTS = [
     ("Agreement", r"not the one committed in view|committed another|committed batch"),
     ("State", r"two states|cannot be made|replay from genesis|cannot recover|cannot be read|"
               r"two checkpoints"),
-    ("Accountability", r"the audit"),
+    ("Accountability", r"the audit|would be blamed"),
+    ("Configurations", r"configuration \d+, batch"),
     ("Linearizability", r"executed twice|had its receipt before|not where its receipt|"
                         r"its window|is not in the ledger"),
     ("Receipts", r"receipt.* does not verify|two different receipts|no receipt in the ledger"),
-    ("Liveness", r"not all requests have|not level|view goes on|and no end|no end after|"
-                 r"out of memory|signal (9|14)$"),
+    ("Liveness", r"not all requests have|is not decided|not level|view goes on|and no end|"
+                 r"no end after|out of memory|signal (9|14)$"),
     ("Well-formed", r"does not decode|cannot be encoded|nobody asked|to a client"),
 ]
 
