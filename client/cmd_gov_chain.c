@@ -99,7 +99,7 @@ static bool print_table(struct told *told, struct chain *chain) {
 }
 
 static int print(const struct gov *gov, struct chain *chain, struct problem *problem) {
-    struct told *const told = malloc(sizeof *told);
+    struct told *const told = calloc(1, sizeof *told);
     bool const good =
         told != NULL && (gov->globals->json ? print_json(told, chain) : print_table(told, chain));
     free(told);

@@ -36,8 +36,12 @@ enum receipt_check receipt_judge_verify(struct receipt_judge *judge,
 
 enum chain_check receipt_judge_take_links(struct receipt_judge *judge, struct span links) {
     struct span link;
+    uint32_t count = 0;
     int more = 0;
     while ((more = receipt_file_next_link(&links, &link)) == 1) {
+        if (count++ == CHAIN_LINKS_MAX) {
+            return CHAIN_ENCODING; /* no chain is as long; each one costs signatures */
+        }
         struct chain_verdict const verdict = chain_add(judge->chain, link);
         if (verdict.check != CHAIN_VALID && verdict.check != CHAIN_KNOWN) {
             return verdict.check;

@@ -97,10 +97,11 @@ static int read_end(struct receipts_reader *reader, uint32_t size, struct proble
 
 /* Links come before what they are for. */
 static bool read_link(struct receipts_reader *reader, uint32_t size) {
-    if (reader->count != 0 || reader->certificate.size != 0 || size > CHAIN_LINK_SIZE_MAX ||
-        !get_into(reader, &reader->bundle, size)) {
+    if (reader->count != 0 || reader->has_certificate || reader->link_count == CHAIN_LINKS_MAX ||
+        size > CHAIN_LINK_SIZE_MAX || !get_into(reader, &reader->bundle, size)) {
         return false;
     }
+    reader->link_count++;
     if (reader->link != NULL) {
         reader->link(reader->link_context, buffer_span(&reader->bundle));
     }
@@ -116,6 +117,7 @@ int receipts_read(struct receipts_reader *reader, struct span *bundle, struct sp
             return read_end(reader, size, problem);
         }
         if (header[0] == RECORD_CERTIFICATE && get_into(reader, &reader->certificate, size)) {
+            reader->has_certificate = true;
             continue;
         }
         if (header[0] == RECORD_LINK && read_link(reader, size)) {

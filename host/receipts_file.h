@@ -45,6 +45,8 @@ struct receipts_reader {
     struct buffer certificate;
     struct buffer bundle; /* or a link */
     uint64_t count;
+    uint32_t link_count;  /* CHAIN_LINKS_MAX at most */
+    bool has_certificate; /* one came: there is no link behind it */
     /* Told of each link as it comes; it is valid during the call. NULL: links are passed over. */
     void (*link)(void *context, struct span link);
     void *link_context;

@@ -21,6 +21,7 @@
 #include "tests/forge/charter.h"
 #include "tests/forge/reform.h"
 #include "tests/forge/story.h"
+#include "tests/fuzz/samples_internal.h"
 #include "tests/sim/fake_disk.h"
 
 #define SAMPLES_MAX 256u
@@ -731,6 +732,9 @@ void samples_make(struct samples *samples, uint32_t seed) {
     CHECK(buffer_append(&genesis->bytes, buffer_span(&samples->consortium.genesis_bytes)));
     make_governance(samples);
     make_linked_files(samples);
+    struct buffer *const one = &sample_add(samples, SAMPLE_LINKED, "later-receipt")->bytes;
+    struct buffer *const many = &sample_add(samples, SAMPLE_LINKED, "later-receipts")->bytes;
+    samples_write_linked(&samples->consortium, one, many);
 }
 
 void samples_free(struct samples *samples) {

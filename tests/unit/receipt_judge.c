@@ -7,8 +7,10 @@
 
 #include <criterion/criterion.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "host/receipts_file.h"
+#include "tests/forge/bundle.h"
 #include "tests/forge/reform.h"
 #include "tests/forge/story.h"
 
@@ -22,6 +24,7 @@ static struct chain *chain;
 static struct receipt_judge judge;
 static struct arena arena;
 static struct buffer receipts[CONFIGURATIONS]; /* one of each configuration */
+static uint64_t paid[CONFIGURATIONS];          /* the batches that they are of */
 static struct buffer file;
 
 static struct chain *founding_chain(void) {
@@ -33,8 +36,10 @@ static struct chain *founding_chain(void) {
 }
 
 /* A batch with a payment in it, and the receipt of its first call. */
-static void pay(struct buffer *receipt) {
+static void pay(uint32_t which) {
+    struct buffer *const receipt = &receipts[which];
     story_append_honest(&story, 1);
+    paid[which] = forge_seq(&forge);
     buffer_init(receipt, RECEIPT_SIZE_MAX);
     forge_receipt(&forge, &(struct forge_place){.seq = forge_seq(&forge)}, receipt);
 }
@@ -44,7 +49,7 @@ static void set_up(void) {
     forge_init(&forge, &consortium);
     reform_init(&reform, &forge);
     story = (struct story){.forge = &forge, .random = 7};
-    pay(&receipts[0]);
+    pay(0);
     for (uint32_t i = 1; i < CONFIGURATIONS; i++) {
         char name[16];
         (void)snprintf(name, sizeof name, "user-%u", i);
@@ -54,7 +59,7 @@ static void set_up(void) {
                             7100 + i)};
         reform_end(&reform, 2, actions);
         reform_start(&reform);
-        pay(&receipts[i]);
+        pay(i);
     }
     chain = founding_chain();
     receipt_judge_init(&judge, chain);
@@ -117,6 +122,28 @@ Test(receipt_judge, nothing_changed_is_valid) {
         receipts[1].data[at] ^= 4;
     }
     cr_assert_eq(verdict(1), RECEIPT_VALID);
+}
+
+/* Who was replaced signs on in the configuration that replaced it. */
+Test(receipt_judge, keys_of_before_do_not_count) {
+    uint32_t const replaced = CONFIGURATIONS - 1;
+    add_link(0);
+    add_link(1);
+    reform.consortiums[1].replicas[replaced].signing =
+        reform.consortiums[0].replicas[replaced].signing;
+    forge.signers = 0x7;
+    story_append(&story, 1, 1, RULE_NONE);
+    buffer_clear(&receipts[2]);
+    forge_receipt(&forge, &(struct forge_place){.seq = forge_seq(&forge)}, &receipts[2]);
+    cr_assert_eq(verdict(2), RECEIPT_PREPARE_SIGNATURE);
+}
+
+Test(receipt_judge, what_does_not_decode_states_nothing) {
+    struct verified_receipt verified;
+    uint64_t config = 99;
+    struct span const junk = span_of(receipts[0].data, receipts[0].size - 1);
+    cr_assert_eq(receipt_judge_verify(&judge, &verified, &config, &arena, junk), RECEIPT_ENCODING);
+    cr_assert_eq(config, 0);
 }
 
 static void make_file(uint32_t which, uint32_t link_count) {
@@ -185,6 +212,41 @@ Test(receipt_judge, a_file_that_is_cut_short) {
         bool const at_border = size == first_end || size == first_end + 4 + reform.links[0].size;
         cr_assert_eq(more, at_border ? 0 : -1, "cut to %zu", size);
     }
+}
+
+/* A size that says more than there may be, or than there is. */
+Test(receipt_judge, sizes_that_are_too_large) {
+    struct span receipt;
+    struct span links;
+    struct span link;
+    size_t const at = sizeof RECEIPT_LINKED_FILE_MAGIC - 1;
+    make_file(1, 1);
+    size_t const second = at + 4 + receipts[1].size;
+    uint8_t *const room = buffer_extend(&file, RECEIPT_SIZE_MAX + CHAIN_LINK_SIZE_MAX);
+    cr_assert_not_null(room);
+    memset(room, 0, RECEIPT_SIZE_MAX + CHAIN_LINK_SIZE_MAX);
+    store_u32_be(file.data + second, CHAIN_LINK_SIZE_MAX + 1);
+    cr_assert(receipt_file_open(&receipt, &links, buffer_span(&file)));
+    cr_assert_eq(receipt_file_next_link(&links, &link), -1, "though as much is there");
+    cr_assert_eq(receipt_judge_take_links(&judge, links), CHAIN_ENCODING);
+    store_u32_be(file.data + second, UINT32_MAX);
+    cr_assert_eq(receipt_judge_take_links(&judge, links), CHAIN_ENCODING);
+    store_u32_be(file.data + at, RECEIPT_SIZE_MAX + 1);
+    cr_assert(!receipt_file_open(&receipt, &links, buffer_span(&file)));
+    store_u32_be(file.data + at, UINT32_MAX);
+    cr_assert(!receipt_file_open(&receipt, &links, buffer_span(&file)));
+}
+
+/* Known links are harmless, but each costs signatures: so many and no more. */
+Test(receipt_judge, no_more_links_than_a_chain_has) {
+    struct span receipt;
+    struct span links;
+    make_file(1, 1);
+    for (uint32_t i = 1; i <= CHAIN_LINKS_MAX; i++) {
+        cr_assert(receipt_file_add_link(&file, reform.links[0]));
+    }
+    cr_assert(receipt_file_open(&receipt, &links, buffer_span(&file)));
+    cr_assert_eq(receipt_judge_take_links(&judge, links), CHAIN_ENCODING);
 }
 
 /* ---- many receipts in one file ---- */
@@ -262,4 +324,101 @@ Test(receipt_judge, a_link_behind_a_certificate) {
     cr_assert_eq(read_all(out, &taken), -1);
     cr_assert_eq(taken.count, 0);
     (void)fclose(out);
+}
+
+/* Even when an empty certificate takes the place of the first. */
+Test(receipt_judge, a_link_behind_an_empty_certificate) {
+    struct taken taken = {.chain = chain};
+    FILE *const out = written(0);
+    put_record(out, 1, 3, span_text("abc"));
+    put_record(out, 1, 0, (struct span){0});
+    put_record(out, 4, (uint32_t)reform.links[0].size, reform.links[0]);
+    cr_assert_eq(read_all(out, &taken), -1);
+    cr_assert_eq(taken.count, 0);
+    (void)fclose(out);
+}
+
+static void pass_link(void *context, struct span link) {
+    uint32_t *const count = context;
+    cr_assert_eq(link.size, 1);
+    ++*count;
+}
+
+Test(receipt_judge, no_more_link_records_than_a_chain_has) {
+    struct receipts_reader reader;
+    struct problem problem = {.code = EXIT_OK};
+    struct span bundle;
+    struct span certificate;
+    uint32_t count = 0;
+    FILE *const out = written(0);
+    for (uint32_t i = 0; i <= CHAIN_LINKS_MAX; i++) {
+        put_record(out, 4, 1, span_text("x"));
+    }
+    rewind(out);
+    cr_assert_eq(
+        receipts_read_begin(&reader, out, "file", &reform.constitutions[0].service, &problem), 0);
+    reader.link = pass_link;
+    reader.link_context = &count;
+    cr_assert_eq(receipts_read(&reader, &bundle, &certificate, &problem), -1);
+    cr_assert_eq(problem.code, EXIT_INVALID);
+    cr_assert_eq(count, CHAIN_LINKS_MAX);
+    receipts_read_free(&reader);
+    (void)fclose(out);
+}
+
+/* ---- all receipts of a request at once ---- */
+
+struct kept {
+    struct buffer bundle;
+    struct buffer certificate;
+};
+
+static void keep_all(struct kept *kept) {
+    for (uint32_t i = 0; i < CONFIGURATIONS; i++) {
+        buffer_init(&kept[i].bundle, RECEIPT_BUNDLE_SIZE_MAX);
+        buffer_init(&kept[i].certificate, COMMIT_CERTIFICATE_SIZE_MAX);
+        forge_bundle(&forge, paid[i], 0, &kept[i].bundle);
+        forge_certificate(&forge, paid[i], &kept[i].certificate);
+    }
+}
+
+static void free_all(struct kept *kept) {
+    for (uint32_t i = 0; i < CONFIGURATIONS; i++) {
+        buffer_free(&kept[i].bundle);
+        buffer_free(&kept[i].certificate);
+    }
+}
+
+static enum receipt_check judged(struct bundle_verifier *verifier, const struct kept *bundle,
+                                 const struct kept *certificate) {
+    return bundle_verify(verifier, buffer_span(&bundle->bundle),
+                         buffer_span(&certificate->certificate));
+}
+
+Test(receipt_judge, bundles_follow_the_chain) {
+    struct kept kept[CONFIGURATIONS];
+    struct bundle_verifier *const verifier = calloc(1, sizeof *verifier);
+    cr_assert_not_null(verifier);
+    keep_all(kept);
+    bundle_verifier_init(verifier, &consortium.configuration);
+    cr_assert_eq(judged(verifier, &kept[0], &kept[0]), RECEIPT_VALID);
+    cr_assert_eq(judged(verifier, &kept[1], &kept[1]), RECEIPT_CONFIGURATION, "there is no chain");
+    bundle_verifier_follow(verifier, chain);
+    cr_assert_eq(judged(verifier, &kept[1], &kept[1]), RECEIPT_CONFIGURATION);
+    cr_assert_eq(judged(verifier, &kept[0], &kept[0]), RECEIPT_VALID);
+    add_link(0); /* it grows in between */
+    cr_assert_eq(judged(verifier, &kept[1], &kept[1]), RECEIPT_VALID);
+    cr_assert_eq(judged(verifier, &kept[2], &kept[2]), RECEIPT_CONFIGURATION);
+    cr_assert_eq(judged(verifier, &kept[1], &kept[1]), RECEIPT_VALID);
+    add_link(1);
+    for (uint32_t i = 0; i < 3 * CONFIGURATIONS; i++) {
+        const struct kept *const one = &kept[i % CONFIGURATIONS];
+        const struct kept *const other = &kept[(i + 1) % CONFIGURATIONS];
+        cr_assert_eq(judged(verifier, one, one), RECEIPT_VALID);
+        cr_assert_eq(judged(verifier, one, one), RECEIPT_VALID, "by what is remembered");
+        cr_assert_neq(judged(verifier, one, other), RECEIPT_VALID, "of another batch");
+    }
+    bundle_verifier_free(verifier);
+    free(verifier);
+    free_all(kept);
 }
