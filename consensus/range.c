@@ -232,16 +232,23 @@ static void part(struct replica *replica, struct walk *walk) {
 /*
  * Where the configuration ends, the next is entered with its first batch, which shows that the last
  * one of this is committed; or with a new view before that batch: a quorum of the next holds f + 1
- * who were in this one (§9), and the correct one among them knows how it has ended.
+ * who were in this one (§9), and the correct one among them knows how it has ended. One at a time,
+ * since one can be left again, should a signature of the range not hold.
+ * Returns: false: it is the second, and for the next range.
  */
-static void enter_if_shown(struct replica *replica, const struct batch *batch,
+static bool enter_if_shown(struct replica *replica, const struct batch *batch,
                            enum batch_step step) {
     uint64_t const next = replica->configuration->number + 1;
     uint64_t const config =
         step == BATCH_VIEW ? batch->view.new_view.config : batch->pre_prepare.config;
-    if (checker_is_closed(replica->checker) && config == next && replica->constitution != NULL) {
-        configuration_enter(replica);
+    if (!checker_is_closed(replica->checker) || config != next || replica->constitution == NULL) {
+        return true;
     }
+    if (replica->configuration->number != replica->range_base_config) {
+        return false;
+    }
+    configuration_enter(replica);
+    return true;
 }
 
 static enum rule apply(struct replica *replica, struct walk *walk, const struct batch *batch,
@@ -292,11 +299,10 @@ static bool follow(struct replica *replica, struct walk *walk, const struct batc
         }
         part(replica, walk);
     }
-    if (!has_room(replica, walk, step)) {
+    if (!has_room(replica, walk, step) || !enter_if_shown(replica, batch, step)) {
         walk->refused = true;
         return false;
     }
-    enter_if_shown(replica, batch, step);
     *rule = apply(replica, walk, batch, step, sink);
     return *rule == RULE_NONE && !replica->failed;
 }
