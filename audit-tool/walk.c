@@ -323,7 +323,7 @@ static void leave_all(struct audit *audit, const char *why) {
     for (uint32_t i = 0; i < audit->ledger_count; i++) {
         struct audit_ledger *const ledger = &audit->ledgers[i];
         if (ledger->state == LEDGER_FOLLOWED) {
-            struct problem problem;
+            struct problem problem = {.code = EXIT_OK};
             (void)problem_set(&problem, EXIT_CANNOT_AUDIT, "%s: not followed beyond batch %llu: %s",
                               ledger->name, (unsigned long long)audit->seq, why);
             ledger_leave(audit, ledger, &problem);
