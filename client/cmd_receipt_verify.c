@@ -25,8 +25,7 @@ static const struct option verify_options[] = {{"service", required_argument, NU
 
 struct verify {
     const struct globals *globals;
-    const struct digest *service;
-    const struct configuration *founding;
+    struct context context; /* or the genesis alone */
     struct receipt_judge judge;
     struct arena arena;
     uint64_t valid_count;
@@ -168,8 +167,8 @@ static int verify_stored(void *context, const struct digest *request_id, uint32_
 }
 
 static int verify_store(struct verify *verify, const char *path, struct problem *problem) {
-    struct receipt_store *const store =
-        receipt_store_open(path, verify->service, RECEIPT_STORE_READ, problem);
+    struct receipt_store *const store = receipt_store_open(
+        path, &verify->context.founding.genesis.service, RECEIPT_STORE_READ, problem);
     if (store == NULL) {
         return -1;
     }
@@ -224,7 +223,8 @@ static int verify_bundles(struct verify *verify, FILE *in, const char *path,
     struct verify_exported exported = {.verify = verify, .path = path};
     struct span bundle;
     struct span certificate;
-    int more = receipts_read_begin(&reader, in, path, verify->service, problem);
+    int more =
+        receipts_read_begin(&reader, in, path, &verify->context.founding.genesis.service, problem);
     reader.link = take_link;
     reader.link_context = &exported;
     while (more == 0 && (more = receipts_read(&reader, &bundle, &certificate, problem)) == 1) {
@@ -252,7 +252,7 @@ static int verify_exported(struct verify *verify, const char *path, struct probl
         }
         return problem_set(problem, EXIT_ERROR, "%s: it cannot be read", path);
     }
-    bundle_verifier_init(verifier, verify->founding);
+    bundle_verifier_init(verifier, &verify->context.founding.configuration);
     bundle_verifier_follow(verifier, verify->judge.chain);
     int const status = verify_bundles(verify, in, path, verifier, &why);
     bundle_verifier_free(verifier);
@@ -351,23 +351,20 @@ struct verify_options {
 /* Returns: 0 or -1. What was found is in verify. */
 static int verify_with(struct verify *verify, const struct verify_options *options, int count,
                        char **paths, struct problem *problem) {
-    struct context context;
+    struct context *const context = &verify->context;
     struct chain *chain = NULL;
-    memset(&context, 0, sizeof context);
     int status = options->genesis != NULL
-                     ? founding_load(&context.founding, options->genesis, problem)
-                     : context_load(&context, verify->globals->context, problem);
+                     ? founding_load(&context->founding, options->genesis, problem)
+                     : context_load(context, verify->globals->context, problem);
     if (status == 0) {
-        status = check_service(&context.founding, options->service, problem);
+        status = check_service(&context->founding, options->service, problem);
     }
     if (status == 0) {
-        chain = open_chain(&context, options->genesis == NULL, options->chain, problem);
-        verify->service = &context.founding.genesis.service;
-        verify->founding = &context.founding.configuration;
+        chain = open_chain(context, options->genesis == NULL, options->chain, problem);
         status = chain == NULL ? -1 : verify_all(verify, chain, count, paths, problem);
     }
     chain_free(chain);
-    context_free(&context);
+    context_free(context);
     return status;
 }
 
