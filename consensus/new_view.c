@@ -235,7 +235,6 @@ bool on_new_view_verified(struct replica *replica, uint64_t token, bool all_hold
 /* Could another copy of the last batch before this configuration still be followed? */
 static bool may_follow_boundary(const struct replica *replica) {
     return checker_may_leave(replica->checker) &&
-           replica->executed_seq <= config_start(replica) + 1 &&
            replica->sync_tries <= replica->configuration->replica_count;
 }
 

@@ -156,21 +156,33 @@ static bool shows_the_end(struct replica *replica, const struct walk *walk) {
     return upto != 0 && upto >= walk->seq;
 }
 
+/* Is it a copy of an earlier view than the batch that lies here, or a view that lies behind? */
+static bool is_earlier_copy(struct replica *replica, const struct walk *walk,
+                            const struct batch *batch, enum batch_step step) {
+    const struct slot *const own = slot_find(replica, walk->seq + 1);
+    uint64_t const view = step == BATCH_VIEW ? batch->view.new_view.view : batch->pre_prepare.view;
+    return own != NULL && view < own->body.view;
+}
+
 /*
- * The last batch before the configuration stands in another copy there (§9): is it followed? The
- * primary's is, as long as nothing in this configuration is certified here; and any behind which
- * the first batch is evidenced, or for which a change of view waits.
+ * The last batch before the configuration stands in another copy there (§9): is it followed? One
+ * that the first batch evidences, always. Else only upwards, since what was committed in the higher
+ * view may be held by those who have it here alone: the primary's, as long as nothing in this
+ * configuration is certified here; and one for which a change of view waits.
  */
-static bool may_part_before(struct replica *replica, const struct walk *walk) {
+static bool may_part_before(struct replica *replica, const struct walk *walk,
+                            const struct batch *batch, enum batch_step step) {
     const struct slot *const first = slot_find(replica, config_start(replica) + 1);
     uint64_t const view = checker_position(replica->checker)->view;
     bool const is_open =
         first == NULL || first->seq > replica->executed_seq || !slot_is_certified(replica, first);
     bool const is_primarys =
         replica->range_peer == configuration_primary(replica->configuration, view);
-    return view_waits_for_range(replica) ||
-           evidenced_in(replica, walk->range) > config_start(replica) ||
-           (is_open && is_primarys && !is_primary(replica));
+    if (evidenced_in(replica, walk->range) > config_start(replica)) {
+        return true;
+    }
+    return !is_earlier_copy(replica, walk, batch, step) &&
+           (view_waits_for_range(replica) || (is_open && is_primarys && !is_primary(replica)));
 }
 
 /* May what this replica has beyond the walk be given up for this batch or new view? */
@@ -183,7 +195,7 @@ static bool may_part(struct replica *replica, const struct walk *walk, const str
         return false; /* settled meanwhile */
     }
     if (walk->seq < config_start(replica)) {
-        return may_part_before(replica, walk);
+        return may_part_before(replica, walk, batch, step);
     }
     return !has_more || view_waits_for_range(replica) || shows_the_end(replica, walk) ||
            (step == BATCH_VIEW && batch->view.new_view.view > view) ||
@@ -234,7 +246,8 @@ static void part(struct replica *replica, struct walk *walk) {
  * one of this is committed; or with a new view before that batch: a quorum of the next holds f + 1
  * who were in this one (§9), and the correct one among them knows how it has ended. One at a time,
  * since one can be left again, should a signature of the range not hold.
- * Returns: false: it is the second, and for the next range.
+ * Returns: false: not now. It is the second, and for the next range; or a new view for which this
+ * replica has just gone back.
  */
 static bool enter_if_shown(struct replica *replica, const struct batch *batch,
                            enum batch_step step) {
@@ -244,7 +257,8 @@ static bool enter_if_shown(struct replica *replica, const struct batch *batch,
     if (!checker_is_closed(replica->checker) || config != next || replica->constitution == NULL) {
         return true;
     }
-    if (replica->configuration->number != replica->range_base_config) {
+    if (replica->configuration->number != replica->range_base_config ||
+        (step == BATCH_VIEW && is_called(replica))) {
         return false;
     }
     configuration_enter(replica);
@@ -348,6 +362,9 @@ static void give_up(struct replica *replica, enum rule rule) {
     replica->range_token = 0;
     replica->range_parted = true;
     range_was_useless(replica, RANGE_RETRY_MS);
+    if (replica->held && !view_waits_for_range(replica)) {
+        ask_for_range(replica, replica->self, true); /* what was given up for it: the disk has it */
+    }
 }
 
 /* Is it what was asked for? */

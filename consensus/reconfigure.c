@@ -255,6 +255,7 @@ void configuration_enter(struct replica *replica) {
     take_up(replica);
     settle_in(replica);
     replica->called_view = 0;
+    replica->nonce_view = 0; /* of the configuration before this; recovery looks it up later */
 }
 
 void configuration_leave(struct replica *replica) {
@@ -268,6 +269,7 @@ void configuration_leave(struct replica *replica) {
     replica->constitution_before = NULL;
     take_up(replica);
     settle_in(replica);
+    rank_capture(replica); /* after a restart only what lies here shows how it ranks there */
 }
 
 /* Does the ledger show that the configuration has begun for all? */
@@ -279,8 +281,7 @@ static void note_reached(struct replica *replica) {
     }
 }
 
-/* It went back for a view that has not begun, and has not waited for it in vain. */
-static bool is_called(const struct replica *replica) {
+bool is_called(const struct replica *replica) {
     return replica->called_view > checker_position(replica->checker)->view &&
            replica->now_ms < replica->called_ms + 2 * patience_ms(replica);
 }
@@ -326,26 +327,45 @@ static uint64_t view_called_for(const struct replica *replica) {
     return best;
 }
 
-/* Is nothing certified in this configuration, and has nothing come about for a while? */
-static bool may_return(struct replica *replica) {
+/*
+ * Is nothing certified in this configuration, and could this replica still show in the one before
+ * all that it said there? Its ledger may have a lower copy of the last batch than it has revealed a
+ * nonce for, or prepared.
+ */
+static bool may_return(struct replica *replica, const struct slot *last) {
     const struct slot *const first = slot_find(replica, config_start(replica) + 1);
     bool const is_open =
         first == NULL || first->seq > replica->executed_seq || !slot_is_certified(replica, first);
-    return replica->before != NULL && replica->self_before < replica->before->replica_count &&
+    const struct tenure *const tenure = &replica->tenures[replica->before->number % 2];
+    return last->body.view >= replica->nonce_view && last->body.view >= tenure->best_rank.view &&
+           replica->self_before < replica->before->replica_count &&
            checker_may_leave(replica->checker) && is_open && !replica->held &&
-           replica->range_token == 0 && replica->guard == GUARD_NONE &&
-           replica->committed_seq == config_start(replica) &&
-           replica->now_ms >= replica->progress_ms + STUCK_AFTER_MS;
+           replica->range_token == 0 && replica->guard == GUARD_NONE;
 }
 
 /*
- * Those who have seen the last batch commit may be too few to begin with, and the others, who
- * have left the view in which it did, too few to end without them. It will be proposed again.
+ * The view to ask for in the configuration before; 0: none. Those who have seen the last batch
+ * commit may be too few to begin with, and the others, who have left the view in which it did, too
+ * few to end without them: they call. Or this replica has gone over behind a new view, and nobody
+ * is there who could show it how the last batch was committed.
  */
+static uint64_t view_to_return_for(const struct replica *replica, const struct slot *last) {
+    uint64_t const idle_ms = replica->now_ms - replica->progress_ms;
+    uint64_t const called = idle_ms >= STUCK_AFTER_MS ? view_called_for(replica) : 0;
+    bool const is_lost =
+        replica->committed_seq < config_start(replica) && idle_ms >= RETURN_AFTER_MS;
+    uint64_t const again = is_lost ? last->body.view + 1 : 0;
+    uint64_t const view = called > again ? called : again;
+    return view > last->body.view ? view : 0;
+}
+
+/* The last batch will be proposed again. */
 static bool go_back(struct replica *replica) {
-    const struct slot *const last = slot_find(replica, config_start(replica));
-    uint64_t const view = view_called_for(replica);
-    if (last == NULL || view <= last->body.view) {
+    const struct slot *const last =
+        replica->before == NULL ? NULL : slot_find(replica, config_start(replica));
+    uint64_t const view =
+        last == NULL || !may_return(replica, last) ? 0 : view_to_return_for(replica, last);
+    if (view == 0) {
         return false;
     }
     rank_capture(replica);
@@ -362,7 +382,7 @@ static bool go_back(struct replica *replica) {
 
 bool try_return(struct replica *replica) {
     if (replica->called_view == 0) {
-        return may_return(replica) && go_back(replica);
+        return go_back(replica);
     }
     if (!replica->held && replica->asked_view < replica->called_view) {
         ask_for_view(replica, replica->called_view);
@@ -398,10 +418,33 @@ static void fall_back(struct replica *replica) {
 }
 
 void replica_look_at_journal(struct replica *replica, const struct journal_record *record) {
-    if (replica->before != NULL && record->kind == JOURNAL_NONCE &&
-        record->config == replica->before->number && record->view > replica->nonce_view) {
+    if (replica->before == NULL || record->config != replica->before->number) {
+        return;
+    }
+    struct tenure *const tenure = &replica->tenures[record->config % 2];
+    tenure->asked_view = record->view > tenure->asked_view ? record->view : tenure->asked_view;
+    if (record->kind == JOURNAL_NONCE && record->view > replica->nonce_view) {
         replica->nonce_view = record->view;
     }
+}
+
+/*
+ * Should it be thrown back, or go back, to the configuration before: what this key may have said
+ * there it does not say otherwise now.
+ */
+static void load_tenure(struct replica *replica) {
+    struct tenure *const tenure = &replica->tenures[replica->before->number % 2];
+    const struct ledger_position *const end =
+        checker_position_at(replica->checker, config_start(replica));
+    const struct slot *const last = slot_find(replica, config_start(replica));
+    uint64_t const view = last != NULL ? last->body.view : end != NULL ? end->view : 0;
+    tenure->asked_view = view > tenure->asked_view ? view : tenure->asked_view;
+    tenure->made_view = tenure->asked_view;
+    tenure->entered_view = view;
+    tenure->loaded_view = tenure->asked_view;
+    tenure->loaded_seq = config_start(replica);
+    tenure->barred_view = tenure->asked_view;
+    tenure->barred_seq = config_start(replica);
 }
 
 uint64_t replica_load_end(struct replica *replica) {
@@ -413,6 +456,8 @@ uint64_t replica_load_end(struct replica *replica) {
         fall_back(replica);
         replica->loaded_view = now->view;
         replica->disk_entries = now->entries;
+    } else if (replica->before != NULL) {
+        load_tenure(replica);
     }
     return now->entries;
 }

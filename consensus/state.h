@@ -20,8 +20,9 @@
 /* A ring large enough for every batch that may still be rolled back, answered or received. */
 #define SLOTS_MAX CHECKER_MARKS_MAX
 
-#define STATUS_INTERVAL_MS 200u /* how often peers hear how far this replica is */
-#define STUCK_AFTER_MS 400u     /* no progress for so long: ask for what is missing */
+#define STATUS_INTERVAL_MS 200u         /* how often peers hear how far this replica is */
+#define STUCK_AFTER_MS 400u             /* no progress for so long: ask for what is missing */
+#define RETURN_AFTER_MS VIEW_TIMEOUT_MS /* nobody shows how the configuration before has ended */
 #define FETCH_AFTER_MS 100u     /* requests of a pre-prepare come from clients; then ask for them */
 #define FETCH_AFTER_IDLE_MS 10u /* when no others wait here: the client may be gone already */
 #define FETCH_RETRY_MS 200u     /* ask again for requests of a pre-prepare */
@@ -424,8 +425,13 @@ void configuration_enter(struct replica *replica);
 void configuration_leave(struct replica *replica);
 /* Enter when the last batch is committed. Returns: whether anything moved. */
 bool try_configure(struct replica *replica);
-/* Go back to end the configuration before, when too many cannot without it. As try_configure. */
+/*
+ * Go back to end the configuration before, when too many cannot without it, or when nobody can show
+ * how it has ended. As try_configure.
+ */
 bool try_return(struct replica *replica);
+/* Has it gone back for a view that has not begun, and not waited for it in vain? */
+bool is_called(const struct replica *replica);
 /* Recovery: the next thing in the ledger is of the next configuration. */
 void load_configuration(struct replica *replica, const struct batch *batch, enum batch_step step);
 /* Tell the driver what it must know by now. */

@@ -20,10 +20,12 @@ static uint64_t highest_claim(const struct replica *replica) {
     return highest;
 }
 
-/* Has it gone over to a later configuration, and committed what ends this one? */
+/*
+ * Has it gone over to a later configuration? It need not have committed what ends this one: a new
+ * view of the next is reason enough to go over (protocol §9), and its ledger shows that.
+ */
 static bool peer_is_over(const struct replica *replica, const struct peer *peer) {
-    return peer->known && peer->status.config > replica->configuration->number &&
-           peer->status.committed_seq > replica->committed_seq;
+    return peer->known && peer->status.config > replica->configuration->number;
 }
 
 static bool some_peer_is_over(const struct replica *replica) {

@@ -324,12 +324,22 @@ static void journal_anchor(struct replica *replica, uint64_t seq) {
     replica->anchored_view = now->view;
 }
 
+/*
+ * One that has gone over says no more in the configuration before (protocol §9), but for this: a
+ * range that did not hold may have thrown it back, and to go over again it must count what it said.
+ */
+static bool may_reveal(const struct replica *replica, const struct slot *slot) {
+    struct rank const rank = {.view = slot->body.view, .seq = slot->seq};
+    return is_voting(replica) ||
+           (may_speak(replica) && rank_compare(rank, replica->best_rank) <= 0);
+}
+
 static bool try_reveal(struct replica *replica) {
     struct slot *const slot = slot_find(replica, replica->revealed_seq + 1);
     if (replica->range_token != 0) {
         return false; /* what the ledger seems to evidence, nobody has verified yet */
     }
-    if (slot == NULL || !is_voting(replica) || replica->held || !has_anchor(replica) ||
+    if (slot == NULL || !may_reveal(replica, slot) || replica->held || !has_anchor(replica) ||
         !slot_is_certified(replica, slot) || !has_signed(replica, slot)) {
         return false;
     }
@@ -337,6 +347,9 @@ static bool try_reveal(struct replica *replica) {
     if (!slot_own_nonce(replica, slot, &nonce)) {
         replica->failed = true;
         return false;
+    }
+    if (!is_primary(replica) && (slot->prepared_by & bit(replica->self)) == 0) {
+        make_vote(replica, slot); /* as it was: whoever passes the nonce on needs it, too */
     }
     journal_anchor(replica, slot->seq);
     struct journal_record const record = journal_certificate(replica, slot, JOURNAL_NONCE);

@@ -15,6 +15,7 @@ struct censor {
     uint32_t no_commits; /* bitmap of those who get no nonces for `last` */
     uint32_t no_views;   /* of those who get no new views, nor ranges */
     bool no_start;       /* no batch of configuration 2 reaches anybody */
+    bool zero_lies; /* replica 0 keeps its nonces, claims more than it has, and damages ranges */
     struct arena scratch;
 };
 
@@ -46,10 +47,70 @@ static bool nonce_passes(struct censor *censor, uint32_t to, struct span payload
            commit.config != 1 || commit.seq != censor->last;
 }
 
+/* Is this the pre-prepare of a batch of configuration 1? */
+static bool is_of_the_first(struct censor *censor, const struct entry *entry) {
+    struct signed_body statement;
+    struct pre_prepare body;
+    return entry->kind == ENTRY_PRE_PREPARE &&
+           signed_decode(&statement, &censor->scratch, entry->payload, STATEMENT_SIZE_MAX) ==
+               CODEC_OK &&
+           pre_prepare_decode(&body, &censor->scratch, statement.body) == CODEC_OK &&
+           body.config == 1;
+}
+
+/*
+ * It ends with the last batch of configuration 1, and its last byte, one of the signature there, is
+ * another.
+ */
+static bool damage_range(struct censor *censor, struct cluster *c, const struct frame *frame) {
+    struct range_message range;
+    struct buffer bytes;
+    cr_assert(range_message_decode(&range, &censor->scratch, frame->payload) == CODEC_OK);
+    while (range.count > 0 && !is_of_the_first(censor, &range.entries[range.count - 1])) {
+        range.count--;
+    }
+    buffer_init(&bytes, FRAME_SIZE_MAX);
+    cr_assert(range_message_encode(&bytes, &range));
+    bytes.data[bytes.size - 1] ^= 1;
+    cluster_forge(c, frame->from_node, frame->to, frame->kind, buffer_span(&bytes));
+    buffer_free(&bytes);
+    return false;
+}
+
+static bool claim_more(struct censor *censor, struct cluster *c, const struct frame *frame) {
+    struct status_message status;
+    struct buffer bytes;
+    cr_assert(status_message_decode(&status, &censor->scratch, frame->payload) == CODEC_OK);
+    status.view++; /* so its ledger is asked for from the settled end on */
+    status.executed_seq++;
+    status.committed_seq = status.executed_seq;
+    buffer_init(&bytes, FRAME_SIZE_MAX);
+    cr_assert(status_message_encode(&bytes, &status));
+    cluster_forge(c, frame->from_node, frame->to, frame->kind, buffer_span(&bytes));
+    buffer_free(&bytes);
+    return false;
+}
+
+static bool lie_passes(struct censor *censor, struct cluster *c, const struct frame *frame) {
+    switch (frame->kind) {
+    case MESSAGE_COMMIT:
+        return false;
+    case MESSAGE_STATUS:
+        return claim_more(censor, c, frame);
+    case MESSAGE_RANGE:
+        return damage_range(censor, c, frame);
+    default:
+        return true;
+    }
+}
+
 static bool passes(void *context, struct cluster *c, const struct frame *frame) {
     struct censor *const censor = context;
-    (void)c;
     arena_reset(&censor->scratch);
+    if (censor->zero_lies && frame->from_node == 0 && frame->to < 4 &&
+        !lie_passes(censor, c, frame)) {
+        return false;
+    }
     if (frame->kind == MESSAGE_PRE_PREPARE) {
         return proposal_passes(censor, frame->payload);
     }
@@ -149,5 +210,66 @@ Test(reconfiguration_ends, nobody_remembers_how_it_ended) {
     cluster_start(c, 2);
     cluster_start(c, 3);
     cr_assert_eq(cluster_status(c, 2).config, 1, "it speaks in the configuration before again");
+    ends_well(c, &censor);
+}
+
+/*
+ * All but 3 go over, and to a view there, whose primary is never seen again. 0 and 2 lose power one
+ * after the other, and with it what committed the end; each comes back behind the new view that the
+ * other has. Nobody of those who are over has committed the end then, and 3 follows them all the
+ * same.
+ */
+Test(reconfiguration_ends, who_is_over_has_not_committed_the_end) {
+    struct censor censor = {.no_commits = 0x8, .no_views = 0x8, .no_start = true};
+    struct cluster *const c = censored(&censor, 3);
+    dave_comes(c);
+    for (uint32_t node = 0; node < 3; node++) {
+        run_until_view(c, node, 2, 1);
+    }
+    cluster_run_ms(c, 50);
+    cluster_crash(c, 1);
+    c->nodes[1].left_out = true;
+    cluster_isolate(c, 3, true);
+    for (uint32_t node = 0; node < 3; node += 2) {
+        cluster_crash(c, node);
+        cluster_start(c, node);
+        cr_assert_eq(cluster_status(c, node).config, 1, "it has lost how it ended");
+        run_until_view(c, node, 2, 1);
+        cr_assert_eq(cluster_committed(c, node), censor.last - 1);
+    }
+    cr_assert_eq(cluster_status(c, 3).config, 1);
+    censor = (struct censor){.scratch = censor.scratch};
+    cluster_isolate(c, 3, false);
+    ends_well(c, &censor);
+}
+
+/*
+ * All have gone over, and 0, which leads there, claims to be ahead and gives them a last batch of
+ * its own, with a signature that does not hold. They find out when theirs is undone already; the
+ * nonces of all of them are needed to go over again, for 0 keeps its own.
+ */
+Test(reconfiguration_ends, a_liar_undoes_the_end_for_all) {
+    struct censor censor = {.no_start = true};
+    struct cluster *const c = censored(&censor, 4);
+    cluster_isolate(c, 0, true);
+    cluster_submit(c, "kv.put first 1");
+    run_until_view(c, 1, 1, 1);
+    cluster_isolate(c, 0, false);
+    cluster_run_until_done(c, 20000);
+    cluster_run_until_level(c, 20000);
+    c->nodes[0].byzantine = true;
+    dave_comes(c);
+    for (uint32_t node = 0; node < 4; node++) {
+        run_until_view(c, node, 2, 0);
+    }
+    censor.zero_lies = true;
+    bool was_undone = false;
+    for (uint32_t ms = 0; ms < 1500; ms++) {
+        cluster_run_ms(c, 1);
+        was_undone |= cluster_status(c, 3).config == 1;
+    }
+    cr_assert(was_undone);
+    cluster_crash(c, 0);
+    censor = (struct censor){.scratch = censor.scratch};
     ends_well(c, &censor);
 }

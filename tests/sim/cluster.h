@@ -551,7 +551,11 @@ bool node_is_correct(const struct node *node);
 void cluster_run_ms(struct cluster *cluster, uint64_t ms);
 /* Run until every request so far has its receipt. Fails after ms. */
 void cluster_run_until_done(struct cluster *cluster, uint64_t ms);
-/* Run until all nodes that are up and vote have committed all that any has executed. */
+/*
+ * Run until all nodes that are up and vote have committed all that any has executed. The first
+ * returns whether they have within ms, the second fails.
+ */
+bool cluster_becomes_level(struct cluster *cluster, uint64_t ms);
 void cluster_run_until_level(struct cluster *cluster, uint64_t ms);
 /* Run until every node that is up has its ledger from genesis on. Fails after ms. */
 void cluster_run_until_whole(struct cluster *cluster, uint64_t ms);

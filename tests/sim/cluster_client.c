@@ -367,13 +367,22 @@ static void try_claims(struct cluster *cluster, const struct digest *digest) {
     }
 }
 
+/* Is this its author's position, in the configuration of that batch or in one that was then? */
+static bool is_position_of(struct cluster *cluster, const struct reply_message *reply,
+                           uint32_t from) {
+    for (uint64_t config = cluster_config_at(cluster, reply->seq); config >= 1; config--) {
+        if (reply->replica == cluster_position(cluster, config, from)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void take_reply(struct cluster *cluster, uint32_t from, struct arena *arena,
                        struct span payload) {
     struct reply_message reply;
-    bool const is_good =
-        reply_message_decode(&reply, arena, payload) == CODEC_OK &&
-        reply.replica < CLUSTER_NODES_MAX &&
-        reply.replica == cluster_position(cluster, cluster_config_at(cluster, reply.seq), from);
+    bool const is_good = reply_message_decode(&reply, arena, payload) == CODEC_OK &&
+                         reply.replica < CLUSTER_NODES_MAX && is_position_of(cluster, &reply, from);
     if (!is_good) {
         if (may_lie(cluster, from)) {
             return;

@@ -228,12 +228,15 @@ static void judge_chain(const struct cluster *cluster, struct chain *all, uint32
 
 /* The chain that an auditor makes of one ledger alone reaches as far as that does. */
 static void add_chain(const struct cluster *cluster, struct chain *all, uint32_t node) {
-    uint64_t const last = entry_last_whole(&cluster->nodes[node].disk.durable);
-    uint64_t const number = cluster_config_at(cluster, last);
+    const struct entry_list *const ledger = &cluster->nodes[node].disk.durable;
+    uint64_t const last = entry_last_whole(ledger);
+    uint64_t const number =
+        last == 0 ? FOUNDING_CONFIGURATION
+                  : cluster_config_of(ledger->marks[entry_find(ledger, last)].facts->view);
     struct auditing auditing;
     struct buffer file;
     auditing_open(&auditing, cluster);
-    (void)auditing_give_entries(&auditing, node, &cluster->nodes[node].disk.durable);
+    (void)auditing_give_entries(&auditing, node, ledger);
     (void)auditing_run(&auditing);
     buffer_init(&file, CHAIN_SIZE_MAX);
     CHECK(audit_save_chain(auditing.audit, &file));

@@ -46,13 +46,49 @@ static uint32_t draw_outsider(struct simulation *simulation) {
     return CLUSTER_NODES_MAX;
 }
 
-/* At most f of each configuration lie. */
+/* ---- who could follow ---- */
+
+static void see_who_is_where(struct simulation *simulation) {
+    const struct cluster *const cluster = simulation->cluster;
+    for (uint32_t i = 0; i < cluster->replica_count; i++) {
+        if (cluster->nodes[i].up) {
+            simulation->reform.seen_in[i] = cluster_status(cluster, i).config;
+        }
+    }
+}
+
+static bool is_there(const struct simulation *simulation, uint32_t id) {
+    return simulation->reform.seen_in[id] + 1 >= now_of(simulation)->number &&
+           node_is_correct(&simulation->cluster->nodes[id]);
+}
+
+/*
+ * Would this replica find its way into the configuration? It asks those whom it knows: of the
+ * configuration that it is in. Members do not let the last of them go before it has followed.
+ */
+static bool finds_its_way(const struct simulation *simulation, const struct constitution *next,
+                          uint32_t id) {
+    struct cluster *const cluster = simulation->cluster;
+    uint64_t const known = simulation->reform.seen_in[id];
+    bool finds = is_there(simulation, id) || !node_is_correct(&cluster->nodes[id]);
+    for (uint32_t r = 0; r < next->replica_count && !finds; r++) {
+        uint32_t const other = cluster_id_of(cluster, &next->replicas[r].identity.key);
+        finds =
+            is_there(simulation, other) && cluster_position(cluster, known, other) != REPLICAS_MAX;
+    }
+    return finds;
+}
+
+/* At most f of each configuration lie, and the others can be there. */
 static bool is_bearable(const struct simulation *simulation, const struct constitution *next) {
     const struct cluster *const cluster = simulation->cluster;
     uint32_t liars = 0;
     for (uint32_t r = 0; r < next->replica_count; r++) {
         uint32_t const id = cluster_id_of(cluster, &next->replicas[r].identity.key);
         liars += !node_is_correct(&cluster->nodes[id]);
+        if (!finds_its_way(simulation, next, id)) {
+            return false;
+        }
     }
     return liars <= configuration_faults_max(next->replica_count);
 }
@@ -194,12 +230,23 @@ static uint32_t say_vote(struct simulation *simulation, uint32_t member, const s
     return say(simulation, member, call, (struct span){.size = 0});
 }
 
+static uint32_t say_withdraw(struct simulation *simulation, uint32_t member,
+                             const struct digest *id) {
+    char hex[2 * DIGEST_SIZE + 1];
+    char call[32 + 2 * DIGEST_SIZE];
+    hex_encode(hex, span_of(id->bytes, DIGEST_SIZE));
+    (void)snprintf(call, sizeof call, "gov.withdraw %s", hex);
+    return say(simulation, member, call, (struct span){.size = 0});
+}
+
 /* Nobody waits for what is said beside the matter: what it comes to hangs on the rest. */
 static void say_aside(struct simulation *simulation, uint32_t request) {
     simulation->cluster->requests[request].abandoned = true;
 }
 
-/* Another proposal at the same time, which its proposer alone is for; half of them go back on it.
+/*
+ * Another proposal at the same time, which its proposer alone is for; half of them go back on it,
+ * and some would withdraw it, or that of another.
  */
 static void propose_rival(struct simulation *simulation) {
     struct charter *const charter = simulation->cluster->charter;
@@ -214,6 +261,10 @@ static void propose_rival(struct simulation *simulation) {
     say_aside(simulation, say_vote(simulation, member, &proposal.id, true));
     if (prng_chance(&simulation->prng, 500)) {
         say_aside(simulation, say_vote(simulation, member, &proposal.id, false));
+    }
+    if (prng_chance(&simulation->prng, 300)) {
+        bool const is_own = prng_chance(&simulation->prng, 800);
+        say_aside(simulation, say_withdraw(simulation, is_own ? member : 0, &proposal.id));
     }
 }
 
@@ -231,6 +282,9 @@ static void propose(struct simulation *simulation) {
                   say_vote(simulation, below(simulation, MEMBERS_AT_LEAST), &reform->id, true));
     }
     charter_decode(charter, &proposal, bytes);
+    if (reform->proposal.size != 0) {
+        reform->earlier[reform->earlier_count++ % REFORMS_REMEMBERED] = reform->id;
+    }
     reform->proposal = bytes;
     reform->id = proposal.id;
     reform->vote_count = 0;
@@ -324,6 +378,20 @@ static bool is_lost(struct simulation *simulation) {
     return !is_there || (unknown != 0 && unknown == reform->vote_count);
 }
 
+/*
+ * Another of its proposals may be open in its place: one that was made twice since the first answer
+ * was lost, and came the second time when it had passed already.
+ */
+static void withdraw_earlier(struct simulation *simulation) {
+    const struct reform *const reform = &simulation->reform;
+    if (!is_answered(simulation, reform->proposed, "a proposal of yours is open")) {
+        return;
+    }
+    for (uint32_t i = 0; i < reform->earlier_count && i < REFORMS_REMEMBERED; i++) {
+        say_aside(simulation, say_withdraw(simulation, 0, &reform->earlier[i]));
+    }
+}
+
 static bool all_voted(const struct simulation *simulation) {
     const struct reform *const reform = &simulation->reform;
     bool done = simulation->cluster->requests[reform->proposed].done;
@@ -347,6 +415,7 @@ void reform_step(struct simulation *simulation) {
     if (cluster->charter == NULL) {
         return;
     }
+    see_who_is_where(simulation);
     if (reform->is_open) {
         look(simulation);
     }
@@ -355,6 +424,7 @@ void reform_step(struct simulation *simulation) {
         reform->proposed = say(simulation, 0, "gov.propose", reform->proposal);
     } else if (reform->is_open && all_voted(simulation)) {
         if (is_lost(simulation)) {
+            withdraw_earlier(simulation);
             reform->vote_count = 0;
             reform->proposed = say(simulation, 0, "gov.propose", reform->proposal);
         } else {

@@ -140,6 +140,8 @@ struct liar {
 };
 
 /* What members are at (sim_reform.c). */
+#define REFORMS_REMEMBERED 16u
+
 struct reform {
     uint32_t permille; /* per step: a proposal, when none is open */
     bool rests;        /* no more of them */
@@ -149,6 +151,9 @@ struct reform {
     uint32_t names;            /* made so far */
     struct span proposal;
     struct digest id;
+    uint64_t seen_in[CLUSTER_NODES_MAX];       /* the configuration of each node, last it was up */
+    struct digest earlier[REFORMS_REMEMBERED]; /* the ids of those before, in turn */
+    uint32_t earlier_count;
     uint32_t proposed; /* the request */
     uint32_t vote_count;
     uint32_t votes[MEMBERS_MAX]; /* requests */

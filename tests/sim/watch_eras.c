@@ -241,13 +241,24 @@ static void take_vote(struct walk *walk, uint64_t seq, uint32_t member, const st
     }
 }
 
+static void take_withdrawal(struct walk *walk, uint64_t seq, uint32_t member,
+                            const struct call *call) {
+    struct matter *const matter =
+        call->argument_count == 1 ? matter_of(walk, call->arguments[0]) : NULL;
+    if (matter != &walk->matters[member]) {
+        fail(walk, seq, "a member withdrew what it has not proposed");
+    }
+    matter->open = false;
+}
+
 static void take_call(struct walk *walk, uint64_t seq, const struct request *request,
                       const struct outcome *outcome) {
     const struct call *const call = &request->calls[0];
     bool const proposes = span_equal(call->procedure, span_text("gov.propose"));
     bool const votes = span_equal(call->procedure, span_text("gov.vote"));
+    bool const withdraws = span_equal(call->procedure, span_text("gov.withdraw"));
     uint32_t member = 0;
-    if ((!proposes && !votes) || outcome->status != OUTCOME_OK) {
+    if ((!proposes && !votes && !withdraws) || outcome->status != OUTCOME_OK) {
         return;
     }
     walk->cluster->judgements++;
@@ -257,6 +268,8 @@ static void take_call(struct walk *walk, uint64_t seq, const struct request *req
     }
     if (votes) {
         take_vote(walk, seq, member, call, outcome);
+    } else if (withdraws) {
+        take_withdrawal(walk, seq, member, call);
     } else {
         take_proposal(walk, seq, member, call->arguments[0]);
     }

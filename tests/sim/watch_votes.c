@@ -459,12 +459,32 @@ static void watch_commit(struct cluster *cluster, uint32_t number, struct arena 
     judge_nonce(cluster, number, &said);
 }
 
+/*
+ * A reply does not say of which configuration its batch is. It may have waited for the disk until
+ * another batch of this number began the next one.
+ */
+static uint64_t config_of_reply(const struct cluster *cluster, uint32_t number,
+                                const struct reply_message *reply) {
+    uint64_t const latest = cluster_config_at(cluster, reply->seq);
+    for (uint64_t config = latest; config >= 1; config--) {
+        struct table_key const key = {.a = SAID_NONCE,
+                                      .b = cluster->nodes[number].id,
+                                      .c = cluster_view(config, reply->view),
+                                      .d = reply->seq};
+        const struct digest *const said = table_find(&cluster->said, &key);
+        if (said != NULL && memcmp(said->bytes, reply->nonce.bytes, NONCE_SIZE) == 0) {
+            return config;
+        }
+    }
+    return latest;
+}
+
 static void watch_reply(struct cluster *cluster, uint32_t number, struct arena *arena,
                         struct span payload) {
     struct reply_message reply;
     struct said said = {.saying = SAID_NONCE};
     CHECK(reply_message_decode(&reply, arena, payload) == CODEC_OK);
-    said.view = cluster_view(cluster_config_at(cluster, reply.seq), reply.view);
+    said.view = cluster_view(config_of_reply(cluster, number, &reply), reply.view);
     said.seq = reply.seq;
     memcpy(said.digest.bytes, reply.nonce.bytes, NONCE_SIZE);
     judge_nonce(cluster, number, &said);
