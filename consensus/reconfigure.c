@@ -92,13 +92,15 @@ const struct replica_identity *replica_peer(const struct replica *replica, uint3
 /* ---- what was said in each ---- */
 
 static void put_aside(struct replica *replica) {
+    /* A range may have led it through a view, and over, in one go. */
+    uint64_t const view = checker_position(replica->checker)->view;
     struct tenure *const tenure = &replica->tenures[replica->configuration->number % 2];
     struct buffer const free_bytes = tenure->best_bytes;
     *tenure = (struct tenure){
         .config = replica->configuration->number,
-        .asked_view = replica->asked_view,
+        .asked_view = view > replica->asked_view ? view : replica->asked_view,
         .made_view = replica->made_view,
-        .entered_view = replica->entered_view,
+        .entered_view = view > replica->entered_view ? view : replica->entered_view,
         .signed_view = replica->signed_view,
         .signed_seq = replica->signed_seq,
         .signed_range_count = replica->signed_range_count,
@@ -310,8 +312,9 @@ static uint64_t asked_before(const struct replica *replica, uint32_t r) {
     return replica->peers[at].status.asked_view;
 }
 
-/* The highest view for which f + 1 others ask in the configuration before: a correct one does. */
-static uint64_t view_called_for(const struct replica *replica) {
+/* The highest view, `most` at the most, for which so many others ask in the configuration before.
+ */
+static uint64_t view_called_for(const struct replica *replica, uint32_t callers, uint64_t most) {
     const struct configuration *const before = replica->before;
     uint64_t best = 0;
     for (uint32_t r = 0; r < before->replica_count; r++) {
@@ -320,7 +323,7 @@ static uint64_t view_called_for(const struct replica *replica) {
         for (uint32_t k = 0; k < before->replica_count; k++) {
             count += asked_before(replica, k) >= view;
         }
-        if (view > best && count > before->faults_max) {
+        if (view > best && view <= most && count >= callers) {
             best = view;
         }
     }
@@ -344,6 +347,24 @@ static bool may_return(struct replica *replica, const struct slot *last) {
 }
 
 /*
+ * Who calls? Of f + 1 a correct one does. One alone may lie; but when nothing begins here for long,
+ * one may be missing here that is there alone. A lie takes a while then of which nothing came
+ * anyway.
+ */
+static uint64_t view_called(const struct replica *replica, const struct slot *last,
+                            uint64_t idle_ms) {
+    uint32_t const enough = replica->before->faults_max + 1;
+    if (idle_ms < STUCK_AFTER_MS) {
+        return 0;
+    }
+    uint64_t const by_some = view_called_for(replica, enough, UINT64_MAX);
+    uint64_t const by_one = idle_ms < 2 * RETURN_AFTER_MS
+                                ? 0
+                                : view_called_for(replica, 1, last->body.view + VIEWS_CALLED_MAX);
+    return by_some > by_one ? by_some : by_one;
+}
+
+/*
  * The view to ask for in the configuration before; 0: none. Those who have seen the last batch
  * commit may be too few to begin with, and the others, who have left the view in which it did, too
  * few to end without them: they call. Or this replica has gone over behind a new view, and nobody
@@ -351,7 +372,7 @@ static bool may_return(struct replica *replica, const struct slot *last) {
  */
 static uint64_t view_to_return_for(const struct replica *replica, const struct slot *last) {
     uint64_t const idle_ms = replica->now_ms - replica->progress_ms;
-    uint64_t const called = idle_ms >= STUCK_AFTER_MS ? view_called_for(replica) : 0;
+    uint64_t const called = view_called(replica, last, idle_ms);
     bool const is_lost =
         replica->committed_seq < config_start(replica) && idle_ms >= RETURN_AFTER_MS;
     uint64_t const again = is_lost ? last->body.view + 1 : 0;

@@ -23,12 +23,14 @@
 #define STATUS_INTERVAL_MS 200u         /* how often peers hear how far this replica is */
 #define STUCK_AFTER_MS 400u             /* no progress for so long: ask for what is missing */
 #define RETURN_AFTER_MS VIEW_TIMEOUT_MS /* nobody shows how the configuration before has ended */
-#define FETCH_AFTER_MS 100u     /* requests of a pre-prepare come from clients; then ask for them */
-#define FETCH_AFTER_IDLE_MS 10u /* when no others wait here: the client may be gone already */
-#define FETCH_RETRY_MS 200u     /* ask again for requests of a pre-prepare */
-#define RANGE_RETRY_MS 2000u    /* ask another peer for a range */
-#define EVIDENCE_IDLE_MS 30u    /* an idle primary evidences its last batches after this */
-#define CUTS_MAX 4u             /* checkpoints under way */
+#define VIEWS_CALLED_MAX 64u /* beyond the boundary's, that one replica alone may call others to   \
+                              */
+#define FETCH_AFTER_MS 100u  /* requests of a pre-prepare come from clients; then ask for them */
+#define FETCH_AFTER_IDLE_MS 10u       /* when no others wait here: the client may be gone already */
+#define FETCH_RETRY_MS 200u           /* ask again for requests of a pre-prepare */
+#define RANGE_RETRY_MS 2000u          /* ask another peer for a range */
+#define EVIDENCE_IDLE_MS 30u          /* an idle primary evidences its last batches after this */
+#define CUTS_MAX 4u                   /* checkpoints under way */
 #define PEERS_MAX (2u * REPLICAS_MAX) /* those of the configuration, and of the one before */
 #define REQUEST_AGE_MS_MAX 60000u     /* a request that nobody proposes is forgotten */
 #define LISTEN_MS 5000u               /* a primary that started lets its past come, see propose.c */
