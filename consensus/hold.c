@@ -163,7 +163,7 @@ static void forget_durable(struct replica *replica) {
 }
 
 bool try_release(struct replica *replica) {
-    if (!replica->held || replica->range_token != 0) {
+    if (!replica->held || replica->range_token != 0 || ranks_beyond(replica)) {
         return false;
     }
     const struct slot *const slot = rank_highest(replica);

@@ -172,17 +172,15 @@ static bool is_earlier_copy(struct replica *replica, const struct walk *walk,
  */
 static bool may_part_before(struct replica *replica, const struct walk *walk,
                             const struct batch *batch, enum batch_step step) {
-    const struct slot *const first = slot_find(replica, config_start(replica) + 1);
     uint64_t const view = checker_position(replica->checker)->view;
-    bool const is_open =
-        first == NULL || first->seq > replica->executed_seq || !slot_is_certified(replica, first);
     bool const is_primarys =
         replica->range_peer == configuration_primary(replica->configuration, view);
     if (evidenced_in(replica, walk->range) > config_start(replica)) {
         return true;
     }
     return !is_earlier_copy(replica, walk, batch, step) &&
-           (view_waits_for_range(replica) || (is_open && is_primarys && !is_primary(replica)));
+           (view_waits_for_range(replica) ||
+            (!has_certified(replica) && is_primarys && !is_primary(replica)));
 }
 
 /* May what this replica has beyond the walk be given up for this batch or new view? */

@@ -301,6 +301,27 @@ bool try_configure(struct replica *replica) {
 
 /* ---- going back ---- */
 
+bool has_certified(struct replica *replica) {
+    return replica->best_rank.seq != 0 || rank_highest(replica) != NULL;
+}
+
+/* What it has said in the next configuration, which it left again; NULL: it was not there. */
+static const struct tenure *tenure_beyond(const struct replica *replica) {
+    uint64_t const next = replica->configuration->number + 1;
+    const struct tenure *const tenure = &replica->tenures[next % 2];
+    return tenure->config == next ? tenure : NULL;
+}
+
+bool ranks_beyond(const struct replica *replica) {
+    const struct tenure *const tenure = tenure_beyond(replica);
+    return tenure != NULL && tenure->best_rank.seq != 0;
+}
+
+bool has_spoken_beyond(const struct replica *replica) {
+    const struct tenure *const tenure = tenure_beyond(replica);
+    return tenure != NULL && (tenure->signed_seq != 0 || tenure->asked_view != 0);
+}
+
 /* What replica `r` of the configuration before asks for there; 0: nothing, or it went over too. */
 static uint64_t asked_before(const struct replica *replica, uint32_t r) {
     uint32_t at = 0;
@@ -336,13 +357,10 @@ static uint64_t view_called_for(const struct replica *replica, uint32_t callers,
  * nonce for, or prepared.
  */
 static bool may_return(struct replica *replica, const struct slot *last) {
-    const struct slot *const first = slot_find(replica, config_start(replica) + 1);
-    bool const is_open =
-        first == NULL || first->seq > replica->executed_seq || !slot_is_certified(replica, first);
     const struct tenure *const tenure = &replica->tenures[replica->before->number % 2];
     return last->body.view >= replica->nonce_view && last->body.view >= tenure->best_rank.view &&
            replica->self_before < replica->before->replica_count &&
-           checker_may_leave(replica->checker) && is_open && !replica->held &&
+           checker_may_leave(replica->checker) && !has_certified(replica) && !replica->held &&
            replica->range_token == 0 && replica->guard == GUARD_NONE;
 }
 

@@ -187,6 +187,9 @@ void journal_start(struct replica *replica) {
 /* Does the ledger on disk show all that this process signed and that may still be asked for? */
 static bool ledger_shows_all(struct replica *replica) {
     const struct ledger_position *const now = checker_position(replica->checker);
+    if (has_spoken_beyond(replica)) {
+        return false; /* in the next configuration, which it has left again (§9) */
+    }
     if (replica->held || replica->range_token != 0 || replica->asked_view != now->view ||
         now->view < replica->barred_view ||
         (now->view == replica->barred_view && now->seq < replica->barred_seq)) {

@@ -23,9 +23,10 @@
 #define STATUS_INTERVAL_MS 200u         /* how often peers hear how far this replica is */
 #define STUCK_AFTER_MS 400u             /* no progress for so long: ask for what is missing */
 #define RETURN_AFTER_MS VIEW_TIMEOUT_MS /* nobody shows how the configuration before has ended */
-#define VIEWS_CALLED_MAX 64u /* beyond the boundary's, that one replica alone may call others to   \
-                              */
-#define FETCH_AFTER_MS 100u  /* requests of a pre-prepare come from clients; then ask for them */
+#define VIEWS_CALLED_MAX                                                                           \
+    64u                     /* beyond the boundary's, that one replica alone may call others to    \
+                             */
+#define FETCH_AFTER_MS 100u /* requests of a pre-prepare come from clients; then ask for them */
 #define FETCH_AFTER_IDLE_MS 10u       /* when no others wait here: the client may be gone already */
 #define FETCH_RETRY_MS 200u           /* ask again for requests of a pre-prepare */
 #define RANGE_RETRY_MS 2000u          /* ask another peer for a range */
@@ -432,6 +433,13 @@ bool try_configure(struct replica *replica);
  * how it has ended. As try_configure.
  */
 bool try_return(struct replica *replica);
+/* Does this replica rank by any batch of this configuration? */
+bool has_certified(struct replica *replica);
+/* It was in the next configuration: does it rank there, by what its disk has and nothing here
+ * shows? */
+bool ranks_beyond(const struct replica *replica);
+/* Has it signed a batch there, or asked for a view? */
+bool has_spoken_beyond(const struct replica *replica);
 /* Has it gone back for a view that has not begun, and not waited for it in vain? */
 bool is_called(const struct replica *replica);
 /* Recovery: the next thing in the ledger is of the next configuration. */

@@ -93,6 +93,45 @@ static bool is_bearable(const struct simulation *simulation, const struct consti
     return liars <= configuration_faults_max(next->replica_count);
 }
 
+/* Does it leave as many correct ones as this configuration needs, if this replica is one no more?
+ */
+static bool bears_without(const struct simulation *simulation,
+                          const struct configuration *configuration, uint32_t id) {
+    const struct cluster *const cluster = simulation->cluster;
+    uint32_t lost = 0;
+    for (uint32_t r = 0; r < configuration->replica_count; r++) {
+        uint32_t const other = cluster_id_of(cluster, &configuration->replicas[r].key);
+        lost += other == id || !node_is_correct(&cluster->nodes[other]);
+    }
+    return lost <= configuration->faults_max;
+}
+
+bool reform_bears_one_more(const struct simulation *simulation, uint32_t id) {
+    struct cluster *const cluster = simulation->cluster;
+    const struct reform *const reform = &simulation->reform;
+    bool bears = true;
+    if (cluster->charter == NULL) {
+        return true; /* counted by who draws it */
+    }
+    struct configuration configuration;
+    constitution_configuration(&configuration, now_of(simulation));
+    bears = bears_without(simulation, &configuration, id);
+    uint64_t const before = configuration.number - 1;
+    if (bears && before != 0) {
+        bears = bears_without(simulation, cluster_configuration(cluster, before), id);
+    }
+    if (bears && reform->is_open) {
+        struct proposal proposal;
+        struct constitution next;
+        charter_decode(cluster->charter, &proposal, reform->proposal);
+        if (proposal_apply(&next, now_of(simulation), &proposal).rule == PROPOSAL_SOUND) {
+            constitution_configuration(&configuration, &next);
+            bears = bears_without(simulation, &configuration, id);
+        }
+    }
+    return bears;
+}
+
 /* A text that lives as long as the cluster. */
 static const char *keep_text(struct simulation *simulation, const char *text) {
     return (const char *)cluster_keep(simulation->cluster, span_of(text, strlen(text) + 1)).data;

@@ -410,7 +410,6 @@ void simulation_run(struct sim_result *result, const struct sim_options *options
     open_cluster(&simulation, options);
     draw_load(&simulation);
     faults_draw(&simulation);
-    simulation.plan.restores &= !options->reforms;
     liars_draw(&simulation);
     if (!options->reforms) {
         joins_draw(&simulation);

@@ -216,6 +216,8 @@ void liars_draw(struct simulation *simulation);
 /* The cluster's filter: what the network loses by plan, and what liars say instead. */
 void reform_draw(struct simulation *simulation);
 void reform_step(struct simulation *simulation);
+/* May this replica fail as well, in whatever configuration is or may soon be in force? */
+bool reform_bears_one_more(const struct simulation *simulation, uint32_t id);
 /* Let pass what is open. From then on nobody waits for those who are in no configuration. */
 void reform_end(struct simulation *simulation);
 
