@@ -37,6 +37,20 @@ static int make_directory(const struct node *node, struct problem *problem) {
                : problem_set(problem, EXIT_ERROR, "%s: %s; check the disk", path, strerror(errno));
 }
 
+bool constitution_number_of(uint64_t *number, struct span snapshot) {
+    struct checker_snapshot decoded;
+    struct checkpoint_header header;
+    struct arena arena;
+    arena_init(&arena, 2 * (size_t)SNAPSHOT_SIZE_MAX);
+    bool const decodes = checker_snapshot_decode(&decoded, &arena, snapshot) == CODEC_OK &&
+                         checkpoint_header_decode(&header, &arena, decoded.header) == CODEC_OK;
+    if (decodes) {
+        *number = header.config;
+    }
+    arena_free(&arena);
+    return decodes;
+}
+
 bool constitutions_present(const struct node_config *config) {
     char path[PATH_SIZE_MAX];
     struct stat status;
