@@ -366,6 +366,17 @@ static void keep_offer(struct join *join, uint32_t from,
     join->offered_ms = join->offered_ms == 0 ? join->now_ms : join->offered_ms;
 }
 
+/*
+ * One that is far ahead and has nothing to offer has started a short while ago, perhaps: that is no
+ * reason to go the longer way, and it may have something soon.
+ */
+static void ask_again_if_far(struct candidate *peer) {
+    if (peer->has_none && peer->is_far) {
+        peer->has_none = false;
+        peer->answered = false;
+    }
+}
+
 static void on_offer(struct join *join, uint32_t from,
                      const struct checkpoint_offer_message *message) {
     struct candidate *const peer = &join->peers[from];
@@ -375,6 +386,7 @@ static void on_offer(struct join *join, uint32_t from,
     peer->answered = true;
     if (!is_far_ahead(join, message->seq)) {
         peer->has_none = true;
+        ask_again_if_far(peer);
         return;
     }
     struct offer_configs configs;
@@ -398,6 +410,7 @@ static void on_status(struct join *join, uint32_t from, const struct status_mess
     struct candidate *const peer = &join->peers[from];
     peer->is_far = is_far_ahead(join, status->executed_seq);
     peer->is_near = !peer->is_far;
+    ask_again_if_far(peer);
 }
 
 static void on_message(struct join *join, const struct peer_message *message) {
