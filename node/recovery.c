@@ -533,7 +533,8 @@ static int write_checkpoint(struct recovery *recovery) {
     }
     struct checkpoint_cut cut = *due;
     if (state_store_write_cut(node->store, node->engine, &cut, recovery->problem) != 0 ||
-        state_store_refresh(node->store, recovery->problem) != 0) {
+        state_store_refresh_carrying(node->store, cut.header.checkpoint_seq, recovery->problem) !=
+            0) {
         return -1;
     }
     replica_load_checkpoint(node->replica, cut.header.seq, cut.header.state_count,

@@ -419,7 +419,8 @@ enum fault {
     FAULT_LIE,
     FAULT_LOST_DISK,
     FAULT_LATE_START,
-    FAULT_JOIN, /* no fault, but what comes of one: a checkpoint installed */
+    FAULT_JOIN,       /* no fault, but what comes of one: a checkpoint installed */
+    FAULT_JOIN_LATER, /* of these, those of a later configuration than the founding one */
     FAULT_COUNT
 };
 

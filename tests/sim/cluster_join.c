@@ -417,6 +417,7 @@ static void complete(struct cluster *cluster, uint32_t number, const struct join
     disk->joined = *joining;
     *joining = (struct sim_place){.present = false};
     cluster->faults[FAULT_JOIN]++;
+    cluster->faults[FAULT_JOIN_LATER] += effect->complete.signed_in > 1;
     node->joins++;
     bool crashed = crashes_here(cluster, number);
     while (!crashed && install_step(disk)) {

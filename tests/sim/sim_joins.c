@@ -1,6 +1,7 @@
 /*
  * sim_joins: replicas that begin with a checkpoint (see simulation.h). One comes late, with a key
- * that never signed; or one loses its disk, and follows from then on. Whoever serves it crashes, or
+ * that never signed; or one loses its disk, and follows from then on. Where members change the
+ * configuration, it may be one that they call in meanwhile, or have called in long ago. Whoever serves it crashes, or
  * it does, in the middle of any part; and so it does between the renames at the end.
  *
  * All of it is drawn by a generator of its own, so that other faults stay what a seed made them.
@@ -100,12 +101,28 @@ static void bring_together(struct simulation *simulation) {
     }
 }
 
+/* The newest configuration that anybody has entered. */
+static const struct cluster_era *newest_era(const struct cluster *cluster) {
+    uint32_t newest = 0;
+    while (newest + 1 < CLUSTER_ERAS_MAX && cluster->eras[newest + 1].known) {
+        newest++;
+    }
+    return &cluster->eras[newest];
+}
+
+/* Is there a checkpoint that is worth it, of the newest configuration? */
+static bool has_grown(const struct cluster *cluster) {
+    const struct cluster_era *const era = newest_era(cluster);
+    uint64_t const interval = era->configuration.parameters.checkpoint_interval;
+    return cluster->committed_seq >= era->start + 5 * interval;
+}
+
 /* Batches enough for a checkpoint to be worth it, if other faults let them come about. */
 static void grow(struct simulation *simulation) {
     struct cluster *const cluster = simulation->cluster;
     uint64_t const interval = cluster->configuration->parameters.checkpoint_interval;
     bring_together(simulation);
-    for (uint64_t i = 0; i < 80 * interval && cluster->committed_seq < 5 * interval; i++) {
+    for (uint64_t i = 0; i < 80 * interval && !has_grown(cluster); i++) {
         const char *const call = "kv.put grown 1";
         struct order const order = {
             .min_index = cluster->highest_index + 1, .call_count = 1, .calls = &call};
@@ -159,7 +176,9 @@ static bool is_part(const struct simulation *simulation, const struct frame *fra
     if (frame->kind == MESSAGE_RANGE && frame->to < cluster->node_count) {
         return cluster->nodes[frame->to].join != NULL;
     }
-    return frame->kind >= MESSAGE_FETCH_CHECKPOINT && frame->kind <= MESSAGE_CHECKPOINT_ITEMS;
+    return (frame->kind >= MESSAGE_FETCH_CHECKPOINT && frame->kind <= MESSAGE_CHECKPOINT_ITEMS) ||
+           (frame->kind == MESSAGE_CHAIN_QUERY && frame->from < CLUSTER_NODES_MAX) ||
+           (frame->kind == MESSAGE_CHAIN_REPLY && frame->to < CLUSTER_NODES_MAX);
 }
 
 bool joins_see(struct simulation *simulation, const struct frame *frame) {

@@ -52,7 +52,8 @@ static bool is_bearable(const struct simulation *simulation, const struct consti
     uint32_t liars = 0;
     for (uint32_t r = 0; r < next->replica_count; r++) {
         uint32_t const id = cluster_id_of(cluster, &next->replicas[r].identity.key);
-        liars += !node_is_correct(&cluster->nodes[id]);
+        /* One that loses its disk some day never votes again. */
+        liars += !node_is_correct(&cluster->nodes[id]) || simulation->joins.lost == id;
     }
     return liars <= configuration_faults_max(next->replica_count);
 }
