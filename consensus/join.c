@@ -137,8 +137,7 @@ static void end_turn(struct join *join) {
 
 void join_bar_source(struct join *join, enum join_note_kind why) {
     join->peers[join->source].barred = true;
-    join_note(join, why, join->source,
-              why == JOIN_NOTE_LINKS_REFUSED ? join->newest : join->seq);
+    join_note(join, why, join->source, why == JOIN_NOTE_LINKS_REFUSED ? join->newest : join->seq);
     end_turn(join);
 }
 
@@ -317,8 +316,7 @@ static void decide(struct join *join, bool replica_has_genesis) {
     bool const is_tired =
         join->answered_ms != 0 && join->now_ms >= join->answered_ms + JOIN_PATIENCE_MS;
     /* An auditor has no other way: one offer that holds is enough for it, so it hears them all. */
-    bool const is_outvoted =
-        join->audits ? all_heard : against > join->configuration->faults_max;
+    bool const is_outvoted = join->audits ? all_heard : against > join->configuration->faults_max;
     bool const is_settled = all_heard || join->now_ms >= join->offered_ms + join->retry_ms;
     /* Who has led nowhere has another try when nothing else is left, and there is time. */
     bool const is_led = lead != NOBODY && (join->peers[lead].turns_lost == 0 ||

@@ -12,16 +12,17 @@
  * turn. Memory is bounded: 32 bytes for each group of the state, an offer for each peer, and one
  * message. One request is under way at a time.
  *
- * A checkpoint may be of a later configuration than those whose replicas it knows (§9). Then it asks
- * who offers it for the links of the governance chain (JOIN_LINKS), which the driver verifies and
- * keeps; and when the chain has grown, this join is over (JOIN_EFFECT_CONFIGURATION), and the driver
- * begins another one among the replicas of the newest configuration that is proved. What was signed
- * in that one, or in any before it, is judged by the chain, whoever offers it.
+ * A checkpoint may be of a later configuration than those whose replicas it knows (§9). Then it
+ * asks who offers it for the links of the governance chain (JOIN_LINKS), which the driver verifies
+ * and keeps; and when the chain has grown, this join is over (JOIN_EFFECT_CONFIGURATION), and the
+ * driver begins another one among the replicas of the newest configuration that is proved. What was
+ * signed in that one, or in any before it, is judged by the chain, whoever offers it.
  *
- * While nothing is decided (JOIN_ASKING, JOIN_LINKS) the replica takes part as always, but for this: ranges are
- * kept from it while join_holds_ranges, lest it leaves genesis before a checkpoint can be had. From
- * JOIN_EFFECT_BEGIN until it is started anew, or JOIN_EFFECT_NOT_NEEDED, it rests: it gets no
- * ticks, messages, requests or peers, only the answers to its own effects and an orderly end.
+ * While nothing is decided (JOIN_ASKING, JOIN_LINKS) the replica takes part as always, but for
+ * this: ranges are kept from it while join_holds_ranges, lest it leaves genesis before a checkpoint
+ * can be had. From JOIN_EFFECT_BEGIN until it is started anew, or JOIN_EFFECT_NOT_NEEDED, it rests:
+ * it gets no ticks, messages, requests or peers, only the answers to its own effects and an orderly
+ * end.
  *
  * An auditor gets a checkpoint in the same way. It has no ledger, so any checkpoint but those that
  * are as good as genesis will do; it hears no status, and JOIN_EFFECT_NOT_NEEDED means that there
@@ -62,9 +63,9 @@ struct join_chain {
 struct join_options {
     /* Borrowed: who is asked, under their numbers in it; the newest that the chain reaches. */
     const struct configuration *configuration;
-    uint32_t self;     /* REPLICAS_MAX: none of them, but an auditor */
-    bool is_outsider;  /* the same, but a replica that will follow */
-    uint64_t retry_ms; /* 0: JOIN_RETRY_MS */
+    uint32_t self;                  /* REPLICAS_MAX: none of them, but an auditor */
+    bool is_outsider;               /* the same, but a replica that will follow */
+    uint64_t retry_ms;              /* 0: JOIN_RETRY_MS */
     const struct join_older *older; /* NULL: begin with a checkpoint; otherwise copied */
     struct join_chain chain;        /* without one, only its configuration is believed */
 };
@@ -116,26 +117,26 @@ struct join_event {
 /* ---- effects ---- */
 
 enum join_effect_kind {
-    JOIN_EFFECT_SEND,         /* a frame to a peer */
-    JOIN_EFFECT_LINKS,        /* links of the chain, unverified: judge them in their order, keep
-                                 those that hold, and answer JOIN_EVENT_LINKED */
+    JOIN_EFFECT_SEND,          /* a frame to a peer */
+    JOIN_EFFECT_LINKS,         /* links of the chain, unverified: judge them in their order, keep
+                                  those that hold, and answer JOIN_EVENT_LINKED */
     JOIN_EFFECT_CONFIGURATION, /* the chain reaches a later configuration: begin another join with
                                   it, and have the replica rest until that one is over */
-    JOIN_EFFECT_BEGIN,        /* a checkpoint is fetched: make joining/ anew, empty; the replica
-                                 rests from here on. It may come again */
-    JOIN_EFFECT_ITEMS,        /* items of the state, in key order and verified: put them behind
-                                 those before. Answer JOIN_EVENT_STORED */
-    JOIN_EFFECT_LEDGER_BEGIN, /* forget all entries fetched so far: the ledger in joining/ begins
-                                 with first_entry. It may come again */
-    JOIN_EFFECT_ENTRIES,      /* whole batches and new views: append. Answer JOIN_EVENT_STORED */
-    JOIN_EFFECT_COMPLETE,     /* all is there and verified: commit the state under this snapshot,
-                                 keep the offer, sync, rename, start the replica from the disk */
-    JOIN_EFFECT_NOT_NEEDED,   /* no checkpoint: remove joining/ if it is there, let the replica
-                                 catch up by ranges */
-    JOIN_EFFECT_OLDER,        /* older entries, unverified: have history judge and keep them, and
-                                 answer JOIN_EVENT_TAKEN */
-    JOIN_EFFECT_OLDER_DONE,   /* the older ledger has reached F */
-    JOIN_EFFECT_NOTE          /* something for the log */
+    JOIN_EFFECT_BEGIN,         /* a checkpoint is fetched: make joining/ anew, empty; the replica
+                                  rests from here on. It may come again */
+    JOIN_EFFECT_ITEMS,         /* items of the state, in key order and verified: put them behind
+                                  those before. Answer JOIN_EVENT_STORED */
+    JOIN_EFFECT_LEDGER_BEGIN,  /* forget all entries fetched so far: the ledger in joining/ begins
+                                  with first_entry. It may come again */
+    JOIN_EFFECT_ENTRIES,       /* whole batches and new views: append. Answer JOIN_EVENT_STORED */
+    JOIN_EFFECT_COMPLETE,      /* all is there and verified: commit the state under this snapshot,
+                                  keep the offer, sync, rename, start the replica from the disk */
+    JOIN_EFFECT_NOT_NEEDED,    /* no checkpoint: remove joining/ if it is there, let the replica
+                                  catch up by ranges */
+    JOIN_EFFECT_OLDER,         /* older entries, unverified: have history judge and keep them, and
+                                  answer JOIN_EVENT_TAKEN */
+    JOIN_EFFECT_OLDER_DONE,    /* the older ledger has reached F */
+    JOIN_EFFECT_NOTE           /* something for the log */
 };
 
 enum join_note_kind {

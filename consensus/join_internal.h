@@ -1,6 +1,7 @@
 /*
  * join_internal: what a join remembers; shared by join.c (offers and turns), join_links.c (the
- * governance chain), join_state.c (the state), join_ledger.c (the end of the ledger) and join_older.c (what lies before it).
+ * governance chain), join_state.c (the state), join_ledger.c (the end of the ledger) and
+ * join_older.c (what lies before it).
  *
  * A *round* begins with asking everybody for offers. In it each peer has one turn for a checkpoint:
  * it loses it by being slow, or by no longer having what it offered. Who was wrong is barred.
@@ -25,8 +26,9 @@ struct candidate {
     bool lost_turn; /* in this round */
     uint32_t turns_lost;
     bool asked_for_all; /* its links, one of which did not hold */
-    uint64_t leads_to;  /* its offer was signed in this configuration, not proved; 0: there is none */
-    uint64_t seq;      /* of the offer; 0: none that is of use */
+    uint64_t
+        leads_to; /* its offer was signed in this configuration, not proved; 0: there is none */
+    uint64_t seq; /* of the offer; 0: none that is of use */
     struct digest digest;
     struct buffer offer; /* encoded */
 
@@ -39,8 +41,8 @@ struct candidate {
 
 /* The entries from F on (join_ledger.c). */
 struct join_entries {
-    struct offer *offer; /* of the peer whose turn it is; NULL: none is begun */
-    struct arena arena;  /* owns what it points to */
+    struct offer *offer;                /* of the peer whose turn it is; NULL: none is begun */
+    struct arena arena;                 /* owns what it points to */
     struct configuration configuration; /* in force at the checkpoint */
     struct checker *checker;
     uint64_t window_entry;

@@ -31,8 +31,8 @@ uint32_t join_links_choose(const struct join *join) {
     uint32_t best = NOBODY;
     for (uint32_t i = 0; i < join->peer_count; i++) {
         const struct candidate *const peer = &join->peers[i];
-        bool const fits = peer->leads_to > join->newest && !peer->barred &&
-                          join->now_ms >= peer->after_ms;
+        bool const fits =
+            peer->leads_to > join->newest && !peer->barred && join->now_ms >= peer->after_ms;
         if (fits && (best == NOBODY || goes_before(peer, &join->peers[best]))) {
             best = i;
         }

@@ -405,7 +405,8 @@ static int verify(const struct state_store *store, struct problem *problem) {
 
 static int open_store(struct state_store *store, const struct digest *service,
                       struct problem *problem) {
-    return state_store_open_files(store, service, problem) != 0 ? -1 : move_on(store, NULL, problem);
+    return state_store_open_files(store, service, problem) != 0 ? -1
+                                                                : move_on(store, NULL, problem);
 }
 
 /* The child's part of a trial. It dies silently; nothing it inherited is closed or flushed. */

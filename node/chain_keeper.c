@@ -201,16 +201,16 @@ static void note_taken(struct chain_keeper *keeper, uint64_t links_before) {
                                        log_number("config", links + 1), log_end()});
     }
     if (!holds) {
-        log_event(LOG_ERROR,
-                  verdict->check == CHAIN_FORK
-                      ? "the governance chain is forked: more than f replicas of one configuration "
-                        "have lied; audit both sides"
-                      : "refused a peer's link of the governance chain",
-                  (struct log_field[]){
-                      log_number("peer", keeper->giver), log_number("newest", links + 1),
-                      log_text("reason", chain_check_text(verdict->check)),
-                      log_text("detail", verdict->detail == NULL ? "" : verdict->detail),
-                      log_end()});
+        log_event(
+            LOG_ERROR,
+            verdict->check == CHAIN_FORK
+                ? "the governance chain is forked: more than f replicas of one configuration "
+                  "have lied; audit both sides"
+                : "refused a peer's link of the governance chain",
+            (struct log_field[]){log_number("peer", keeper->giver), log_number("newest", links + 1),
+                                 log_text("reason", chain_check_text(verdict->check)),
+                                 log_text("detail", verdict->detail == NULL ? "" : verdict->detail),
+                                 log_end()});
     }
 }
 
@@ -264,8 +264,7 @@ static void done(struct background_job *job) {
     go_on(keeper);
 }
 
-bool chain_keeper_take(struct node *node, uint32_t peer, const struct span *links,
-                       uint32_t count) {
+bool chain_keeper_take(struct node *node, uint32_t peer, const struct span *links, uint32_t count) {
     struct chain_keeper *const keeper = node->chain_keeper;
     if (keeper->busy || !keeper->opened) {
         return false;
@@ -289,8 +288,8 @@ uint64_t chain_keeper_newest(const struct node *node) {
 
 const struct constitution *chain_keeper_find(struct node *node, uint64_t number) {
     struct chain_keeper *const keeper = node->chain_keeper;
-    bool const found = keeper->opened && !keeper->busy &&
-                       chain_find(keeper->store.chain, number, &keeper->found);
+    bool const found =
+        keeper->opened && !keeper->busy && chain_find(keeper->store.chain, number, &keeper->found);
     return found ? &keeper->found : NULL;
 }
 

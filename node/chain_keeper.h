@@ -3,8 +3,8 @@
  * low priority, reads the file (chain_store.h), makes the links that it lacks from the ledger on
  * the disk (chain_link.h), and writes each down once its configuration was entered: all that is in
  * a link is evidenced then, and stays, though the very end of the configuration before may not. So
- * one that leaves, and is told no more, has it too. Clients, and replicas that join, are given links
- * out of the file, which the reader's thread fetches.
+ * one that leaves, and is told no more, has it too. Clients, and replicas that join, are given
+ * links out of the file, which the reader's thread fetches.
  *
  * One that joins itself has peers' links judged and kept here, before there is a ledger.
  *

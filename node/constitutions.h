@@ -22,7 +22,8 @@ MUST_USE int constitution_keep(const struct node *node, const struct constitutio
 MUST_USE int constitution_load(struct constitution *out, const struct node *node, uint64_t number,
                                struct problem *problem);
 
-/* The configuration in force at the checkpoint of an encoded snapshot. False: it does not decode. */
+/* The configuration in force at the checkpoint of an encoded snapshot. False: it does not decode.
+ */
 MUST_USE bool constitution_number_of(uint64_t *number, struct span snapshot);
 
 /* Has this replica been in any configuration but the founding one? */

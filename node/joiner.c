@@ -117,9 +117,9 @@ static void note(const struct join_effect *effect) {
                   (struct log_field[]){fields[0], fields[1], log_end()});
         break;
     case JOIN_NOTE_OFFER_LATER:
-        log_event(LOG_INFO, "a peer's checkpoint is of a later configuration; asking for its links",
-                  (struct log_field[]){fields[0], log_number("config", effect->note.seq),
-                                       log_end()});
+        log_event(
+            LOG_INFO, "a peer's checkpoint is of a later configuration; asking for its links",
+            (struct log_field[]){fields[0], log_number("config", effect->note.seq), log_end()});
         break;
     case JOIN_NOTE_OFFER_REFUSED:
     case JOIN_NOTE_LINKS_REFUSED:
@@ -568,9 +568,8 @@ static void begin_checkpoint_join(struct joiner *joiner) {
     struct node *const node = joiner->node;
     const struct configuration *const configuration = choose_configuration(joiner);
     uint32_t const self = configuration_find_replica(configuration, &node->identity.key);
-    struct join_options options = {.configuration = configuration,
-                                   .self = self,
-                                   .is_outsider = self == REPLICAS_MAX};
+    struct join_options options = {
+        .configuration = configuration, .self = self, .is_outsider = self == REPLICAS_MAX};
     if (chain_keeper_is_open(node)) {
         options.chain = (struct join_chain){.context = node, .find = find_constitution};
     }

@@ -1,9 +1,10 @@
 /*
  * joiner: drives consensus/join.h beside the replica (protocol §7). At genesis it has a checkpoint
  * fetched into joining/, while the replica rests, and then the process run again from it; in a
- * replica that began with a checkpoint it fetches the older ledger for older.h. The checkpoint may be
- * of a later configuration: then peers are asked for links of the governance chain first, and
- * those that hold are kept (chain_keeper.h). Peers are believed nothing; all writing is done on the reader's thread, one message at a time.
+ * replica that began with a checkpoint it fetches the older ledger for older.h. The checkpoint may
+ * be of a later configuration: then peers are asked for links of the governance chain first, and
+ * those that hold are kept (chain_keeper.h). Peers are believed nothing; all writing is done on the
+ * reader's thread, one message at a time.
  *
  * The loop's functions.
  */

@@ -2,8 +2,8 @@
  * older_ledger: see older_ledger.h.
  *
  * Invariants: older/ledger holds what history has taken, and for a moment the beginning of a unit
- * more, which the next opening cuts off; older/state is never ahead of older/ledger on the disk, and
- * the constitution in force there is on the disk before it.
+ * more, which the next opening cuts off; older/state is never ahead of older/ledger on the disk,
+ * and the constitution in force there is on the disk before it.
  */
 #include "node/older_ledger.h"
 
@@ -50,8 +50,7 @@ static bool check_signature(void *context, const struct sign_check *check, enum 
 /* Where the reading goes on after a restart: by the constitution in force there. */
 static int keep_constitution(const struct older_ledger *older, struct problem *problem) {
     const struct constitution *const now = history_constitution(older->history);
-    return now->number == FOUNDING_CONFIGURATION ? 0
-                                                 : constitution_keep(older->node, now, problem);
+    return now->number == FOUNDING_CONFIGURATION ? 0 : constitution_keep(older->node, now, problem);
 }
 
 /* What lies before the cut is durable first: the state is never ahead of the entries. */
@@ -296,7 +295,7 @@ static int replay_tail(struct older_ledger *older, struct problem *problem) {
 
 /* The constitution in force where the state is. */
 static int load_era(struct older_ledger *older, const struct state_checkpoint *checkpoint,
-                             struct problem *problem) {
+                    struct problem *problem) {
     uint64_t number = FOUNDING_CONFIGURATION;
     if (checkpoint->present && !constitution_number_of(&number, checkpoint->snapshot)) {
         return problem_set(problem, EXIT_CORRUPT, "%s: the state's snapshot does not decode",

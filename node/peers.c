@@ -55,7 +55,7 @@ struct peers {
     struct link_group *group;
     struct peer rows[NODE_ROWS_MAX];
     uint32_t chain_row; /* that was answered last */
-    bool started; /* the timers are there */
+    bool started;       /* the timers are there */
     bool closing;
 };
 

@@ -195,10 +195,10 @@ static int take_offer(struct recovery *recovery, struct span bytes) {
     return holds != 0
                ? (holds < 0 ? -1 : 0)
                : problem_set(recovery->problem, EXIT_CORRUPT,
-                               "%s/%s/offer: damaged: it does not prove the checkpoint that the "
-                               "ledger begins with; restore it from a backup, or remove " OLDER_NAME
-                               ", ledger and state to have the replica join anew",
-                               node->config.data_directory, OLDER_NAME);
+                             "%s/%s/offer: damaged: it does not prove the checkpoint that the "
+                             "ledger begins with; restore it from a backup, or remove " OLDER_NAME
+                             ", ledger and state to have the replica join anew",
+                             node->config.data_directory, OLDER_NAME);
 }
 
 static int load_beginning(struct recovery *recovery) {

@@ -152,8 +152,9 @@ struct sim_disk {
     struct sim_place joining;
     struct sim_place joined;
     struct sim_place older;
-    uint64_t links_lead_to; /* the configuration that the chain, as it was given it, reaches; or 0 */
-    bool ledger_is_away;    /* between two renames */
+    uint64_t
+        links_lead_to;   /* the configuration that the chain, as it was given it, reaches; or 0 */
+    bool ledger_is_away; /* between two renames */
     bool state_is_away;
     struct disk_copy copy;
 };

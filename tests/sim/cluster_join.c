@@ -631,8 +631,7 @@ bool join_take(struct cluster *cluster, uint32_t number, const struct peer_messa
         return true;
     }
     if (node->join == NULL) {
-        return message->kind == MESSAGE_CHECKPOINT_OFFER ||
-               message->kind == MESSAGE_CHAIN_REPLY ||
+        return message->kind == MESSAGE_CHECKPOINT_OFFER || message->kind == MESSAGE_CHAIN_REPLY ||
                message->kind == MESSAGE_CHECKPOINT_DIGESTS ||
                message->kind == MESSAGE_CHECKPOINT_ITEMS;
     }

@@ -1,9 +1,9 @@
 /*
- * cluster_links: the governance chain among nodes (see cluster.h): what a node that joins has of it,
- * and whom it knows by that. As for clients (cluster_session.c), links are not made here: a link is
- * the number that it leads to, and whether it holds is what the cluster knows. It goes the way that
- * node/ goes: while a node rests to join among the replicas of a later configuration than the
- * founding one, numbers of peers are that one's.
+ * cluster_links: the governance chain among nodes (see cluster.h): what a node that joins has of
+ * it, and whom it knows by that. As for clients (cluster_session.c), links are not made here: a
+ * link is the number that it leads to, and whether it holds is what the cluster knows. It goes the
+ * way that node/ goes: while a node rests to join among the replicas of a later configuration than
+ * the founding one, numbers of peers are that one's.
  */
 #include "base/check.h"
 #include "tests/sim/cluster.h"
@@ -86,8 +86,8 @@ bool links_judge(struct cluster *cluster, uint32_t number, const struct join_eff
         uint64_t const leads_to = link.size == LINK_BYTES ? load_u64_be(link.data) : 0;
         uint64_t const newest = links_newest(&cluster->nodes[number]);
         bool const is_known = leads_to > 1 && leads_to <= newest;
-        if (!is_known && (leads_to != newest + 1 ||
-                          !cluster_knows_configuration(cluster, leads_to))) {
+        if (!is_known &&
+            (leads_to != newest + 1 || !cluster_knows_configuration(cluster, leads_to))) {
             return false;
         }
         disk->links_lead_to = is_known ? newest : leads_to;

@@ -430,8 +430,8 @@ void node_take_frame(struct cluster *cluster, uint32_t number, uint32_t from, ui
     if (payload.size > message_size_max(kind) || !links_find_peer(cluster, number, from, &peer)) {
         return;
     }
-    enum codec_result const result = peer_message_decode(
-        &message, links_numbering(cluster, number), peer, kind, payload);
+    enum codec_result const result =
+        peer_message_decode(&message, links_numbering(cluster, number), peer, kind, payload);
     if (result == CODEC_OK && (!message.signed_statement || check_holds(cluster, &message.check))) {
         cluster_trace(cluster, "%u -> %u  %s  %zu bytes", from, number, message_name(kind),
                       payload.size);

@@ -712,8 +712,7 @@ static bool lie_links(struct lie *lie) {
         message.config += 1 + pick(lie, 5);
         break;
     case 1:
-        message.link_count =
-            message.link_count == 0 ? 0 : (uint32_t)pick(lie, message.link_count);
+        message.link_count = message.link_count == 0 ? 0 : (uint32_t)pick(lie, message.link_count);
         break;
     case 2:
         if (message.link_count != 0) {

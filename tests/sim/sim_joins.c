@@ -1,8 +1,9 @@
 /*
  * sim_joins: replicas that begin with a checkpoint (see simulation.h). One comes late, with a key
  * that never signed; or one loses its disk, and follows from then on. Where members change the
- * configuration, it may be one that they call in meanwhile, or have called in long ago. Whoever serves it crashes, or
- * it does, in the middle of any part; and so it does between the renames at the end.
+ * configuration, it may be one that they call in meanwhile, or have called in long ago. Whoever
+ * serves it crashes, or it does, in the middle of any part; and so it does between the renames at
+ * the end.
  *
  * All of it is drawn by a generator of its own, so that other faults stay what a seed made them.
  */
@@ -78,11 +79,17 @@ static uint32_t submit_many(struct simulation *simulation, const char *verb, con
     return cluster_submit_order(cluster, 0, &order);
 }
 
+bool joins_pass_window(const struct simulation *simulation) {
+    const struct join_plan *const plan = &simulation->joins;
+    return plan->fills && plan->passes_window && plan->many < BATCH_CALLS_MAX / CALLS_MAX + 2;
+}
+
 /* One after the other: whoever waits for the last of so many transactions may wait too long. */
 static void pass_window(struct simulation *simulation) {
     struct join_plan *const plan = &simulation->joins;
     bool const goes_on = plan->many == 0 || cluster_is_done(simulation->cluster, plan->last_many);
-    if (plan->passes_window && goes_on && plan->many < BATCH_CALLS_MAX / CALLS_MAX + 2) {
+    /* What members say must not be left behind with it: one matter after the other. */
+    if (goes_on && joins_pass_window(simulation) && !simulation->reform.is_open) {
         plan->many++;
         plan->last_many = submit_many(simulation, "kv.get", "");
     }

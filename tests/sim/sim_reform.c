@@ -179,7 +179,9 @@ static uint32_t say(struct simulation *simulation, uint32_t member, const char *
     struct charter *const charter = simulation->cluster->charter;
     const struct constitution *const now = now_of(simulation);
     const char *const calls[] = {call};
+    uint64_t const next = simulation->cluster->highest_index + 1;
     struct order const order = {.author = charter_pair(charter, &now->members[member].key),
+                                .min_index = simulation->joins.passes_window ? next : 0,
                                 .call_count = 1,
                                 .calls = calls,
                                 .argument = argument};
@@ -361,7 +363,7 @@ void reform_step(struct simulation *simulation) {
         } else {
             vote(simulation);
         }
-    } else if (!reform->is_open && !reform->rests &&
+    } else if (!reform->is_open && !reform->rests && !joins_pass_window(simulation) &&
                now_of(simulation)->number < CLUSTER_ERAS_MAX - 1 &&
                prng_chance(&simulation->prng, reform->permille)) {
         propose(simulation);
