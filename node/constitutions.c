@@ -11,6 +11,7 @@
 
 #include "governance/founding.h"
 #include "host/file.h"
+#include "node/chain_store.h"
 #include "node/node.h"
 
 #define CONSTITUTION_FILE_MAGIC "onus-constitution-v1\n"
@@ -51,12 +52,16 @@ bool constitution_number_of(uint64_t *number, struct span snapshot) {
     return decodes;
 }
 
-bool constitutions_present(const struct node_config *config) {
+static bool is_there(const struct node_config *config, const char *name) {
     char path[PATH_SIZE_MAX];
     struct stat status;
     struct problem ignored = {0};
-    return data_path(path, config->data_directory, "constitutions", &ignored) == 0 &&
+    return data_path(path, config->data_directory, name, &ignored) == 0 &&
            lstat(path, &status) == 0;
+}
+
+bool constitutions_present(const struct node_config *config) {
+    return is_there(config, "constitutions") || is_there(config, CHAIN_NAME);
 }
 
 int constitution_keep(const struct node *node, const struct constitution *constitution,

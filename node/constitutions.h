@@ -26,7 +26,7 @@ MUST_USE int constitution_load(struct constitution *out, const struct node *node
  */
 MUST_USE bool constitution_number_of(uint64_t *number, struct span snapshot);
 
-/* Has this replica been in any configuration but the founding one? */
+/* Does this replica know of any configuration but the founding one? */
 bool constitutions_present(const struct node_config *config);
 
 #endif

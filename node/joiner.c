@@ -224,12 +224,34 @@ static void run(struct background_job *job) {
 
 static void store(struct joiner *joiner, const struct join_effect *effect);
 
-/* This attempt is over, and the replica catches up by ranges. */
+static void begin_checkpoint_join(struct joiner *joiner);
+
+static bool is_at_genesis(const struct node *node) {
+    struct replica_status status;
+    replica_status(node->replica, &status);
+    return status.entries == 1 && !node->beginning.present;
+}
+
+static void on_again(uv_timer_t *timer) {
+    struct joiner *const joiner = timer->data;
+    if (joiner->join == NULL && is_at_genesis(joiner->node) && !joiner->node->stopping) {
+        begin_checkpoint_join(joiner);
+    }
+}
+
+/*
+ * This attempt is over, and the replica catches up by ranges. It may be that nobody of the founding
+ * configuration is in office any more, and gives it any: then it tries to join again.
+ */
 static void give_up(struct joiner *joiner) {
     struct join_effect const clean = {.kind = JOIN_EFFECT_NOT_NEEDED};
+    bool const is_later = joiner->node->joining != NULL;
     store(joiner, &clean);
     joiner_end(joiner->node);
     wake_replica(joiner->node);
+    if (is_later) {
+        CHECK(uv_timer_start(&joiner->tick, on_again, JOIN_AGAIN_MS, 0) == 0);
+    }
 }
 
 static void stored(struct joiner *joiner, const struct store_job *store) {
@@ -440,8 +462,6 @@ static void follow_replica(struct joiner *joiner) {
     }
 }
 
-static void begin_checkpoint_join(struct joiner *joiner);
-
 /* The chain reaches further than it did: those who are in office there are asked from here on. */
 static void go_over(struct joiner *joiner) {
     joiner->leads_to = 0;
@@ -607,9 +627,7 @@ int joiner_open(struct node *node, struct problem *problem) {
 }
 
 void joiner_start(struct node *node) {
-    struct replica_status status;
-    replica_status(node->replica, &status);
-    if (status.entries != 1 || node->beginning.present || node->stopping) {
+    if (!is_at_genesis(node) || node->stopping) {
         return;
     }
     node->joiner->waits = !chain_keeper_is_open(node);

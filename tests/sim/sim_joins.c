@@ -14,6 +14,7 @@
 #define NOBODY CLUSTER_NODES_MAX
 #define LIKELY_PERMILLE 350u
 #define GROW_US 15000u
+#define CRASHES_MAX 40u
 #define JOIN_SEED UINT64_C(0x6a6f696e)
 
 static bool is_possible(const struct simulation *simulation, uint32_t number) {
@@ -128,8 +129,10 @@ static bool has_grown(const struct cluster *cluster) {
 static void grow(struct simulation *simulation) {
     struct cluster *const cluster = simulation->cluster;
     uint64_t const interval = cluster->configuration->parameters.checkpoint_interval;
+    /* Where members change things, others have piled up too: no more than can be worked off. */
+    uint64_t const most = (cluster->charter == NULL ? 80 : 20) * interval;
     bring_together(simulation);
-    for (uint64_t i = 0; i < 80 * interval && !has_grown(cluster); i++) {
+    for (uint64_t i = 0; i < most && !has_grown(cluster); i++) {
         const char *const call = "kv.put grown 1";
         struct order const order = {
             .min_index = cluster->highest_index + 1, .call_count = 1, .calls = &call};
@@ -193,7 +196,9 @@ bool joins_see(struct simulation *simulation, const struct frame *frame) {
     if (!plan->has_begun || plan->is_over || !is_part(simulation, frame)) {
         return true;
     }
-    if (prng_chance(&plan->prng, plan->crash_permille)) {
+    /* Who cannot join asks again and again: the service is to have some peace from that. */
+    if (plan->crashes < CRASHES_MAX && prng_chance(&plan->prng, plan->crash_permille)) {
+        plan->crashes++;
         uint32_t const victim = prng_chance(&plan->prng, 500) ? frame->from_node : frame->to;
         simulation->doomed |= UINT64_C(1) << victim;
     }

@@ -113,6 +113,7 @@ struct join_plan {
     bool has_begun;
     bool is_over;            /* all is well again */
     uint32_t crash_permille; /* of messages about a checkpoint: sender or receiver crashes */
+    uint32_t crashes;        /* that came of that */
     uint32_t lose_permille;  /* of the same */
 };
 
