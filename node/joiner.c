@@ -382,6 +382,17 @@ static void complete(struct joiner *joiner, const struct join_effect *effect) {
     store(joiner, effect);
 }
 
+static void take_links(struct joiner *joiner, const struct join_effect *effect) {
+    joiner->busy = chain_keeper_take(joiner->node, effect->links.peer, effect->links.links,
+                                     effect->links.count);
+    if (!joiner->busy) {
+        log_event(LOG_ERROR, "cannot join from a checkpoint; catching up by ranges",
+                  (struct log_field[]){
+                      log_text("problem", "the governance chain cannot be kept now"), log_end()});
+        give_up(joiner);
+    }
+}
+
 static void not_needed(struct joiner *joiner) {
     log_event(joiner->node->resting ? LOG_WARN : LOG_DEBUG,
               "no checkpoint to join from; catching up by ranges", (struct log_field[]){log_end()});
@@ -396,11 +407,7 @@ static bool carry_out(struct joiner *joiner, const struct join_effect *effect) {
         peers_send(node, effect->send.peer, effect->send.kind, effect->send.payload);
         break;
     case JOIN_EFFECT_LINKS:
-        joiner->busy = true;
-        if (!chain_keeper_take(node, effect->links.peer, effect->links.links,
-                               effect->links.count)) {
-            give_up(joiner);
-        }
+        take_links(joiner, effect);
         break;
     case JOIN_EFFECT_CONFIGURATION:
         joiner->leads_to = effect->configuration;
@@ -588,11 +595,10 @@ static void begin_checkpoint_join(struct joiner *joiner) {
     struct node *const node = joiner->node;
     const struct configuration *const configuration = choose_configuration(joiner);
     uint32_t const self = configuration_find_replica(configuration, &node->identity.key);
-    struct join_options options = {
-        .configuration = configuration, .self = self, .is_outsider = self == REPLICAS_MAX};
-    if (chain_keeper_is_open(node)) {
-        options.chain = (struct join_chain){.context = node, .find = find_constitution};
-    }
+    struct join_options const options = {.configuration = configuration,
+                                         .self = self,
+                                         .is_outsider = self == REPLICAS_MAX,
+                                         .chain = {.context = node, .find = find_constitution}};
     begin_join(joiner, &options);
 }
 
