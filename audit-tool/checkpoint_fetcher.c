@@ -203,6 +203,10 @@ static void take_note(struct run *run, const struct join_effect *effect) {
     case JOIN_NOTE_OFFER_TAKEN:
     case JOIN_NOTE_OLDER_REFUSED:
         break;
+    case JOIN_NOTE_OFFER_LATER:
+    case JOIN_NOTE_LINKS_REFUSED:
+    case JOIN_NOTE_STATE_REFUSED:
+        UNREACHABLE(); /* it has no chain */
     case JOIN_NOTE_OFFER_REFUSED:
         exclude(source, FETCH_INVALID, "its offer is of no checkpoint that a quorum signed");
         break;
@@ -249,6 +253,8 @@ static void carry_out(struct run *run, const struct join_effect *effect) {
     case JOIN_EFFECT_NOTE:
         take_note(run, effect);
         break;
+    case JOIN_EFFECT_LINKS:
+    case JOIN_EFFECT_CONFIGURATION:
     case JOIN_EFFECT_OLDER:
     case JOIN_EFFECT_OLDER_DONE:
         UNREACHABLE(); /* it was not made for that */

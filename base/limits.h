@@ -209,6 +209,7 @@
 #define JOIN_PIN_IDLE_MS 30000u             /* a checkpoint for which nobody asks is closed */
 #define JOIN_PIN_MS_MAX 600000u  /* and so it is in any case: the store's file grows meanwhile */
 #define JOIN_REPORT_MS 5000u     /* how often a replica that joins says how far it is */
+#define JOIN_AGAIN_MS 30000u     /* one that knows of later configurations, and stays at genesis */
 #define OLDER_RETRY_MS 10000u    /* after the older ledger could not be written */
 #define CHAIN_RETRY_MS_MIN 1000u /* after a link of the governance chain could not be made */
 #define CHAIN_RETRY_MS_MAX 60000u

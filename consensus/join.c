@@ -24,7 +24,11 @@ struct join *join_new(const struct join_options *options) {
         return NULL;
     }
     join->configuration = options->configuration;
+    join->chain = options->chain;
+    join->newest = options->configuration->number;
     join->self = options->self;
+    join->audits = options->self == REPLICAS_MAX && !options->is_outsider;
+    join->peer_count = options->configuration->replica_count;
     join->retry_ms = options->retry_ms == 0 ? JOIN_RETRY_MS : options->retry_ms;
     join->source = NOBODY;
     if (options->older != NULL) {
@@ -54,6 +58,7 @@ void join_free(struct join *join) {
         buffer_free(&join->peers[i].offer);
     }
     join_entries_free(&join->entries);
+    free(join->judged);
     buffer_free(&join->digests);
     buffer_free(&join->last_key);
     batch_free(&join->batch);
@@ -132,7 +137,7 @@ static void end_turn(struct join *join) {
 
 void join_bar_source(struct join *join, enum join_note_kind why) {
     join->peers[join->source].barred = true;
-    join_note(join, why, join->source, join->seq);
+    join_note(join, why, join->source, why == JOIN_NOTE_LINKS_REFUSED ? join->newest : join->seq);
     end_turn(join);
 }
 
@@ -143,6 +148,34 @@ void join_lose_turn(struct join *join) {
     join->patience += join->patience < PATIENCE_DOUBLINGS_MAX;
     join_note(join, JOIN_NOTE_SLOW, join->source, join->seq);
     end_turn(join);
+}
+
+/* ---- offers ---------------------------------------------------------------------------------- */
+
+const struct configuration *join_configuration(struct join *join, uint64_t number) {
+    if (number == join->configuration->number || join->chain.find == NULL) {
+        return join->configuration; /* without a chain, nothing else is known */
+    }
+    const struct constitution *const constitution = join->chain.find(join->chain.context, number);
+    if (join->judged == NULL) {
+        join->judged = malloc(sizeof *join->judged);
+        join->failed |= join->judged == NULL;
+    }
+    if (constitution == NULL || join->judged == NULL) {
+        return NULL;
+    }
+    constitution_configuration(join->judged, constitution);
+    return join->judged;
+}
+
+bool join_offer_holds(struct join *join, struct offer *out, struct arena *arena,
+                      const struct checkpoint_offer_message *message) {
+    struct offer_configs configs;
+    if (!offer_find_configs(&configs, arena, message)) {
+        return false;
+    }
+    const struct configuration *const signers = join_configuration(join, configs.signed_in);
+    return signers != NULL && offer_verify(out, arena, signers, message);
 }
 
 static bool may_serve(const struct candidate *peer) {
@@ -157,7 +190,7 @@ static bool goes_before(const struct candidate *a, const struct candidate *b) {
 /* The best of all, or of those that offer the checkpoint chosen. NOBODY: there is none. */
 static uint32_t choose(const struct join *join, bool only_chosen) {
     uint32_t best = NOBODY;
-    for (uint32_t i = 0; i < join->configuration->replica_count; i++) {
+    for (uint32_t i = 0; i < join->peer_count; i++) {
         const struct candidate *const peer = &join->peers[i];
         bool const fits =
             !only_chosen || (peer->seq == join->seq && digest_equal(&peer->digest, &join->digest));
@@ -178,7 +211,7 @@ static void ask_for_offer(struct join *join, uint32_t peer) {
 
 static void ask_all(struct join *join) {
     join->ask_due_ms = join->now_ms + join->retry_ms;
-    for (uint32_t i = 0; i < join->configuration->replica_count; i++) {
+    for (uint32_t i = 0; i < join->peer_count; i++) {
         ask_for_offer(join, i);
     }
 }
@@ -193,6 +226,7 @@ static void begin_round(struct join *join) {
         peer->answered = false;
         peer->has_none = false;
         peer->lost_turn = false;
+        peer->leads_to = 0;
         peer->seq = 0;
     }
     ask_all(join);
@@ -208,7 +242,7 @@ static void not_needed(struct join *join) {
  * ways, but an audit from the first checkpoint on begins at genesis.
  */
 static bool is_far_ahead(const struct join *join, uint64_t seq) {
-    uint64_t const intervals = join->self == REPLICAS_MAX ? 1 : 2;
+    uint64_t const intervals = join->audits ? 1 : 2;
     return seq > intervals * join->configuration->parameters.checkpoint_interval;
 }
 
@@ -233,12 +267,14 @@ static void begin(struct join *join, uint32_t source) {
         return;
     }
     struct checkpoint_offer_message message;
+    struct offer_configs configs;
     struct offer offer;
     arena_reset(&join->scratch);
     /* It was verified when it came, and is the same. */
     CHECK(checkpoint_offer_message_decode(&message, &join->scratch, buffer_span(&peer->offer)) ==
           CODEC_OK);
-    if (!offer_verify(&offer, &join->scratch, join->configuration, &message)) {
+    if (!offer_find_configs(&configs, &join->scratch, &message) ||
+        !join_offer_holds(join, &offer, &join->scratch, &message)) {
         join->failed = true;
         return;
     }
@@ -246,6 +282,7 @@ static void begin(struct join *join, uint32_t source) {
     join->seq = offer.seq;
     join->digest = offer.digest;
     join->header = offer.header;
+    join->signed_in = configs.signed_in;
     struct join_effect *const effect = join_effect_add(join, JOIN_EFFECT_BEGIN);
     effect->begin.seq = offer.seq;
     effect->begin.state_count = offer.header.state_count;
@@ -259,7 +296,7 @@ static void begin(struct join *join, uint32_t source) {
 static uint32_t count_against(const struct join *join, bool *all_heard) {
     uint32_t against = 0;
     *all_heard = true;
-    for (uint32_t i = 0; i < join->configuration->replica_count; i++) {
+    for (uint32_t i = 0; i < join->peer_count; i++) {
         const struct candidate *const peer = &join->peers[i];
         if (i == join->self || peer->barred) {
             continue;
@@ -274,14 +311,21 @@ static void decide(struct join *join, bool replica_has_genesis) {
     bool all_heard = false;
     uint32_t const against = count_against(join, &all_heard);
     uint32_t const best = choose(join, false);
+    uint32_t const lead = join_links_choose(join);
     bool const is_under_way = !join->has_begun && !replica_has_genesis;
     bool const is_tired =
         join->answered_ms != 0 && join->now_ms >= join->answered_ms + JOIN_PATIENCE_MS;
     /* An auditor has no other way: one offer that holds is enough for it, so it hears them all. */
-    bool const is_outvoted =
-        join->self == REPLICAS_MAX ? all_heard : against > join->configuration->faults_max;
+    bool const is_outvoted = join->audits ? all_heard : against > join->configuration->faults_max;
     bool const is_settled = all_heard || join->now_ms >= join->offered_ms + join->retry_ms;
-    if (best != NOBODY && !is_under_way) {
+    /* Who has led nowhere has another try when nothing else is left, and there is time. */
+    bool const is_led = lead != NOBODY && (join->peers[lead].turns_lost == 0 ||
+                                           (best == NOBODY && !is_tired && !is_outvoted));
+    if (is_led && !is_under_way) {
+        if (is_settled) {
+            join_links_begin(join, lead);
+        }
+    } else if (best != NOBODY && !is_under_way) {
         if (is_settled) {
             begin(join, best);
         }
@@ -292,6 +336,10 @@ static void decide(struct join *join, bool replica_has_genesis) {
 
 /* The turn of one is over: another that offers the same, or all are asked again. */
 static void next_turn(struct join *join) {
+    if (join->phase == JOIN_LINKS) {
+        join_links_turn_over(join);
+        return;
+    }
     uint32_t const next = choose(join, true);
     if (next == NOBODY) {
         begin_round(join);
@@ -316,6 +364,17 @@ static void keep_offer(struct join *join, uint32_t from,
     join->offered_ms = join->offered_ms == 0 ? join->now_ms : join->offered_ms;
 }
 
+/*
+ * One that is far ahead and has nothing to offer has started a short while ago, perhaps: that is no
+ * reason to go the longer way, and it may have something soon.
+ */
+static void ask_again_if_far(struct candidate *peer) {
+    if (peer->has_none && peer->is_far) {
+        peer->has_none = false;
+        peer->answered = false;
+    }
+}
+
 static void on_offer(struct join *join, uint32_t from,
                      const struct checkpoint_offer_message *message) {
     struct candidate *const peer = &join->peers[from];
@@ -325,11 +384,19 @@ static void on_offer(struct join *join, uint32_t from,
     peer->answered = true;
     if (!is_far_ahead(join, message->seq)) {
         peer->has_none = true;
+        ask_again_if_far(peer);
         return;
     }
+    struct offer_configs configs;
     struct offer offer;
     arena_reset(&join->scratch);
-    if (offer_verify(&offer, &join->scratch, join->configuration, message)) {
+    bool const decodes = offer_find_configs(&configs, &join->scratch, message);
+    bool const is_later = decodes && join->chain.find != NULL && configs.signed_in > join->newest &&
+                          configs.signed_in <= CHAIN_LINKS_MAX + 1;
+    arena_reset(&join->scratch);
+    if (is_later) {
+        join_links_lead(join, from, configs.signed_in);
+    } else if (decodes && join_offer_holds(join, &offer, &join->scratch, message)) {
         keep_offer(join, from, message, &offer);
     } else {
         peer->barred = true;
@@ -341,11 +408,12 @@ static void on_status(struct join *join, uint32_t from, const struct status_mess
     struct candidate *const peer = &join->peers[from];
     peer->is_far = is_far_ahead(join, status->executed_seq);
     peer->is_near = !peer->is_far;
+    ask_again_if_far(peer);
 }
 
 static void on_message(struct join *join, const struct peer_message *message) {
     uint32_t const from = message->from;
-    if (from == join->self || from >= join->configuration->replica_count) {
+    if (from == join->self || from >= join->peer_count) {
         return;
     }
     if (join->answered_ms == 0) {
@@ -357,6 +425,8 @@ static void on_message(struct join *join, const struct peer_message *message) {
         on_offer(join, from, &message->checkpoint_offer);
     } else if (from != join->source || join->is_storing) {
         return; /* of a turn that is over */
+    } else if (message->kind == MESSAGE_CHAIN_REPLY) {
+        join_on_links(join, &message->chain_reply);
     } else if (message->kind == MESSAGE_CHECKPOINT_DIGESTS) {
         join_on_digests(join, &message->checkpoint_digests);
     } else if (message->kind == MESSAGE_CHECKPOINT_ITEMS) {
@@ -395,12 +465,15 @@ static void step(struct join *join, const struct join_event *event) {
         on_tick(join);
         break;
     case JOIN_EVENT_PEER_UP:
-        if (join->phase == JOIN_ASKING && event->peer < join->configuration->replica_count) {
+        if (join->phase == JOIN_ASKING && event->peer < join->peer_count) {
             ask_for_offer(join, event->peer);
         }
         break;
     case JOIN_EVENT_MESSAGE:
         on_message(join, event->message);
+        break;
+    case JOIN_EVENT_LINKED:
+        join_on_linked(join, event->linked.newest, event->linked.good);
         break;
     case JOIN_EVENT_STORED:
         on_stored(join);
@@ -462,15 +535,17 @@ bool join_takes(const struct join *join, const struct peer_message *message) {
                message->from == join->source && message->range.first_entry == next;
     }
     return message->kind == MESSAGE_CHECKPOINT_OFFER ||
-           message->kind == MESSAGE_CHECKPOINT_DIGESTS || message->kind == MESSAGE_CHECKPOINT_ITEMS;
+           message->kind == MESSAGE_CHECKPOINT_DIGESTS ||
+           message->kind == MESSAGE_CHECKPOINT_ITEMS || message->kind == MESSAGE_CHAIN_REPLY;
 }
 
 bool join_holds_ranges(const struct join *join) {
     bool is_far = false;
-    for (uint32_t i = 0; i < join->configuration->replica_count; i++) {
-        is_far |= join->peers[i].is_far || join->peers[i].seq != 0;
+    for (uint32_t i = 0; i < join->peer_count; i++) {
+        const struct candidate *const peer = &join->peers[i];
+        is_far |= peer->is_far || peer->seq != 0 || peer->leads_to != 0;
     }
-    return join->phase == JOIN_ASKING && is_far;
+    return (join->phase == JOIN_ASKING || join->phase == JOIN_LINKS) && is_far;
 }
 
 void join_progress(const struct join *join, struct join_progress *progress) {

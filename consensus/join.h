@@ -12,10 +12,17 @@
  * turn. Memory is bounded: 32 bytes for each group of the state, an offer for each peer, and one
  * message. One request is under way at a time.
  *
- * While nothing is decided (JOIN_ASKING) the replica takes part as always, but for this: ranges are
- * kept from it while join_holds_ranges, lest it leaves genesis before a checkpoint can be had. From
- * JOIN_EFFECT_BEGIN until it is started anew, or JOIN_EFFECT_NOT_NEEDED, it rests: it gets no
- * ticks, messages, requests or peers, only the answers to its own effects and an orderly end.
+ * A checkpoint may be of a later configuration than those whose replicas it knows (§9). Then it
+ * asks who offers it for the links of the governance chain (JOIN_LINKS), which the driver verifies
+ * and keeps; and when the chain has grown, this join is over (JOIN_EFFECT_CONFIGURATION), and the
+ * driver begins another one among the replicas of the newest configuration that is proved. What was
+ * signed in that one, or in any before it, is judged by the chain, whoever offers it.
+ *
+ * While nothing is decided (JOIN_ASKING, JOIN_LINKS) the replica takes part as always, but for
+ * this: ranges are kept from it while join_holds_ranges, lest it leaves genesis before a checkpoint
+ * can be had. From JOIN_EFFECT_BEGIN until it is started anew, or JOIN_EFFECT_NOT_NEEDED, it rests:
+ * it gets no ticks, messages, requests or peers, only the answers to its own effects and an orderly
+ * end.
  *
  * An auditor gets a checkpoint in the same way. It has no ledger, so any checkpoint but those that
  * are as good as genesis will do; it hears no status, and JOIN_EFFECT_NOT_NEEDED means that there
@@ -28,6 +35,7 @@
 #define ONUS_CONSENSUS_JOIN_H
 
 #include "consensus/message.h"
+#include "governance/constitution.h"
 #include "ledger/checker.h"
 #include "ledger/wire.h"
 
@@ -45,15 +53,26 @@ struct join_older {
     uint64_t end_entry;  /* F: where the replica's own ledger begins; not below next_entry */
 };
 
+/* What the governance chain has proved so far, as the driver keeps it. */
+struct join_chain {
+    void *context;
+    /* Valid until it is asked again. NULL: the chain does not reach it. NULL for all: no chain. */
+    const struct constitution *(*find)(void *context, uint64_t number);
+};
+
 struct join_options {
-    const struct configuration *configuration; /* borrowed */
-    uint32_t self;                             /* REPLICAS_MAX: none of them, but an auditor */
-    uint64_t retry_ms;                         /* 0: JOIN_RETRY_MS */
-    const struct join_older *older;            /* NULL: begin with a checkpoint; otherwise copied */
+    /* Borrowed: who is asked, under their numbers in it; the newest that the chain reaches. */
+    const struct configuration *configuration;
+    uint32_t self;                  /* REPLICAS_MAX: none of them, but an auditor */
+    bool is_outsider;               /* the same, but a replica that will follow */
+    uint64_t retry_ms;              /* 0: JOIN_RETRY_MS */
+    const struct join_older *older; /* NULL: begin with a checkpoint; otherwise copied */
+    struct join_chain chain;        /* without one, only its configuration is believed */
 };
 
 enum join_phase {
     JOIN_ASKING,   /* for offers */
+    JOIN_LINKS,    /* fetching links of the governance chain */
     JOIN_DIGESTS,  /* fetching the roots of the state's groups */
     JOIN_STATE,    /* fetching its items */
     JOIN_LEDGER,   /* fetching the entries from F to the checkpoint */
@@ -71,6 +90,7 @@ enum join_event_kind {
     JOIN_EVENT_TICK,    /* time has passed; give one at the start */
     JOIN_EVENT_PEER_UP, /* a link to a peer came up */
     JOIN_EVENT_MESSAGE, /* what join_takes, and every status */
+    JOIN_EVENT_LINKED,  /* the answer to JOIN_EFFECT_LINKS */
     JOIN_EVENT_STORED,  /* the answer to JOIN_EFFECT_ITEMS and JOIN_EFFECT_ENTRIES: taken over */
     JOIN_EVENT_TAKEN    /* the answer to JOIN_EFFECT_OLDER */
 };
@@ -84,6 +104,10 @@ struct join_event {
         uint32_t peer;
         const struct peer_message *message;
         struct {
+            uint64_t newest; /* configuration that the chain reaches now */
+            bool good;       /* false: a link does not hold */
+        } linked;
+        struct {
             uint64_t next_entry; /* not below the one before; at most end_entry */
             bool good;           /* false: what came broke a rule */
         } taken;
@@ -93,29 +117,36 @@ struct join_event {
 /* ---- effects ---- */
 
 enum join_effect_kind {
-    JOIN_EFFECT_SEND,         /* a frame to a peer */
-    JOIN_EFFECT_BEGIN,        /* a checkpoint is fetched: make joining/ anew, empty; the replica
-                                 rests from here on. It may come again */
-    JOIN_EFFECT_ITEMS,        /* items of the state, in key order and verified: put them behind
-                                 those before. Answer JOIN_EVENT_STORED */
-    JOIN_EFFECT_LEDGER_BEGIN, /* forget all entries fetched so far: the ledger in joining/ begins
-                                 with first_entry. It may come again */
-    JOIN_EFFECT_ENTRIES,      /* whole batches and new views: append. Answer JOIN_EVENT_STORED */
-    JOIN_EFFECT_COMPLETE,     /* all is there and verified: commit the state under this snapshot,
-                                 keep the offer, sync, rename, start the replica from the disk */
-    JOIN_EFFECT_NOT_NEEDED,   /* no checkpoint: remove joining/ if it is there, let the replica
-                                 catch up by ranges */
-    JOIN_EFFECT_OLDER,        /* older entries, unverified: have history judge and keep them, and
-                                 answer JOIN_EVENT_TAKEN */
-    JOIN_EFFECT_OLDER_DONE,   /* the older ledger has reached F */
-    JOIN_EFFECT_NOTE          /* something for the log */
+    JOIN_EFFECT_SEND,          /* a frame to a peer */
+    JOIN_EFFECT_LINKS,         /* links of the chain, unverified: judge them in their order, keep
+                                  those that hold, and answer JOIN_EVENT_LINKED */
+    JOIN_EFFECT_CONFIGURATION, /* the chain reaches a later configuration: begin another join with
+                                  it, and have the replica rest until that one is over */
+    JOIN_EFFECT_BEGIN,         /* a checkpoint is fetched: make joining/ anew, empty; the replica
+                                  rests from here on. It may come again */
+    JOIN_EFFECT_ITEMS,         /* items of the state, in key order and verified: put them behind
+                                  those before. Answer JOIN_EVENT_STORED */
+    JOIN_EFFECT_LEDGER_BEGIN,  /* forget all entries fetched so far: the ledger in joining/ begins
+                                  with first_entry. It may come again */
+    JOIN_EFFECT_ENTRIES,       /* whole batches and new views: append. Answer JOIN_EVENT_STORED */
+    JOIN_EFFECT_COMPLETE,      /* all is there and verified: commit the state under this snapshot,
+                                  keep the offer, sync, rename, start the replica from the disk */
+    JOIN_EFFECT_NOT_NEEDED,    /* no checkpoint: remove joining/ if it is there, let the replica
+                                  catch up by ranges */
+    JOIN_EFFECT_OLDER,         /* older entries, unverified: have history judge and keep them, and
+                                  answer JOIN_EVENT_TAKEN */
+    JOIN_EFFECT_OLDER_DONE,    /* the older ledger has reached F */
+    JOIN_EFFECT_NOTE           /* something for the log */
 };
 
 enum join_note_kind {
     JOIN_NOTE_OFFER_TAKEN,     /* of checkpoint `seq`, from `peer` */
+    JOIN_NOTE_OFFER_LATER,     /* `peer` offers one that was signed in configuration `seq` */
     JOIN_NOTE_OFFER_REFUSED,   /* the offer, and the peer with it */
+    JOIN_NOTE_LINKS_REFUSED,   /* a link of the chain, from the one to `seq` on */
     JOIN_NOTE_DIGESTS_REFUSED, /* they do not lead to the state's root */
     JOIN_NOTE_ITEMS_REFUSED,   /* they are not those of their groups */
+    JOIN_NOTE_STATE_REFUSED,   /* what it says of governance is not what the chain says */
     JOIN_NOTE_ENTRIES_REFUSED, /* they are not those of the signed ledger */
     JOIN_NOTE_OLDER_REFUSED,   /* they broke a rule, as the driver said */
     JOIN_NOTE_SLOW             /* the peer lost its turn */
@@ -129,6 +160,12 @@ struct join_effect {
             enum message_kind kind;
             struct span payload;
         } send;
+        struct {
+            uint32_t peer;
+            uint32_t count;
+            const struct span *links;
+        } links;
+        uint64_t configuration; /* its number */
         struct {
             uint64_t seq;
             uint64_t state_count;
@@ -151,6 +188,8 @@ struct join_effect {
             uint64_t first_entry; /* F */
             uint64_t end_entry;
             struct digest digest; /* d_C, which Q replicas signed */
+            uint64_t config;      /* in force there; the replica starts in it */
+            uint64_t signed_in;   /* of those who signed; the offer is judged by it */
             struct span snapshot; /* to be committed with the state: an encoded snapshot */
             struct span offer;    /* an encoded offer message, to be kept as it is */
         } complete;
@@ -196,6 +235,12 @@ MUST_USE bool join_encode_snapshot(const struct join *join, struct buffer *out);
 /* In JOIN_EFFECT_COMPLETE: M as it was at the checkpoint. Valid until the next step. */
 const struct frontier *join_frontier(const struct join *join);
 
+/*
+ * Of the older ledger alone: the replica beside it went over to another configuration, in which so
+ * many have these numbers, and it has this one (REPLICAS_MAX: none). Who was asked is forgotten.
+ */
+void join_set_peers(struct join *join, uint32_t count, uint32_t self);
+
 /* How far it is, for the log and for status. */
 struct join_progress {
     uint64_t seq; /* of the checkpoint; 0: none is chosen */
@@ -207,6 +252,15 @@ struct join_progress {
 void join_progress(const struct join *join, struct join_progress *progress);
 
 /* ---- offers: for those who serve one, and for those who kept one (offer.c) ---- */
+
+/* The configurations that an offer speaks of; nothing of it is verified. */
+struct offer_configs {
+    uint64_t made_in;   /* in force at the checkpoint */
+    uint64_t signed_in; /* that of the certificate, which may be a later one */
+};
+/* Returns: false when it does not decode, or was signed before it was made. */
+MUST_USE bool offer_find_configs(struct offer_configs *out, struct arena *arena,
+                                 const struct checkpoint_offer_message *message);
 
 /* What an offer says, decoded and held against itself and its certificate. */
 struct offer {
@@ -220,6 +274,7 @@ struct offer {
 
 /*
  * Verify an offer from a peer, or one that was kept: every signature, every digest. All is hostile.
+ * configuration: that in which it was signed.
  * arena: needs about 256 KiB. Returns: false when anything does not hold; out is then unspecified.
  */
 MUST_USE bool offer_verify(struct offer *out, struct arena *arena,

@@ -34,14 +34,19 @@ static bool open_offer(struct join *join, struct span encoded) {
     struct checker_snapshot snapshot;
     join_entries_free(entries);
     arena_init(&entries->arena, OFFER_BUDGET);
+    const struct configuration *const here = join_configuration(join, join->header.config);
+    if (here == NULL) {
+        return false;
+    }
+    entries->configuration = *here;
     entries->offer = calloc(1, sizeof *entries->offer);
-    entries->checker = checker_new(join->configuration);
+    entries->checker = checker_new(&entries->configuration);
     if (entries->offer == NULL || entries->checker == NULL) {
         join->failed = true;
         return false;
     }
     if (checkpoint_offer_message_decode(&message, &entries->arena, encoded) != CODEC_OK ||
-        !offer_verify(entries->offer, &entries->arena, join->configuration, &message) ||
+        !join_offer_holds(join, entries->offer, &entries->arena, &message) ||
         checker_snapshot_decode(&snapshot, &entries->arena, entries->offer->snapshot) != CODEC_OK ||
         !checker_load(entries->checker, &snapshot, &entries->arena, true)) {
         return false;
@@ -80,6 +85,8 @@ static void complete(struct join *join) {
     effect->complete.first_entry = join->entries.offer->first_entry;
     effect->complete.end_entry = join->header.entries;
     effect->complete.digest = join->digest;
+    effect->complete.config = join->header.config;
+    effect->complete.signed_in = join->signed_in;
     effect->complete.snapshot = join->entries.offer->snapshot;
     effect->complete.offer = buffer_span(&join->peers[join->source].offer);
     join->phase = JOIN_FINISHED;

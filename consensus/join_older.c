@@ -22,6 +22,9 @@ static void was_useless(struct join *join) {
 
 /* What it sent broke a rule. */
 static void was_wrong(struct join *join) {
+    if (join->source == REPLICAS_MAX) {
+        return; /* nobody knows any more who it was */
+    }
     struct candidate *const peer = &join->peers[join->source];
     peer->was_wrong = true;
     pause_peer(join, peer->pause_ms);
@@ -34,7 +37,7 @@ static void was_wrong(struct join *join) {
 
 /* The next peer that may be asked now, beginning with whoever served last. */
 static bool find_source(struct join *join) {
-    uint32_t const count = join->configuration->replica_count;
+    uint32_t const count = join->peer_count;
     uint32_t const first = join->source < count ? join->source : 0;
     for (uint32_t i = 0; i < count; i++) {
         uint32_t const peer = (first + i) % count;
@@ -79,8 +82,21 @@ static void on_taken(struct join *join, uint64_t next_entry, bool good) {
 
 /* A link came up: what it could not do before it may do now, unless that was to tell the truth. */
 static void on_peer_up(struct join *join, uint32_t peer) {
-    if (peer < join->configuration->replica_count && !join->peers[peer].was_wrong) {
+    if (peer < join->peer_count && !join->peers[peer].was_wrong) {
         join->peers[peer].after_ms = 0;
+    }
+}
+
+void join_set_peers(struct join *join, uint32_t count, uint32_t self) {
+    CHECK(join->phase == JOIN_OLDER && count <= REPLICAS_MAX);
+    join->peer_count = count;
+    join->self = self;
+    join->source = REPLICAS_MAX;
+    join->is_asked = false;
+    for (uint32_t i = 0; i < REPLICAS_MAX; i++) {
+        join->peers[i].after_ms = 0;
+        join->peers[i].pause_ms = JOIN_PAUSE_MS;
+        join->peers[i].was_wrong = false;
     }
 }
 
@@ -99,6 +115,7 @@ void join_older_step(struct join *join, const struct join_event *event) {
             on_range(join, &event->message->range);
         }
         break;
+    case JOIN_EVENT_LINKED:
     case JOIN_EVENT_STORED:
         break; /* of a checkpoint */
     case JOIN_EVENT_TAKEN:

@@ -2,9 +2,14 @@
  * join_state: the state of a checkpoint, fetched in parts (protocol §7): first the digests of all
  * groups, which together hash to the signed root; then the items, each message of which is held
  * against them. So a wrong message costs its sender's turn and one message's work.
+ *
+ * The state says itself which constitution was decided last. That is held against the governance
+ * chain: if they part, those who signed the state and those who signed the chain are more than f
+ * who lied, and nobody begins with that.
  */
 #include "base/check.h"
 #include "consensus/join_internal.h"
+#include "governance/ballot.h"
 
 static uint64_t groups_total(const struct join *join) {
     return state_group_count(join->header.state_count);
@@ -18,8 +23,44 @@ void join_state_begin(struct join *join) {
     buffer_clear(&join->digests);
     buffer_clear(&join->last_key);
     join->next_group = 0;
+    join->governs = false;
     join->phase = JOIN_DIGESTS;
 }
+
+/* ---- what it says of governance -------------------------------------------------------------- */
+
+/* Must it name a constitution, and is there a chain to hold that against? */
+static bool must_govern(const struct join *join) {
+    return join->header.config > FOUNDING_CONFIGURATION && join->chain.find != NULL;
+}
+
+/* Is this what the chain says? The one decided is in force, or follows when that one ends. */
+static bool decided_holds(struct join *join, struct span value) {
+    struct decided decided;
+    struct digest digest;
+    arena_reset(&join->scratch);
+    if (decided_decode(&decided, &join->scratch, value) != CODEC_OK) {
+        return false;
+    }
+    uint64_t const next = join->header.config + (join->header.closing_seq != 0 ? 1 : 0);
+    const struct constitution *const constitution =
+        join->chain.find(join->chain.context, decided.number);
+    return decided.number == next &&
+           (constitution == NULL || (constitution_digest(&digest, constitution) &&
+                                     digest_equal(&digest, &decided.constitution)));
+}
+
+static bool items_govern(struct join *join, const struct checkpoint_items_message *message) {
+    for (uint32_t i = 0; i < message->count && must_govern(join); i++) {
+        if (span_equal(message->items[i].key, span_text(BALLOT_KEY_DECIDED))) {
+            join->governs = decided_holds(join, message->items[i].value);
+            return join->governs;
+        }
+    }
+    return true;
+}
+
+/* ---- its parts ------------------------------------------------------------------------------- */
 
 /* All digests are here: are they those of the state? Then its items are next. */
 static bool digests_hold(struct join *join) {
@@ -43,11 +84,13 @@ void join_state_ask(struct join *join) {
         buffer_clear(&join->digests);
         join_fetch_part(join, join->source, CHECKPOINT_DIGESTS, 0);
         join_begin_waiting(join);
-    } else if (join->next_group == groups_total(join)) {
-        join_ledger_begin(join);
-    } else {
+    } else if (join->next_group < groups_total(join)) {
         join_fetch_part(join, join->source, CHECKPOINT_ITEMS, join->next_group);
         join_begin_waiting(join);
+    } else if (must_govern(join) && !join->governs) {
+        join_bar_source(join, JOIN_NOTE_STATE_REFUSED);
+    } else {
+        join_ledger_begin(join);
     }
 }
 
@@ -97,6 +140,10 @@ void join_on_items(struct join *join, const struct checkpoint_items_message *mes
     uint64_t const whole = state_groups_check(&groups, message->items, message->count);
     if (whole == 0) {
         join_bar_source(join, JOIN_NOTE_ITEMS_REFUSED);
+        return;
+    }
+    if (!items_govern(join, message)) {
+        join_bar_source(join, JOIN_NOTE_STATE_REFUSED);
         return;
     }
     struct join_effect *const effect = join_effect_add(join, JOIN_EFFECT_ITEMS);

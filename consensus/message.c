@@ -170,6 +170,10 @@ enum codec_result peer_message_decode(struct peer_message *message,
         return checkpoint_digests_message_decode(&message->checkpoint_digests, arena, payload);
     case MESSAGE_CHECKPOINT_ITEMS:
         return checkpoint_items_message_decode(&message->checkpoint_items, arena, payload);
+    case MESSAGE_CHAIN_QUERY:
+        return chain_query_decode(&message->chain_query_config, arena, payload);
+    case MESSAGE_CHAIN_REPLY:
+        return chain_reply_message_decode(&message->chain_reply, arena, payload);
     case MESSAGE_REQUEST:
     case MESSAGE_STATUS_QUERY:
     case MESSAGE_RECEIPT_QUERY:
@@ -180,8 +184,6 @@ enum codec_result peer_message_decode(struct peer_message *message,
     case MESSAGE_RECEIPT_REPLY:
     case MESSAGE_DEMAND:
     case MESSAGE_SERVED:
-    case MESSAGE_CHAIN_QUERY:
-    case MESSAGE_CHAIN_REPLY:
         break;
     }
     return CODEC_RANGE;

@@ -47,6 +47,8 @@ struct peer_message {
         struct checkpoint_offer_message checkpoint_offer;
         struct checkpoint_digests_message checkpoint_digests;
         struct checkpoint_items_message checkpoint_items;
+        uint64_t chain_query_config;
+        struct chain_reply_message chain_reply;
     };
     struct arena arena; /* owns what the above points to */
 };

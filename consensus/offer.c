@@ -72,6 +72,22 @@ bool offer_encode_none(struct buffer *out) {
 
 /* ---- verifying ------------------------------------------------------------------------------- */
 
+bool offer_find_configs(struct offer_configs *out, struct arena *arena,
+                        const struct checkpoint_offer_message *message) {
+    struct certificate certificate;
+    struct pre_prepare body;
+    struct checker_snapshot snapshot;
+    struct checkpoint_header header;
+    if (certificate_decode(&certificate, arena, message->certificate) != CODEC_OK ||
+        pre_prepare_decode(&body, arena, certificate.pre_prepare) != CODEC_OK ||
+        checker_snapshot_decode(&snapshot, arena, message->snapshot) != CODEC_OK ||
+        checkpoint_header_decode(&header, arena, snapshot.header) != CODEC_OK) {
+        return false;
+    }
+    *out = (struct offer_configs){.made_in = header.config, .signed_in = body.config};
+    return header.config <= body.config;
+}
+
 /* Which digest did Q replicas sign for this checkpoint? */
 static bool certificate_holds(struct offer *out, struct arena *arena,
                               const struct configuration *configuration,

@@ -61,21 +61,11 @@ uint32_t replica_self(const struct replica *replica) {
     return replica->self;
 }
 
-static uint32_t position_of(const struct configuration *configuration,
-                            const struct public_key *key) {
-    for (uint32_t r = 0; r < configuration->replica_count; r++) {
-        if (memcmp(&configuration->replicas[r].key, key, sizeof *key) == 0) {
-            return r;
-        }
-    }
-    return REPLICAS_MAX;
-}
-
 bool replica_find_peer(const struct replica *replica, const struct public_key *key,
                        uint32_t *peer) {
-    *peer = position_of(replica->configuration, key);
+    *peer = configuration_find_replica(replica->configuration, key);
     if (*peer == REPLICAS_MAX && replica->before != NULL) {
-        *peer = REPLICAS_MAX + position_of(replica->before, key);
+        *peer = REPLICAS_MAX + configuration_find_replica(replica->before, key);
     }
     return *peer < PEERS_MAX && (*peer != REPLICAS_MAX || replica->before != NULL);
 }
@@ -253,7 +243,7 @@ void configuration_enter(struct replica *replica) {
     replica->self_before = replica->self;
     replica->configuration = &era->configuration;
     replica->constitution = &era->constitution;
-    replica->self = position_of(replica->configuration, &replica->key);
+    replica->self = configuration_find_replica(replica->configuration, &replica->key);
     take_up(replica);
     settle_in(replica);
     replica->called_view = 0;

@@ -345,8 +345,11 @@ static struct state_view *view_spare(struct state_store *store) {
     return &store->views[i];
 }
 
-/* Under the mutex: the last commit becomes `now`. What was `now`, if it is older, is `previous`. */
-static int move_on(struct state_store *store, struct problem *problem) {
+/*
+ * Under the mutex: the last commit becomes `now`. What was `now`, if it is older, is `previous`;
+ * unless `carried` names another one, since nobody will have signed for it then.
+ */
+static int move_on(struct state_store *store, const uint64_t *carried, struct problem *problem) {
     struct state_view *const next = view_spare(store);
     if (view_begin(store, next, problem) != 0) {
         return -1;
@@ -354,7 +357,8 @@ static int move_on(struct state_store *store, struct problem *problem) {
     struct state_view *const now = store->now;
     struct state_view *const previous = store->previous;
     store->now = next;
-    if (now != NULL && now->checkpoint.present && now->checkpoint.seq < next->checkpoint.seq) {
+    if (now != NULL && now->checkpoint.present && now->checkpoint.seq < next->checkpoint.seq &&
+        (carried == NULL || *carried == now->checkpoint.seq)) {
         store->previous = now;
         state_view_release(store, previous);
     }
@@ -401,7 +405,8 @@ static int verify(const struct state_store *store, struct problem *problem) {
 
 static int open_store(struct state_store *store, const struct digest *service,
                       struct problem *problem) {
-    return state_store_open_files(store, service, problem) != 0 ? -1 : move_on(store, problem);
+    return state_store_open_files(store, service, problem) != 0 ? -1
+                                                                : move_on(store, NULL, problem);
 }
 
 /* The child's part of a trial. It dies silently; nothing it inherited is closed or flushed. */
@@ -544,7 +549,15 @@ const struct state_checkpoint *state_store_checkpoint(const struct state_store *
 
 int state_store_refresh(struct state_store *store, struct problem *problem) {
     CHECK(pthread_mutex_lock(&store->mutex) == 0);
-    int const result = move_on(store, problem);
+    int const result = move_on(store, NULL, problem);
+    CHECK(pthread_mutex_unlock(&store->mutex) == 0);
+    return result;
+}
+
+int state_store_refresh_carrying(struct state_store *store, uint64_t carried,
+                                 struct problem *problem) {
+    CHECK(pthread_mutex_lock(&store->mutex) == 0);
+    int const result = move_on(store, &carried, problem);
     CHECK(pthread_mutex_unlock(&store->mutex) == 0);
     return result;
 }

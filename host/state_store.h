@@ -13,7 +13,9 @@
  *   loop thread         engine_absorb(seq)          the layers below the cut are dropped
  *
  * A refresh to a newer commit keeps the one before it readable until the next, so that it can be
- * handed to a replica that joins: host/state_transfer.h says how, and what it costs. There, and for
+ * handed to a replica that joins: host/state_transfer.h says how, and what it costs. What is handed
+ * over must be signed for: where the new commit's batch carries an older checkpoint than the one
+ * just before, as at the end of a configuration, the older one stays. There, and for
  * state_store_visit, a third thread may be in the store.
  *
  * The environment is the directory "state" with LMDB's data.mdb and lock.mdb. Its map is
@@ -62,6 +64,9 @@ const struct state_checkpoint *state_store_checkpoint(const struct state_store *
  * Returns: 0, or -1 with a problem, after which the base must not be used.
  */
 MUST_USE int state_store_refresh(struct state_store *store, struct problem *problem);
+/* The same after a checkpoint whose batch carries checkpoint `carried`. */
+MUST_USE int state_store_refresh_carrying(struct state_store *store, uint64_t carried,
+                                          struct problem *problem);
 
 /*
  * Make the snapshot that is committed with a state of this root and count: append it to `out`,

@@ -29,6 +29,16 @@ bool configuration_has_author(const struct configuration *configuration,
     return configuration_find_author(configuration, key, &place);
 }
 
+uint32_t configuration_find_replica(const struct configuration *configuration,
+                                    const struct public_key *key) {
+    for (uint32_t i = 0; i < configuration->replica_count; i++) {
+        if (public_key_equal(&configuration->replicas[i].key, key)) {
+            return i;
+        }
+    }
+    return REPLICAS_MAX;
+}
+
 const char *configuration_member_of(const struct configuration *configuration, uint32_t replica) {
     CHECK(replica < configuration->replica_count);
     return configuration->members[configuration->replicas[replica].member].name;

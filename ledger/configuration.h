@@ -42,6 +42,10 @@ static inline uint32_t configuration_faults_max(uint32_t replica_count) {
     return (replica_count - 1) / 3;
 }
 
+/* The number of the replica with this key; REPLICAS_MAX: it is none of them. */
+uint32_t configuration_find_replica(const struct configuration *configuration,
+                                    const struct public_key *key);
+
 /* The replica that leads a view. */
 static inline uint32_t configuration_primary(const struct configuration *configuration,
                                              uint64_t view) {

@@ -42,16 +42,16 @@ enum message_kind {
     MESSAGE_REQUEST = 32, /* payload: an encoded request */
     MESSAGE_STATUS_QUERY = 33,
     MESSAGE_RECEIPT_QUERY = 34,
-    MESSAGE_DEMAND = 35, /* payload: a Signed; see ledger/codec_served.h */
-    MESSAGE_CHAIN_QUERY = 36,
+    MESSAGE_DEMAND = 35,      /* payload: a Signed; see ledger/codec_served.h */
+    MESSAGE_CHAIN_QUERY = 36, /* also between replicas: one that joins asks, like a client */
     /* replica to client */
     MESSAGE_REPLY = 64,
     MESSAGE_RESULT = 65,
     MESSAGE_REJECT = 66,
     MESSAGE_STATUS_REPLY = 67,
     MESSAGE_RECEIPT_REPLY = 68,
-    MESSAGE_SERVED = 69, /* see ledger/codec_served.h */
-    MESSAGE_CHAIN_REPLY = 70
+    MESSAGE_SERVED = 69,     /* see ledger/codec_served.h */
+    MESSAGE_CHAIN_REPLY = 70 /* also to a replica that joins */
 };
 
 /*

@@ -1,25 +1,35 @@
 /*
  * chain_keeper: see chain_keeper.h. One job is on the thread at a time, and the store is the
  * thread's meanwhile; what clients may be told is kept apart, as far as it is durable. One answer
- * is being made at a time, so that many who ask cost the memory of one.
+ * is being made at a time, so that many who ask cost the memory of one; clients and peers are
+ * answered by turns.
  */
 #include "node/chain_keeper.h"
 
 #include <stdlib.h>
 
 #include "base/check.h"
+#include "governance/founding.h"
 #include "ledger/wire.h"
 #include "node/chain_link.h"
 #include "node/chain_store.h"
+#include "node/joiner.h"
 #include "node/node.h"
 
-enum keeper_work { KEEPER_OPEN, KEEPER_MAKE };
+enum keeper_work { KEEPER_OPEN, KEEPER_MAKE, KEEPER_TAKE };
 
-/* Links for a client: the piece of the file that they are in. */
+/* Who wants links. */
+struct asker {
+    bool is_peer;
+    uint64_t origin; /* a client's, or a peer's row */
+    uint64_t config; /* from this one on */
+};
+
+/* Links for somebody: the piece of the file that they are in. */
 struct chain_answer {
     struct background_job job;
     struct node *node;
-    uint64_t origin;
+    struct asker asker;
     uint64_t newest;
     struct chain_piece piece;
     struct buffer message; /* the encoded answer; empty: memory is short */
@@ -44,11 +54,17 @@ struct chain_keeper {
     struct buffer ends; /* of uint64_t: where each link that clients may have ends in it */
     struct chain_answer answer;
     bool answering;
+    bool peers_are_next;
+    struct constitution found; /* that somebody asked for last */
 
     /* the thread's while busy */
     _Atomic bool stopping; /* the loop sets it */
     struct chain_store store;
     uint64_t end_entry;
+    const struct span *links; /* to be taken; not the keeper's */
+    uint32_t link_count;
+    uint32_t giver;
+    struct chain_verdict verdict; /* of the one after those that were */
     int result;
     struct problem problem;
 };
@@ -72,6 +88,20 @@ static int make_link(struct chain_keeper *keeper) {
     return result;
 }
 
+/* Returns: 1: they were judged, up to the first that does not hold; -1. */
+static int take_links(struct chain_keeper *keeper) {
+    for (uint32_t i = 0; i < keeper->link_count && !atomic_load(&keeper->stopping); i++) {
+        if (chain_store_take(&keeper->store, keeper->links[i], &keeper->verdict,
+                             &keeper->problem) != 0) {
+            return -1;
+        }
+        if (keeper->verdict.check != CHAIN_VALID && keeper->verdict.check != CHAIN_KNOWN) {
+            return 1;
+        }
+    }
+    return 1;
+}
+
 static void run(struct background_job *job) {
     struct chain_keeper *const keeper = (struct chain_keeper *)job;
     background_lower_priority();
@@ -81,6 +111,9 @@ static void run(struct background_job *job) {
         break;
     case KEEPER_MAKE:
         keeper->result = make_link(keeper);
+        break;
+    case KEEPER_TAKE:
+        keeper->result = take_links(keeper);
         break;
     }
 }
@@ -157,8 +190,65 @@ static void note_made(struct chain_keeper *keeper) {
               (struct log_field[]){log_number("config", link_count(keeper) + 1), log_end()});
 }
 
+/* What came of links that a peer gave. */
+static void note_taken(struct chain_keeper *keeper, uint64_t links_before) {
+    const struct chain_verdict *const verdict = &keeper->verdict;
+    bool const holds = verdict->check == CHAIN_VALID || verdict->check == CHAIN_KNOWN;
+    uint64_t const links = link_count(keeper);
+    if (links > links_before) {
+        log_event(LOG_INFO, "took links of the governance chain from a peer",
+                  (struct log_field[]){log_number("peer", keeper->giver),
+                                       log_number("config", links + 1), log_end()});
+    }
+    if (!holds) {
+        log_event(
+            LOG_ERROR,
+            verdict->check == CHAIN_FORK
+                ? "the governance chain is forked: more than f replicas of one configuration "
+                  "have lied; audit both sides"
+                : "refused a peer's link of the governance chain",
+            (struct log_field[]){log_number("peer", keeper->giver), log_number("newest", links + 1),
+                                 log_text("reason", chain_check_text(verdict->check)),
+                                 log_text("detail", verdict->detail == NULL ? "" : verdict->detail),
+                                 log_end()});
+    }
+}
+
+static void taken(struct chain_keeper *keeper, uint64_t links_before) {
+    if (keeper->result > 0) {
+        note_taken(keeper, links_before);
+    }
+    const struct chain_verdict *const verdict = &keeper->verdict;
+    keeper->links = NULL;
+    joiner_linked(keeper->node, link_count(keeper) + 1,
+                  keeper->result < 0 || verdict->check == CHAIN_VALID ||
+                      verdict->check == CHAIN_KNOWN);
+}
+
+static void finished(struct chain_keeper *keeper, uint64_t links_before) {
+    switch (keeper->work) {
+    case KEEPER_OPEN:
+        if (keeper->result >= 0) {
+            note_opened(keeper);
+        }
+        joiner_chain_opened(keeper->node);
+        break;
+    case KEEPER_MAKE:
+        if (keeper->result == 1) {
+            note_made(keeper);
+        } else if (keeper->result == 0) {
+            put_off(keeper); /* the ledger's tail is being replaced, or the disk is behind */
+        }
+        break;
+    case KEEPER_TAKE:
+        taken(keeper, links_before);
+        break;
+    }
+}
+
 static void done(struct background_job *job) {
     struct chain_keeper *const keeper = (struct chain_keeper *)job;
+    uint64_t const links_before = link_count(keeper);
     keeper->busy = false;
     if (keeper->node->stopping) {
         return;
@@ -169,16 +259,38 @@ static void done(struct background_job *job) {
     }
     if (keeper->result < 0) {
         failed(keeper);
-        return;
     }
-    if (keeper->work == KEEPER_OPEN) {
-        note_opened(keeper);
-    } else if (keeper->result == 1) {
-        note_made(keeper);
-    } else {
-        put_off(keeper); /* the ledger's tail is being replaced, or the disk is behind */
-    }
+    finished(keeper, links_before);
     go_on(keeper);
+}
+
+bool chain_keeper_take(struct node *node, uint32_t peer, const struct span *links, uint32_t count) {
+    struct chain_keeper *const keeper = node->chain_keeper;
+    if (keeper->busy || !keeper->opened) {
+        return false;
+    }
+    keeper->links = links;
+    keeper->link_count = count;
+    keeper->giver = peer;
+    keeper->verdict = (struct chain_verdict){.check = CHAIN_KNOWN};
+    start(keeper, KEEPER_TAKE);
+    return true;
+}
+
+bool chain_keeper_is_open(const struct node *node) {
+    return node->chain_keeper->opened;
+}
+
+uint64_t chain_keeper_newest(const struct node *node) {
+    const struct chain_keeper *const keeper = node->chain_keeper;
+    return keeper->opened && !keeper->busy ? link_count(keeper) + 1 : FOUNDING_CONFIGURATION;
+}
+
+const struct constitution *chain_keeper_find(struct node *node, uint64_t number) {
+    struct chain_keeper *const keeper = node->chain_keeper;
+    bool const found =
+        keeper->opened && !keeper->busy && chain_find(keeper->store.chain, number, &keeper->found);
+    return found ? &keeper->found : NULL;
 }
 
 void chain_keeper_entered(struct node *node, uint64_t number) {
@@ -233,10 +345,16 @@ static void answer_run(struct background_job *job) {
     buffer_free(&piece);
 }
 
-static void answer_send(struct node *node, uint64_t origin, struct span message) {
-    clients_chain_answered(node, origin);
-    if (message.size != 0) {
-        clients_send(node, origin, MESSAGE_CHAIN_REPLY, message);
+static void answer_send(struct node *node, const struct asker *asker, struct span message) {
+    if (asker->is_peer) {
+        peers_chain_answered(node, asker->origin);
+    } else {
+        clients_chain_answered(node, asker->origin);
+    }
+    if (message.size != 0 && asker->is_peer) {
+        peers_send_row(node, asker->origin, MESSAGE_CHAIN_REPLY, message);
+    } else if (message.size != 0) {
+        clients_send(node, asker->origin, MESSAGE_CHAIN_REPLY, message);
     }
 }
 
@@ -245,42 +363,55 @@ static void answer_done(struct background_job *job) {
     struct node *const node = answer->node;
     node->chain_keeper->answering = false;
     if (answer->problem.code != EXIT_OK) {
-        log_limited(&node->log_limiter, LOG_ERROR, "cannot read the governance chain for a client",
+        log_limited(&node->log_limiter, LOG_ERROR, "cannot read the governance chain for others",
                     (struct log_field[]){log_text("problem", answer->problem.text), log_end()});
     }
     if (node->stopping) {
         buffer_free(&answer->message);
         return;
     }
-    answer_send(node, answer->origin, buffer_span(&answer->message));
+    answer_send(node, &answer->asker, buffer_span(&answer->message));
     buffer_free(&answer->message);
     chain_keeper_serve(node);
 }
 
-static void answer_start(struct chain_keeper *keeper, uint64_t origin, uint64_t nth) {
+static void answer_start(struct chain_keeper *keeper, const struct asker *asker) {
     struct chain_answer *const answer = &keeper->answer;
     *answer = (struct chain_answer){
         .job = {.run = answer_run, .done = answer_done},
         .node = keeper->node,
-        .origin = origin,
+        .asker = *asker,
         .newest = link_count(keeper) + 1,
-        .piece = chain_piece_choose(keeper->first, buffer_span(&keeper->ends), nth)};
+        .piece = chain_piece_choose(keeper->first, buffer_span(&keeper->ends), asker->config - 1)};
     buffer_init(&answer->message, FRAME_SIZE_MAX);
     keeper->answering = true;
     background_add(keeper->node->reader, &answer->job);
 }
 
+/* Clients and peers by turns. Returns: false: nobody asks. */
+static bool next_asker(struct node *node, struct asker *asker) {
+    struct chain_keeper *const keeper = node->chain_keeper;
+    for (int i = 0; i < 2; i++) {
+        asker->is_peer = keeper->peers_are_next;
+        keeper->peers_are_next = !keeper->peers_are_next;
+        if (asker->is_peer ? peers_next_chain_query(node, &asker->origin, &asker->config)
+                           : clients_next_chain_query(node, &asker->origin, &asker->config)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 void chain_keeper_serve(struct node *node) {
     struct chain_keeper *const keeper = node->chain_keeper;
-    uint64_t origin = 0;
-    uint64_t config = 0;
-    while (!keeper->answering && clients_next_chain_query(node, &origin, &config)) {
-        if (config <= link_count(keeper)) {
-            answer_start(keeper, origin, config - 1);
+    struct asker asker;
+    while (!keeper->answering && next_asker(node, &asker)) {
+        if (asker.config <= link_count(keeper)) {
+            answer_start(keeper, &asker);
             return;
         }
         bool const made = message_make(&node->scratch, link_count(keeper) + 1, 0, NULL);
-        answer_send(node, origin, made ? buffer_span(&node->scratch) : span_of(NULL, 0));
+        answer_send(node, &asker, made ? buffer_span(&node->scratch) : span_of(NULL, 0));
     }
 }
 

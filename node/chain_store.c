@@ -287,16 +287,28 @@ static int64_t put_down(struct chain_store *store, struct span link) {
 }
 
 int chain_store_append(struct chain_store *store, struct span link, struct problem *problem) {
-    CHECK(store->chain != NULL && link_count(store) < CHAIN_LINKS_MAX);
-    struct chain_verdict const verdict = chain_add(store->chain, link);
-    if (verdict.check == CHAIN_MEMORY) {
+    struct chain_verdict verdict;
+    CHECK(link_count(store) < CHAIN_LINKS_MAX);
+    if (chain_store_take(store, link, &verdict, problem) != 0) {
+        return -1;
+    }
+    return verdict.check == CHAIN_VALID
+               ? 0
+               : problem_set(problem, EXIT_CORRUPT, "%s/" CHAIN_NAME ": the next link: %s%s%s",
+                             store->disk->place, chain_check_text(verdict.check),
+                             verdict.detail == NULL ? "" : ": ",
+                             verdict.detail == NULL ? "" : verdict.detail);
+}
+
+int chain_store_take(struct chain_store *store, struct span link, struct chain_verdict *verdict,
+                     struct problem *problem) {
+    CHECK(store->chain != NULL);
+    *verdict = chain_add(store->chain, link);
+    if (verdict->check == CHAIN_MEMORY) {
         return out_of_memory(problem, store->disk);
     }
-    if (verdict.check != CHAIN_VALID) {
-        return problem_set(problem, EXIT_CORRUPT, "%s/" CHAIN_NAME ": the next link: %s%s%s",
-                           store->disk->place, chain_check_text(verdict.check),
-                           verdict.detail == NULL ? "" : ": ",
-                           verdict.detail == NULL ? "" : verdict.detail);
+    if (verdict->check != CHAIN_VALID) {
+        return 0;
     }
     int64_t const result = put_down(store, link);
     if (result == 0) {

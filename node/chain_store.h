@@ -46,6 +46,14 @@ MUST_USE int chain_store_open(struct chain_store *store, struct problem *problem
 MUST_USE int chain_store_append(struct chain_store *store, struct span link,
                                 struct problem *problem);
 
+/*
+ * The same of a link from elsewhere, which may be known, or not hold: verdict says what came of it.
+ * Only one that holds and is the next one (CHAIN_VALID) is put down.
+ * Returns: 0, or -1 with a problem of memory or the disk: the store must be opened again.
+ */
+MUST_USE int chain_store_take(struct chain_store *store, struct span link,
+                              struct chain_verdict *verdict, struct problem *problem);
+
 /* Where some links are in the file, each with its size before it. */
 struct chain_piece {
     uint64_t offset;

@@ -83,7 +83,7 @@ static void finish(struct checkpointer *checkpointer) {
                                          .state_root = header->state_root}};
     checkpointer->busy = false;
     node->checkpoint_error[0] = '\0';
-    if (state_store_refresh(node->store, &problem) != 0) {
+    if (state_store_refresh_carrying(node->store, header->checkpoint_seq, &problem) != 0) {
         node_fail(node, "the state cannot be read", problem.text);
         return;
     }

@@ -11,6 +11,7 @@
 
 #include "governance/founding.h"
 #include "host/file.h"
+#include "node/chain_store.h"
 #include "node/node.h"
 
 #define CONSTITUTION_FILE_MAGIC "onus-constitution-v1\n"
@@ -37,12 +38,30 @@ static int make_directory(const struct node *node, struct problem *problem) {
                : problem_set(problem, EXIT_ERROR, "%s: %s; check the disk", path, strerror(errno));
 }
 
-bool constitutions_present(const struct node_config *config) {
+bool constitution_number_of(uint64_t *number, struct span snapshot) {
+    struct checker_snapshot decoded;
+    struct checkpoint_header header;
+    struct arena arena;
+    arena_init(&arena, 2 * (size_t)SNAPSHOT_SIZE_MAX);
+    bool const decodes = checker_snapshot_decode(&decoded, &arena, snapshot) == CODEC_OK &&
+                         checkpoint_header_decode(&header, &arena, decoded.header) == CODEC_OK;
+    if (decodes) {
+        *number = header.config;
+    }
+    arena_free(&arena);
+    return decodes;
+}
+
+static bool is_there(const struct node_config *config, const char *name) {
     char path[PATH_SIZE_MAX];
     struct stat status;
     struct problem ignored = {0};
-    return data_path(path, config->data_directory, "constitutions", &ignored) == 0 &&
+    return data_path(path, config->data_directory, name, &ignored) == 0 &&
            lstat(path, &status) == 0;
+}
+
+bool constitutions_present(const struct node_config *config) {
+    return is_there(config, "constitutions") || is_there(config, CHAIN_NAME);
 }
 
 int constitution_keep(const struct node *node, const struct constitution *constitution,

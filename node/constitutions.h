@@ -22,7 +22,11 @@ MUST_USE int constitution_keep(const struct node *node, const struct constitutio
 MUST_USE int constitution_load(struct constitution *out, const struct node *node, uint64_t number,
                                struct problem *problem);
 
-/* Has this replica been in any configuration but the founding one? */
+/* The configuration in force at the checkpoint of an encoded snapshot. False: it does not decode.
+ */
+MUST_USE bool constitution_number_of(uint64_t *number, struct span snapshot);
+
+/* Does this replica know of any configuration but the founding one? */
 bool constitutions_present(const struct node_config *config);
 
 #endif

@@ -1,10 +1,14 @@
 /*
  * joiner: see joiner.h.
  *
- * Invariants: while `busy`, a job or older.h reads what the last step pointed to, and the join is
- * not stepped; `held` is the message it points into. What the reader's thread builds is its alone
- * while jobs are on their way. A failure of the disk ends this attempt: the replica then catches up
- * by ranges, or the next start tries again.
+ * Invariants: while `busy`, a job, the chain's keeper or older.h reads what the last step pointed
+ * to, and the join is not stepped; `held` is the message it points into. What the reader's thread
+ * builds is its alone while jobs are on their way. A failure of the disk ends this attempt: the
+ * replica then catches up by ranges, or the next start tries again.
+ *
+ * A join is among the replicas of the newest configuration that the governance chain reaches. While
+ * that is not the founding one, the replica rests, and numbers of peers are that one's
+ * (node->joining): at genesis it knows nobody of them.
  */
 #include "node/joiner.h"
 
@@ -14,9 +18,12 @@
 #include "base/check.h"
 #include "consensus/join.h"
 #include "governance/founding.h"
+#include "node/chain_keeper.h"
+#include "node/constitutions.h"
 #include "node/joining.h"
 #include "node/node.h"
 #include "node/older.h"
+#include "node/own_vote.h"
 
 /* The replica has taken a range so short a while ago that it is still catching up. */
 #define CATCHING_UP_MS 1000u
@@ -29,7 +36,10 @@ struct joiner {
     uv_timer_t report;
     bool closed;
     bool busy;
-    bool told_later;           /* the log was, of checkpoints that cannot be joined from */
+    bool waits;                /* for the chain to be read, to begin */
+    uint64_t leads_to;         /* the chain was found to reach this configuration; 0: no further */
+    uint64_t peers_of;         /* the older ledger is asked of the replicas of this configuration */
+    struct configuration own;  /* what node->joining points to */
     struct peer_message *held; /* what is being stored or judged points into it; or NULL */
     uint32_t jobs;             /* on their way through the reader's thread */
     struct joining joining;    /* that thread's while there are any */
@@ -40,6 +50,7 @@ struct store_job {
     struct background_job job;
     struct joiner *joiner;
     struct join_effect effect;
+    bool shows_own_vote; /* of JOIN_EFFECT_ENTRIES */
     struct problem problem;
     int result;
 };
@@ -68,9 +79,13 @@ void joiner_end(struct node *node) {
     (void)uv_timer_stop(&joiner->report);
 }
 
-/* The replica takes part, as it is. */
+/* The replica takes part, as it is, among those that it knows. */
 static void wake_replica(struct node *node) {
     struct event event = {.kind = EVENT_TICK};
+    if (node->joining != NULL) {
+        node->joining = NULL;
+        peers_update(node);
+    }
     if (node->resting) {
         node->resting = false;
         node_step(node, &event);
@@ -82,9 +97,13 @@ static void wake_replica(struct node *node) {
 static void note(const struct join_effect *effect) {
     static const char *const reasons[] = {
         [JOIN_NOTE_OFFER_TAKEN] = "",
+        [JOIN_NOTE_OFFER_LATER] = "",
         [JOIN_NOTE_OFFER_REFUSED] = "its checkpoint is not one that a quorum signed",
+        [JOIN_NOTE_LINKS_REFUSED] = "its links of the governance chain do not hold",
         [JOIN_NOTE_DIGESTS_REFUSED] = "its digests do not lead to the state's root",
         [JOIN_NOTE_ITEMS_REFUSED] = "its items are not those of the state",
+        [JOIN_NOTE_STATE_REFUSED] = "the state that a quorum signed and the governance chain "
+                                    "part: more than f replicas have lied",
         [JOIN_NOTE_ENTRIES_REFUSED] = "its entries are not those of the ledger",
         [JOIN_NOTE_OLDER_REFUSED] = "its older entries break a rule, or lead nowhere",
         [JOIN_NOTE_SLOW] = "it is slow",
@@ -97,9 +116,16 @@ static void note(const struct join_effect *effect) {
         log_event(LOG_INFO, "takes a peer's checkpoint",
                   (struct log_field[]){fields[0], fields[1], log_end()});
         break;
+    case JOIN_NOTE_OFFER_LATER:
+        log_event(
+            LOG_INFO, "a peer's checkpoint is of a later configuration; asking for its links",
+            (struct log_field[]){fields[0], log_number("config", effect->note.seq), log_end()});
+        break;
     case JOIN_NOTE_OFFER_REFUSED:
+    case JOIN_NOTE_LINKS_REFUSED:
     case JOIN_NOTE_DIGESTS_REFUSED:
     case JOIN_NOTE_ITEMS_REFUSED:
+    case JOIN_NOTE_STATE_REFUSED:
     case JOIN_NOTE_ENTRIES_REFUSED:
         log_event(LOG_ERROR, "refused what a peer gave to join with", fields);
         break;
@@ -120,7 +146,11 @@ const char *joiner_text(const struct node *node, char *room) {
         return room;
     }
     join_progress(joiner->join, &at);
-    if (node->resting) {
+    if (node->joining != NULL && at.seq == 0) {
+        (void)snprintf(room, STATUS_ERROR_SIZE_MAX,
+                       "joining: asking the replicas of configuration %llu for a checkpoint",
+                       (unsigned long long)node->joining->number);
+    } else if (node->resting) {
         (void)snprintf(room, STATUS_ERROR_SIZE_MAX,
                        "joining from checkpoint %llu: %llu of %llu parts of its state, ledger at "
                        "entry %llu of %llu",
@@ -139,14 +169,16 @@ const char *joiner_text(const struct node *node, char *room) {
 
 /* The replica says nothing while it rests: what keeps the links alive is said here. */
 static void send_status(struct node *node) {
-    const struct configuration *const configuration = &node->identity.founding.configuration;
-    struct status_message const status = {.config = configuration->number};
+    const struct configuration *const configuration =
+        node->joining != NULL ? node->joining : &node->identity.founding.configuration;
+    /* It is at genesis, wherever it will go: nobody is to count it among those who are there. */
+    struct status_message const status = {.config = FOUNDING_CONFIGURATION};
     buffer_clear(&node->scratch);
     if (!status_message_encode(&node->scratch, &status)) {
         return; /* the next will do as well */
     }
     for (uint32_t peer = 0; peer < configuration->replica_count; peer++) {
-        if (peer != node->identity.founding_place) {
+        if (!public_key_equal(&configuration->replicas[peer].key, &node->identity.key)) {
             peers_send(node, peer, MESSAGE_STATUS, buffer_span(&node->scratch));
         }
     }
@@ -184,17 +216,42 @@ static void report_from_now_on(struct joiner *joiner) {
 
 static void run(struct background_job *job) {
     struct store_job *const store = (struct store_job *)job;
+    if (store->shows_own_vote) {
+        joining_note_own_vote(&store->joiner->joining);
+    }
     store->result = joining_carry_out(&store->joiner->joining, &store->effect, &store->problem);
 }
 
 static void store(struct joiner *joiner, const struct join_effect *effect);
 
-/* This attempt is over, and the replica catches up by ranges. */
+static void begin_checkpoint_join(struct joiner *joiner);
+
+static bool is_at_genesis(const struct node *node) {
+    struct replica_status status;
+    replica_status(node->replica, &status);
+    return status.entries == 1 && !node->beginning.present;
+}
+
+static void on_again(uv_timer_t *timer) {
+    struct joiner *const joiner = timer->data;
+    if (joiner->join == NULL && is_at_genesis(joiner->node) && !joiner->node->stopping) {
+        begin_checkpoint_join(joiner);
+    }
+}
+
+/*
+ * This attempt is over, and the replica catches up by ranges. It may be that nobody of the founding
+ * configuration is in office any more, and gives it any: then it tries to join again.
+ */
 static void give_up(struct joiner *joiner) {
     struct join_effect const clean = {.kind = JOIN_EFFECT_NOT_NEEDED};
+    bool const is_later = joiner->node->joining != NULL;
     store(joiner, &clean);
     joiner_end(joiner->node);
     wake_replica(joiner->node);
+    if (is_later) {
+        CHECK(uv_timer_start(&joiner->tick, on_again, JOIN_AGAIN_MS, 0) == 0);
+    }
 }
 
 static void stored(struct joiner *joiner, const struct store_job *store) {
@@ -217,6 +274,8 @@ static void stored(struct joiner *joiner, const struct store_job *store) {
     case JOIN_EFFECT_NOT_NEEDED:
         break;
     case JOIN_EFFECT_SEND:
+    case JOIN_EFFECT_LINKS:
+    case JOIN_EFFECT_CONFIGURATION:
     case JOIN_EFFECT_OLDER:
     case JOIN_EFFECT_OLDER_DONE:
     case JOIN_EFFECT_NOTE:
@@ -240,6 +299,26 @@ static void done(struct background_job *job) {
     free(store);
 }
 
+/* What this replica is in a configuration, as far as the chain reaches. */
+static uint32_t find_own_place(void *context, uint64_t config) {
+    struct node *const node = context;
+    const struct constitution *const constitution = chain_keeper_find(node, config);
+    uint32_t place = 0;
+    if (config == FOUNDING_CONFIGURATION) {
+        return node->identity.founding_place;
+    }
+    return constitution != NULL &&
+                   constitution_find_replica(constitution, &node->identity.key, &place)
+               ? place
+               : REPLICAS_MAX;
+}
+
+static bool shows_own_vote(struct node *node, const struct join_effect *effect) {
+    struct own_place const self = {.context = node, .find = find_own_place};
+    return effect->kind == JOIN_EFFECT_ENTRIES &&
+           own_vote_in(effect->entries.entries, effect->entries.count, &self);
+}
+
 static void store(struct joiner *joiner, const struct join_effect *effect) {
     struct store_job *const store = calloc(1, sizeof *store);
     if (store == NULL) {
@@ -248,6 +327,7 @@ static void store(struct joiner *joiner, const struct join_effect *effect) {
     }
     *store =
         (struct store_job){.job = {.run = run, .done = done}, .joiner = joiner, .effect = *effect};
+    store->shows_own_vote = shows_own_vote(joiner->node, effect);
     joiner->jobs++;
     background_add(joiner->node->reader, &store->job);
 }
@@ -264,16 +344,53 @@ static void begin(struct joiner *joiner, const struct join_effect *effect) {
     store(joiner, effect);
 }
 
+/* By these it is judged, and begins, when it starts from the checkpoint. */
+static int keep_constitutions(struct node *node, const struct join_effect *effect,
+                              struct problem *problem) {
+    uint64_t const numbers[] = {effect->complete.config, effect->complete.signed_in};
+    for (uint32_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++) {
+        const struct constitution *const constitution = chain_keeper_find(node, numbers[i]);
+        if (numbers[i] == FOUNDING_CONFIGURATION) {
+            continue;
+        }
+        if (constitution == NULL) {
+            return problem_set(problem, EXIT_ERROR, "the governance chain is not at hand");
+        }
+        if (constitution_keep(node, constitution, problem) != 0) {
+            return -1;
+        }
+    }
+    return 0;
+}
+
 /* Nothing was executed meanwhile: it rested. But what it had asked for before may have come. */
 static void complete(struct joiner *joiner, const struct join_effect *effect) {
     struct replica_status status;
+    struct problem problem = {0};
     replica_status(joiner->node->replica, &status);
     if (status.entries != 1) {
         give_up(joiner);
         return;
     }
+    if (keep_constitutions(joiner->node, effect, &problem) != 0) {
+        log_event(LOG_ERROR, "cannot join from a checkpoint; catching up by ranges",
+                  (struct log_field[]){log_text("problem", problem.text), log_end()});
+        give_up(joiner);
+        return;
+    }
     joiner->busy = true;
     store(joiner, effect);
+}
+
+static void take_links(struct joiner *joiner, const struct join_effect *effect) {
+    joiner->busy = chain_keeper_take(joiner->node, effect->links.peer, effect->links.links,
+                                     effect->links.count);
+    if (!joiner->busy) {
+        log_event(LOG_ERROR, "cannot join from a checkpoint; catching up by ranges",
+                  (struct log_field[]){
+                      log_text("problem", "the governance chain cannot be kept now"), log_end()});
+        give_up(joiner);
+    }
 }
 
 static void not_needed(struct joiner *joiner) {
@@ -289,6 +406,12 @@ static bool carry_out(struct joiner *joiner, const struct join_effect *effect) {
     case JOIN_EFFECT_SEND:
         peers_send(node, effect->send.peer, effect->send.kind, effect->send.payload);
         break;
+    case JOIN_EFFECT_LINKS:
+        take_links(joiner, effect);
+        break;
+    case JOIN_EFFECT_CONFIGURATION:
+        joiner->leads_to = effect->configuration;
+        return false; /* it is the last one */
     case JOIN_EFFECT_BEGIN:
         begin(joiner, effect);
         break;
@@ -336,6 +459,23 @@ static void set_tick(struct joiner *joiner) {
     CHECK(uv_timer_start(&joiner->tick, on_tick, at_ms > now_ms ? at_ms - now_ms : 0, 0) == 0);
 }
 
+/* The replica beside an older ledger's join may have gone over to another configuration. */
+static void follow_replica(struct joiner *joiner) {
+    const struct replica *const replica = joiner->node->replica;
+    const struct configuration *const now = replica_configuration(replica);
+    if (join_phase(joiner->join) == JOIN_OLDER && now->number != joiner->peers_of) {
+        joiner->peers_of = now->number;
+        join_set_peers(joiner->join, now->replica_count, replica_self(replica));
+    }
+}
+
+/* The chain reaches further than it did: those who are in office there are asked from here on. */
+static void go_over(struct joiner *joiner) {
+    joiner->leads_to = 0;
+    joiner_end(joiner->node);
+    begin_checkpoint_join(joiner);
+}
+
 /* Events that come while the last message is being stored are lost, as they may be on a link. */
 static void step(struct joiner *joiner, struct join_event *event) {
     struct node *const node = joiner->node;
@@ -343,6 +483,7 @@ static void step(struct joiner *joiner, struct join_event *event) {
     if (joiner->join == NULL || joiner->busy || node->stopping) {
         return;
     }
+    follow_replica(joiner);
     replica_status(node->replica, &status);
     event->now_ms = uv_now(&node->loop);
     event->replica_has_genesis = status.executed_seq == 0 && status.entries == 1;
@@ -355,46 +496,23 @@ static void step(struct joiner *joiner, struct join_event *event) {
     for (uint32_t i = 0; goes_on && i < joiner->effects.count; i++) {
         goes_on = carry_out(joiner, &joiner->effects.items[i]);
     }
-    if (joiner->join != NULL) {
+    if (joiner->leads_to != 0) {
+        go_over(joiner);
+    } else if (joiner->join != NULL) {
         set_tick(joiner);
     }
 }
 
 /* ---- messages -------------------------------------------------------------------------------- */
 
-/* Is it an offer of a checkpoint that was made after the founding configuration? */
-static bool is_later_offer(const struct peer_message *message) {
-    struct checker_snapshot snapshot;
-    struct checkpoint_header header = {.config = 0};
-    struct arena arena;
-    if (message->kind != MESSAGE_CHECKPOINT_OFFER || message->checkpoint_offer.seq == 0) {
-        return false;
-    }
-    arena_init(&arena, 2 * (size_t)SNAPSHOT_SIZE_MAX);
-    bool const decodes = checker_snapshot_decode(&snapshot, &arena,
-                                                 message->checkpoint_offer.snapshot) == CODEC_OK &&
-                         checkpoint_header_decode(&header, &arena, snapshot.header) == CODEC_OK;
-    arena_free(&arena);
-    return decodes && header.config > FOUNDING_CONFIGURATION;
-}
-
-/* Who signed for such a checkpoint is known only to those who have followed from genesis. */
-static void pass_over(struct joiner *joiner, const struct peer_message *message) {
-    if (!joiner->told_later) {
-        joiner->told_later = true;
-        log_event(LOG_WARN,
-                  "the peers' checkpoints are of a later configuration than genesis: this replica "
-                  "cannot join from one, and follows from genesis on, which takes longer",
-                  (struct log_field[]){log_number("peer", message->from),
-                                       log_number("seq", message->checkpoint_offer.seq),
-                                       log_end()});
-    }
-}
-
 enum joiner_answer joiner_take(struct node *node, struct peer_message *message) {
     struct joiner *const joiner = node->joiner;
     struct join_event event = {.kind = JOIN_EVENT_MESSAGE, .message = message};
     bool const for_replica = !node->resting && message->kind < MESSAGE_FETCH_CHECKPOINT;
+    if (joiner->waits) {
+        bool const is_range = message->kind == MESSAGE_RANGE; /* it would lead away from genesis */
+        return for_replica && !is_range ? JOINER_PASSES : JOINER_DROPS;
+    }
     if (joiner->join == NULL || message->from >= REPLICAS_MAX) {
         return for_replica ? JOINER_PASSES : JOINER_DROPS;
     }
@@ -409,16 +527,19 @@ enum joiner_answer joiner_take(struct node *node, struct peer_message *message) 
     if (joiner->busy) {
         return JOINER_DROPS;
     }
-    if (is_later_offer(message)) {
-        pass_over(joiner, message);
-        return JOINER_DROPS;
-    }
     step(joiner, &event);
     if (!joiner->busy) {
         return JOINER_DROPS;
     }
     joiner->held = message;
     return JOINER_KEEPS;
+}
+
+void joiner_linked(struct node *node, uint64_t newest, bool good) {
+    struct join_event event = {.kind = JOIN_EVENT_LINKED,
+                               .linked = {.newest = newest, .good = good}};
+    release(node->joiner);
+    step(node->joiner, &event);
 }
 
 void joiner_peer_up(struct node *node, uint32_t peer) {
@@ -437,27 +558,62 @@ void joiner_taken(struct node *node, uint64_t next_entry, bool good) {
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
-static void begin_join(struct joiner *joiner, const struct join_older *older) {
-    struct node *const node = joiner->node;
+static void begin_join(struct joiner *joiner, const struct join_options *options) {
     struct join_event first = {.kind = JOIN_EVENT_TICK};
-    struct join_options const options = {.configuration = &node->identity.founding.configuration,
-                                         .self = node->identity.founding_place,
-                                         .older = older};
-    joiner->join = join_new(&options);
+    joiner->join = join_new(options);
     if (joiner->join == NULL) {
-        node_fail(node, "joining from a checkpoint", "out of memory");
+        node_fail(joiner->node, "joining from a checkpoint", "out of memory");
         return;
     }
     step(joiner, &first);
 }
 
+static const struct constitution *find_constitution(void *context, uint64_t number) {
+    return chain_keeper_find(context, number);
+}
+
+/* Whose replicas are asked: of the newest configuration that is proved. */
+static const struct configuration *choose_configuration(struct joiner *joiner) {
+    struct node *const node = joiner->node;
+    uint64_t const newest = chain_keeper_newest(node);
+    const struct constitution *const constitution = chain_keeper_find(node, newest);
+    if (newest == FOUNDING_CONFIGURATION || constitution == NULL) {
+        return &node->identity.founding.configuration;
+    }
+    constitution_configuration(&joiner->own, constitution);
+    node->joining = &joiner->own;
+    node->resting = true;
+    log_event(LOG_INFO, "joining among the replicas of a later configuration than genesis",
+              (struct log_field[]){log_number("config", newest),
+                                   log_number("replicas", joiner->own.replica_count), log_end()});
+    peers_update(node);
+    report_from_now_on(joiner);
+    return &joiner->own;
+}
+
+static void begin_checkpoint_join(struct joiner *joiner) {
+    struct node *const node = joiner->node;
+    const struct configuration *const configuration = choose_configuration(joiner);
+    uint32_t const self = configuration_find_replica(configuration, &node->identity.key);
+    struct join_options const options = {.configuration = configuration,
+                                         .self = self,
+                                         .is_outsider = self == REPLICAS_MAX,
+                                         .chain = {.context = node, .find = find_constitution}};
+    begin_join(joiner, &options);
+}
+
 void joiner_older(struct node *node, uint64_t next_entry, uint64_t end_entry) {
     struct join_older const older = {.next_entry = next_entry, .end_entry = end_entry};
+    struct join_options const options = {.configuration = node->configuration,
+                                         .self = REPLICAS_MAX,
+                                         .is_outsider = true,
+                                         .older = &older};
     joiner_end(node);
+    node->joiner->peers_of = 0; /* the first step says who they are */
     log_event(LOG_INFO, "fetching the older ledger",
               (struct log_field[]){log_number("entry", next_entry), log_number("upto", end_entry),
                                    log_end()});
-    begin_join(node->joiner, &older);
+    begin_join(node->joiner, &options);
     report_from_now_on(node->joiner);
 }
 
@@ -477,12 +633,19 @@ int joiner_open(struct node *node, struct problem *problem) {
 }
 
 void joiner_start(struct node *node) {
-    struct replica_status status;
-    replica_status(node->replica, &status);
-    /* One that is not of the founding configuration follows from genesis on. */
-    if (status.entries == 1 && !node->beginning.present && !node->stopping &&
-        node->identity.founding_place != REPLICAS_MAX) {
-        begin_join(node->joiner, NULL);
+    if (!is_at_genesis(node) || node->stopping) {
+        return;
+    }
+    node->joiner->waits = !chain_keeper_is_open(node);
+    if (!node->joiner->waits) {
+        begin_checkpoint_join(node->joiner);
+    }
+}
+
+void joiner_chain_opened(struct node *node) {
+    if (node->joiner->waits) {
+        node->joiner->waits = false;
+        begin_checkpoint_join(node->joiner);
     }
 }
 

@@ -1,8 +1,10 @@
 /*
  * joiner: drives consensus/join.h beside the replica (protocol §7). At genesis it has a checkpoint
  * fetched into joining/, while the replica rests, and then the process run again from it; in a
- * replica that began with a checkpoint it fetches the older ledger for older.h. Peers are believed
- * nothing; all writing is done on the reader's thread, one message at a time.
+ * replica that began with a checkpoint it fetches the older ledger for older.h. The checkpoint may
+ * be of a later configuration: then peers are asked for links of the governance chain first, and
+ * those that hold are kept (chain_keeper.h). Peers are believed nothing; all writing is done on the
+ * reader's thread, one message at a time.
  *
  * The loop's functions.
  */
@@ -17,6 +19,13 @@ struct node;
 MUST_USE int joiner_open(struct node *node, struct problem *problem);
 /* Once the links run. A replica at genesis begins to look for a checkpoint. */
 void joiner_start(struct node *node);
+/* The governance chain was read, or cannot be: what waited for that begins. */
+void joiner_chain_opened(struct node *node);
+/*
+ * Links that the chain's keeper was given were judged. newest: the configuration that the chain
+ * reaches now; good: false when one does not hold.
+ */
+void joiner_linked(struct node *node, uint64_t newest, bool good);
 /* Before the reader's thread is stopped, and after. */
 void joiner_stop(struct node *node);
 void joiner_free(struct node *node);

@@ -7,7 +7,6 @@
 #include "base/check.h"
 #include "node/join_files.h"
 #include "node/node.h"
-#include "node/own_vote.h"
 
 void joining_init(struct joining *joining, const struct node *node) {
     *joining = (struct joining){.node = node, .disk = {.directory = -1}, .writer = {.file = -1}};
@@ -76,10 +75,12 @@ static int begin_ledger(struct joining *joining, uint64_t first_entry, struct pr
                : -1;
 }
 
+void joining_note_own_vote(struct joining *joining) {
+    joining->signed_elsewhere = true;
+}
+
 static int append_entries(struct joining *joining, const struct join_effect *effect,
                           struct problem *problem) {
-    joining->signed_elsewhere |= own_vote_in(effect->entries.entries, effect->entries.count,
-                                             joining->node->identity.founding_place);
     switch (segment_writer_append(&joining->writer, effect->entries.entries, effect->entries.count,
                                   true, problem)) {
     case SEGMENT_OK:
@@ -153,6 +154,8 @@ int joining_carry_out(struct joining *joining, const struct join_effect *effect,
         result = clean(joining, problem);
         break;
     case JOIN_EFFECT_SEND:
+    case JOIN_EFFECT_LINKS:
+    case JOIN_EFFECT_CONFIGURATION:
     case JOIN_EFFECT_OLDER:
     case JOIN_EFFECT_OLDER_DONE:
     case JOIN_EFFECT_NOTE:

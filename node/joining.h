@@ -30,6 +30,9 @@ void joining_init(struct joining *joining, const struct node *node);
 /* Close what is open; what was written stays. */
 void joining_free(struct joining *joining);
 
+/* The entries that come next hold this replica's own votes. */
+void joining_note_own_vote(struct joining *joining);
+
 /*
  * Do what an effect of the join asks for: JOIN_EFFECT_BEGIN, _ITEMS, _LEDGER_BEGIN, _ENTRIES,
  * _COMPLETE (after which joined/ is decided), _NOT_NEEDED (which removes everything). After a

@@ -122,6 +122,8 @@ struct node {
     bool guard_stored;
     struct beginning beginning;
     bool resting; /* it joins: the replica is given nothing */
+    /* Numbers of peers are by this one, meanwhile; NULL: by the replica's. The joiner's. */
+    const struct configuration *joining;
     bool own_range_under_way;
     uint64_t caught_up_ms; /* when it last took a range from a peer */
 
@@ -236,6 +238,9 @@ void peers_send_row(struct node *node, uint64_t row, enum message_kind kind, str
 MUST_USE bool peers_find_number(struct node *node, uint64_t row, uint32_t *number);
 /* Who takes part has changed: make the links that are missing, drop the others. */
 void peers_update(struct node *node);
+/* As clients_next_chain_query: a peer that wants links of the governance chain, by its row. */
+MUST_USE bool peers_next_chain_query(struct node *node, uint64_t *row, uint64_t *config);
+void peers_chain_answered(struct node *node, uint64_t row);
 /* A check that was charged to an incoming link is done. */
 void peers_checked(struct node *node, const struct verify_item *item);
 

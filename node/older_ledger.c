@@ -2,18 +2,29 @@
  * older_ledger: see older_ledger.h.
  *
  * Invariants: older/ledger holds what history has taken, and for a moment the beginning of a unit
- * more, which the next opening cuts off; older/state is never ahead of older/ledger on the disk.
+ * more, which the next opening cuts off; older/state is never ahead of older/ledger on the disk,
+ * and the constitution in force there is on the disk before it.
  */
 #include "node/older_ledger.h"
 
+#include <stdlib.h>
+
 #include "base/check.h"
 #include "execution/replay.h"
+#include "governance/founding.h"
+#include "node/constitutions.h"
 #include "node/join_files.h"
 #include "node/node.h"
 #include "node/own_vote.h"
 
 /* Files moved in one go when the ledgers are merged. */
 #define MERGE_FILES_MAX 16u
+
+/* What history begins with, and borrows. */
+struct older_era {
+    struct constitution constitution;
+    struct configuration configuration;
+};
 
 static const struct configuration *configuration_of(const struct older_ledger *older) {
     return &older->node->identity.founding.configuration;
@@ -36,11 +47,18 @@ static bool check_signature(void *context, const struct sign_check *check, enum 
 
 /* ---- keeping what stands --------------------------------------------------------------------- */
 
+/* Where the reading goes on after a restart: by the constitution in force there. */
+static int keep_constitution(const struct older_ledger *older, struct problem *problem) {
+    const struct constitution *const now = history_constitution(older->history);
+    return now->number == FOUNDING_CONFIGURATION ? 0 : constitution_keep(older->node, now, problem);
+}
+
 /* What lies before the cut is durable first: the state is never ahead of the entries. */
 static int store_cut(struct older_ledger *older, const struct checkpoint_cut *due,
                      struct problem *problem) {
     struct checkpoint_cut cut = *due;
     if (segment_writer_sync(&older->writer, problem) != SEGMENT_OK ||
+        keep_constitution(older, problem) != 0 ||
         state_store_write_cut(older->store, history_engine(older->history), &cut, problem) != 0 ||
         state_store_refresh(older->store, problem) != 0) {
         return -1;
@@ -49,17 +67,54 @@ static int store_cut(struct older_ledger *older, const struct checkpoint_cut *du
     return 0;
 }
 
-/* Append those entries of the range that stand now and did not before. */
-static int keep(struct older_ledger *older, const struct range_message *range, uint64_t before,
-                struct problem *problem) {
+/* This replica's number in the configuration where history was, and in the one where it is. */
+struct own_numbers {
+    uint64_t config;
+    uint32_t before; /* in the one before that */
+    uint32_t now;
+};
+
+static uint32_t own_number(void *context, uint64_t config) {
+    const struct own_numbers *const own = context;
+    if (config == own->config) {
+        return own->now;
+    }
+    return config + 1 == own->config ? own->before : REPLICAS_MAX;
+}
+
+static uint32_t place_in(const struct older_ledger *older, const struct constitution *in) {
+    uint32_t place = 0;
+    return constitution_find_replica(in, &older->node->identity.key, &place) ? place : REPLICAS_MAX;
+}
+
+/* What history stood at before it took something. */
+struct standing {
+    uint64_t entry;
+    uint32_t place; /* this replica's number in the constitution in force */
+};
+
+static struct standing standing_now(const struct older_ledger *older) {
+    return (struct standing){.entry = history_next_entry(older->history),
+                             .place = place_in(older, history_constitution(older->history))};
+}
+
+/*
+ * Append those entries of the range that stand now and did not before. They are of one
+ * configuration: where one ends a checkpoint is due, and history goes on after that.
+ */
+static int keep(struct older_ledger *older, const struct range_message *range,
+                const struct standing *before, struct problem *problem) {
     uint64_t const after = history_next_entry(older->history);
-    if (after == before) {
+    const struct constitution *const now = history_constitution(older->history);
+    if (after == before->entry) {
         return 0;
     }
-    const struct entry *const entries = &range->entries[before - range->first_entry];
-    uint32_t const count = (uint32_t)(after - before);
-    if (!older->signed_elsewhere &&
-        own_vote_in(entries, count, older->node->identity.founding_place)) {
+    const struct entry *const entries = &range->entries[before->entry - range->first_entry];
+    uint32_t const count = (uint32_t)(after - before->entry);
+    struct own_numbers own = {
+        .config = now->number, .before = before->place, .now = place_in(older, now)};
+    struct own_place const self = {.context = &own, .find = own_number};
+    if (!older->signed_elsewhere && own_vote_in(entries, count, &self)) {
         older->signed_elsewhere = true;
         if (guard_store(older->node, GUARD_SIGNED_ELSEWHERE, problem) != 0) {
             return -1;
@@ -89,13 +144,13 @@ static int take(struct older_ledger *older, enum rule *rule, const struct range_
                 const struct taking *taking, struct problem *problem) {
     const struct checkpoint_cut *cut = NULL;
     do {
-        uint64_t const before = history_next_entry(older->history);
+        struct standing const before = standing_now(older);
         *rule = history_take(older->history, range, taking->end_entry, taking->sink);
         if (history_failed(older->history)) {
             return problem_set(problem, EXIT_ERROR,
                                "%s: out of memory, or the state cannot be read", older->disk.path);
         }
-        if (taking->keep && keep(older, range, before, problem) != 0) {
+        if (taking->keep && keep(older, range, &before, problem) != 0) {
             return -1;
         }
         cut = history_cut(older->history);
@@ -238,11 +293,34 @@ static int replay_tail(struct older_ledger *older, struct problem *problem) {
     return 1;
 }
 
+/* The constitution in force where the state is. */
+static int load_era(struct older_ledger *older, const struct state_checkpoint *checkpoint,
+                    struct problem *problem) {
+    uint64_t number = FOUNDING_CONFIGURATION;
+    if (checkpoint->present && !constitution_number_of(&number, checkpoint->snapshot)) {
+        return problem_set(problem, EXIT_CORRUPT, "%s: the state's snapshot does not decode",
+                           older->disk.path);
+    }
+    older->era = malloc(sizeof *older->era);
+    if (older->era == NULL) {
+        return problem_set(problem, EXIT_ERROR, "%s: out of memory", older->disk.path);
+    }
+    if (constitution_load(&older->era->constitution, older->node, number, problem) != 0) {
+        return -1;
+    }
+    constitution_configuration(&older->era->configuration, &older->era->constitution);
+    return 0;
+}
+
 static int open_history(struct older_ledger *older, struct problem *problem) {
     const struct state_checkpoint *const checkpoint = state_store_checkpoint(older->store);
     older->base = state_store_base(older->store);
+    if (load_era(older, checkpoint, problem) != 0) {
+        return -1;
+    }
     struct history_options const options = {
-        .configuration = configuration_of(older),
+        .configuration = &older->era->configuration,
+        .constitution = &older->era->constitution,
         .genesis = older->node->identity.founding.genesis.bytes,
         .base = &older->base,
         .snapshot = checkpoint->present ? checkpoint->snapshot : (struct span){0},
@@ -313,12 +391,14 @@ int older_ledger_open(struct older_ledger *older, struct problem *problem) {
 
 void older_ledger_close(struct older_ledger *older) {
     history_free(older->history);
+    free(older->era);
     state_store_close(older->store);
     if (older->is_open) {
         segment_writer_close(&older->writer);
         host_disk_close(&older->disk);
     }
     older->history = NULL;
+    older->era = NULL;
     older->store = NULL;
     older->is_open = false;
 }

@@ -18,6 +18,7 @@
 #include "node/range_piece.h"
 
 struct node;
+struct older_era;
 
 struct older_ledger {
     const struct node *node;
@@ -29,6 +30,7 @@ struct older_ledger {
     struct segment_writer writer;
     struct state_store *store;
     struct state_base base;
+    struct older_era *era; /* in which history began; NULL: closed */
     struct history *history;
     /* what came holds this replica's own votes: that is written down, and to be told the replica */
     bool signed_elsewhere;

@@ -8,13 +8,16 @@
  *
  * There are links with the replicas of the present configuration and of the one before it (§9).
  * Replicas are numbered by their position, which changes, so links are kept by TLS key: a row each.
- * Numbers are made of rows, and rows of numbers, when something goes in or out.
+ * Numbers are made of rows, and rows of numbers, when something goes in or out. While this replica
+ * rests to join from a checkpoint of a later configuration (node->joining), numbers and links are
+ * that one's.
  */
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/check.h"
 #include "host/backoff.h"
+#include "node/chain_keeper.h"
 #include "node/join_service.h"
 #include "node/joiner.h"
 #include "node/node.h"
@@ -34,6 +37,7 @@ struct peer_in {
     size_t waiting_size;
     bool paused;
     uint64_t echo_due_ms;
+    uint64_t chain_config; /* it wants links from this one on; 0: it does not */
 };
 
 struct peer {
@@ -50,7 +54,8 @@ struct peer {
 struct peers {
     struct link_group *group;
     struct peer rows[NODE_ROWS_MAX];
-    bool started; /* the timers are there */
+    uint32_t chain_row; /* that was answered last */
+    bool started;       /* the timers are there */
     bool closing;
 };
 
@@ -60,9 +65,27 @@ static uint32_t row_of(const struct peer *peer) {
     return (uint32_t)(peer - peer->node->peers->rows);
 }
 
+/* The configuration whose replicas are called by their numbers in it. */
+static const struct configuration *numbering(const struct node *node) {
+    return node->joining == NULL ? replica_configuration(node->replica) : node->joining;
+}
+
+/* Who has this number; NULL: nobody. */
+static const struct replica_identity *identity_of(const struct node *node, uint32_t number) {
+    if (node->joining == NULL) {
+        return replica_peer(node->replica, number);
+    }
+    return number < node->joining->replica_count ? &node->joining->replicas[number] : NULL;
+}
+
 /* The peer's number now. Returns: false: it takes no part any more. */
 static bool number_of(const struct peer *peer, uint32_t *number) {
-    return peer->used && replica_find_peer(peer->node->replica, &peer->key, number);
+    const struct node *const node = peer->node;
+    if (!peer->used || node->joining == NULL) {
+        return peer->used && replica_find_peer(node->replica, &peer->key, number);
+    }
+    *number = configuration_find_replica(node->joining, &peer->key);
+    return *number != REPLICAS_MAX;
 }
 
 bool peers_find_number(struct node *node, uint64_t row, uint32_t *number) {
@@ -190,6 +213,33 @@ static bool disk_is_behind(const struct node *node, enum message_kind kind) {
            disk_thread_backlog(node->disk) > DISK_QUEUE_SIZE_MAX;
 }
 
+/* One question of each peer is answered at a time; what it asks meanwhile is lost. */
+static void take_chain_query(struct peer *peer, uint64_t config) {
+    if (peer->in.chain_config == 0) {
+        peer->in.chain_config = config;
+        chain_keeper_serve(peer->node);
+    }
+}
+
+bool peers_next_chain_query(struct node *node, uint64_t *row, uint64_t *config) {
+    struct peers *const peers = node->peers;
+    for (uint32_t i = 1; i <= NODE_ROWS_MAX; i++) {
+        uint32_t const next = (peers->chain_row + i) % NODE_ROWS_MAX;
+        const struct peer *const peer = &peers->rows[next];
+        if (peer->used && peer->in.chain_config != 0) {
+            peers->chain_row = next;
+            *row = next;
+            *config = peer->in.chain_config;
+            return true;
+        }
+    }
+    return false;
+}
+
+void peers_chain_answered(struct node *node, uint64_t row) {
+    node->peers->rows[row].in.chain_config = 0;
+}
+
 /* Takes the message over. */
 static void take_message(struct peer *peer, struct peer_message *message, size_t size) {
     struct node *const node = peer->node;
@@ -199,6 +249,8 @@ static void take_message(struct peer *peer, struct peer_message *message, size_t
     }
     if (message->kind == MESSAGE_FETCH_CHECKPOINT) {
         join_service_take(node, message->from, &message->fetch_checkpoint);
+    } else if (message->kind == MESSAGE_CHAIN_QUERY) {
+        take_chain_query(peer, message->chain_query_config);
     } else if (answer == JOINER_DROPS) {
         /* What was not asked for, or comes while the replica rests, is lost on the way. */
     } else if (message->kind == MESSAGE_REQUESTS) {
@@ -257,7 +309,7 @@ static void on_frame(struct link *link, void *user, uint8_t kind, struct span pa
         return; /* lost on the way */
     }
     enum codec_result const result =
-        peer_message_decode(message, replica_configuration(node->replica), number, kind, payload);
+        peer_message_decode(message, numbering(node), number, kind, payload);
     if (result != CODEC_OK) {
         bad_frame(peer, codec_result_text(result));
         peer_message_free(message);
@@ -272,8 +324,9 @@ static void on_frame(struct link *link, void *user, uint8_t kind, struct span pa
 
 /* What replicas send each other, and nothing else. */
 static size_t frame_size_max(uint8_t kind) {
-    return kind >= MESSAGE_PRE_PREPARE && kind <= MESSAGE_CHECKPOINT_ITEMS ? message_size_max(kind)
-                                                                           : 0;
+    bool const is_theirs = (kind >= MESSAGE_PRE_PREPARE && kind <= MESSAGE_CHECKPOINT_ITEMS) ||
+                           kind == MESSAGE_CHAIN_QUERY || kind == MESSAGE_CHAIN_REPLY;
+    return is_theirs ? message_size_max(kind) : 0;
 }
 
 static void call_now(struct peer *peer);
@@ -414,7 +467,7 @@ void peers_send_row(struct node *node, uint64_t row, enum message_kind kind, str
 }
 
 void peers_send(struct node *node, uint32_t number, enum message_kind kind, struct span payload) {
-    const struct replica_identity *const identity = replica_peer(node->replica, number);
+    const struct replica_identity *const identity = identity_of(node, number);
     uint64_t row = 0;
     if (identity != NULL && peers_find_row(node, identity, &row)) {
         peers_send_row(node, row, kind, payload);
@@ -440,6 +493,7 @@ static void drop(struct peer *peer) {
         link_close(peer->in.link, reason);
     }
     peer->in.link = NULL;
+    peer->in.chain_config = 0;
     peer->used = false;
 }
 
@@ -489,7 +543,7 @@ void peers_update(struct node *node) {
         peers->rows[i].wanted = false;
     }
     for (uint32_t number = 0; number < NODE_PEERS_MAX; number++) {
-        const struct replica_identity *const identity = replica_peer(node->replica, number);
+        const struct replica_identity *const identity = identity_of(node, number);
         if (identity != NULL) {
             want(node, identity);
         }

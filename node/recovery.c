@@ -139,16 +139,52 @@ static int open_ledger(struct recovery *recovery) {
     return data_write_genesis(&node->ledger, node, recovery->problem);
 }
 
+/* The configuration in which an offer was signed. Returns: NULL with a problem; free() it. */
+static struct configuration *find_signers(const struct recovery *recovery,
+                                          const struct offer_configs *configs) {
+    struct constitution *const constitution = malloc(sizeof *constitution);
+    struct configuration *signers = malloc(sizeof *signers);
+    if (constitution == NULL || signers == NULL) {
+        free(signers);
+        signers = NULL;
+        (void)problem_set(recovery->problem, EXIT_ERROR, "out of memory");
+    } else if (constitution_load(constitution, recovery->node, configs->signed_in,
+                                 recovery->problem) != 0) {
+        free(signers);
+        signers = NULL;
+    } else {
+        constitution_configuration(signers, constitution);
+    }
+    free(constitution);
+    return signers;
+}
+
+/* Returns: 1 when it holds, 0 when it does not, -1 with a problem. */
+static int verify_offer(const struct recovery *recovery, struct offer *out, struct arena *arena,
+                        struct span bytes) {
+    struct checkpoint_offer_message message;
+    struct offer_configs configs;
+    if (checkpoint_offer_message_decode(&message, arena, bytes) != CODEC_OK ||
+        !offer_find_configs(&configs, arena, &message)) {
+        return 0;
+    }
+    struct configuration *const signers = find_signers(recovery, &configs);
+    if (signers == NULL) {
+        return -1;
+    }
+    bool const holds = offer_verify(out, arena, signers, &message);
+    free(signers);
+    return holds;
+}
+
 /* What the ledger began with, if it was not genesis, and the older part is not in front of it. */
 static int take_offer(struct recovery *recovery, struct span bytes) {
     struct node *const node = recovery->node;
-    struct checkpoint_offer_message message;
     struct offer offer;
     struct arena arena;
     arena_init(&arena, OFFER_ARENA_BUDGET);
-    bool const holds = checkpoint_offer_message_decode(&message, &arena, bytes) == CODEC_OK &&
-                       offer_verify(&offer, &arena, configuration_of(recovery), &message);
-    if (holds) {
+    int const holds = verify_offer(recovery, &offer, &arena, bytes);
+    if (holds == 1) {
         node->beginning = (struct beginning){.present = true,
                                              .seq = offer.seq,
                                              .digest = offer.digest,
@@ -156,12 +192,13 @@ static int take_offer(struct recovery *recovery, struct span bytes) {
                                              .end_entry = offer.header.entries};
     }
     arena_free(&arena);
-    return holds ? 0
-                 : problem_set(recovery->problem, EXIT_CORRUPT,
-                               "%s/%s/offer: damaged: it does not prove the checkpoint that the "
-                               "ledger begins with; restore it from a backup, or remove " OLDER_NAME
-                               ", ledger and state to have the replica join anew",
-                               node->config.data_directory, OLDER_NAME);
+    return holds != 0
+               ? (holds < 0 ? -1 : 0)
+               : problem_set(recovery->problem, EXIT_CORRUPT,
+                             "%s/%s/offer: damaged: it does not prove the checkpoint that the "
+                             "ledger begins with; restore it from a backup, or remove " OLDER_NAME
+                             ", ledger and state to have the replica join anew",
+                             node->config.data_directory, OLDER_NAME);
 }
 
 static int load_beginning(struct recovery *recovery) {
@@ -354,19 +391,11 @@ static int load_snapshot(struct recovery *recovery, struct span bytes) {
 /* The configuration that the state's checkpoint is of. */
 static uint64_t checkpoint_config(const struct node *node) {
     const struct state_checkpoint *const checkpoint = state_store_checkpoint(node->store);
-    struct checker_snapshot snapshot;
-    struct checkpoint_header header = {.config = FOUNDING_CONFIGURATION};
-    struct arena arena;
-    if (!checkpoint->present) {
-        return FOUNDING_CONFIGURATION;
-    }
-    arena_init(&arena, 2 * (size_t)SNAPSHOT_SIZE_MAX);
-    bool const decodes =
-        checker_snapshot_decode(&snapshot, &arena, checkpoint->snapshot) == CODEC_OK &&
-        checkpoint_header_decode(&header, &arena, snapshot.header) == CODEC_OK;
-    arena_free(&arena);
+    uint64_t number = FOUNDING_CONFIGURATION;
     /* Of one that does not decode load_snapshot tells. */
-    return decodes ? header.config : FOUNDING_CONFIGURATION;
+    return checkpoint->present && constitution_number_of(&number, checkpoint->snapshot)
+               ? number
+               : FOUNDING_CONFIGURATION;
 }
 
 static int open_configuration(struct recovery *recovery) {
@@ -504,7 +533,8 @@ static int write_checkpoint(struct recovery *recovery) {
     }
     struct checkpoint_cut cut = *due;
     if (state_store_write_cut(node->store, node->engine, &cut, recovery->problem) != 0 ||
-        state_store_refresh(node->store, recovery->problem) != 0) {
+        state_store_refresh_carrying(node->store, cut.header.checkpoint_seq, recovery->problem) !=
+            0) {
         return -1;
     }
     replica_load_checkpoint(node->replica, cut.header.seq, cut.header.state_count,

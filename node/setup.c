@@ -6,17 +6,6 @@
 #include "node/constitutions.h"
 #include "node/node.h"
 
-/* Where genesis endorses our key; REPLICAS_MAX: nowhere. */
-static uint32_t founding_place(const struct identity *identity) {
-    const struct configuration *const configuration = &identity->founding.configuration;
-    for (uint32_t i = 0; i < configuration->replica_count; i++) {
-        if (public_key_equal(&configuration->replicas[i].key, &identity->key)) {
-            return i;
-        }
-    }
-    return REPLICAS_MAX;
-}
-
 /*
  * The number in the configuration is the one under which genesis endorses the keys that lie here;
  * a replica that governance has added has a number that genesis does not give, and finds its place
@@ -26,7 +15,7 @@ static uint32_t founding_place(const struct identity *identity) {
 static int check_endorsement(struct identity *identity, const struct node_config *config,
                              struct problem *problem) {
     const struct configuration *const configuration = &identity->founding.configuration;
-    uint32_t const place = founding_place(identity);
+    uint32_t const place = configuration_find_replica(configuration, &identity->key);
     identity->founding_place = place;
     if (config->replica >= configuration->replica_count) {
         return place == REPLICAS_MAX

@@ -21,6 +21,7 @@ static uint32_t member_says(struct cluster *c, uint32_t member, const char *call
     return cluster_submit_order(
         c, 0,
         &(struct order){.author = charter_pair(charter, &charter->now.members[member].key),
+                        .min_index = c->highest_index + 1,
                         .call_count = 1,
                         .calls = calls,
                         .argument = argument});

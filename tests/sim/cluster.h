@@ -30,7 +30,7 @@
 
 #define CLUSTER_NODES_MAX 16u
 #define CLUSTER_CLIENTS CONSORTIUM_USERS
-#define CLUSTER_KINDS (MESSAGE_CHECKPOINT_ITEMS + 1) /* of messages between replicas */
+#define CLUSTER_KINDS (MESSAGE_CHAIN_REPLY + 1) /* of messages between replicas */
 #define CLUSTER_NOTES (NOTE_NEW_VIEW_REFUSED + 1)
 #define CLUSTER_JOIN_NOTES (JOIN_NOTE_SLOW + 1)
 #define TRACE_LINES 60u
@@ -152,6 +152,8 @@ struct sim_disk {
     struct sim_place joining;
     struct sim_place joined;
     struct sim_place older;
+    uint64_t
+        links_lead_to;   /* the configuration that the chain, as it was given it, reaches; or 0 */
     bool ledger_is_away; /* between two renames */
     bool state_is_away;
     struct disk_copy copy;
@@ -171,6 +173,14 @@ struct parcel *parcel_hold(struct parcel *parcel);
 void parcel_drop(struct parcel *parcel);
 
 /* ---- a replica and its surroundings ---- */
+
+struct cluster;
+
+/* Whose links of the governance chain (cluster_links.c). */
+struct links_of {
+    struct cluster *cluster;
+    uint32_t node;
+};
 
 struct waiting_send {
     uint64_t after;
@@ -232,8 +242,11 @@ struct node {
 
     struct join *join; /* NULL: nothing is fetched */
     bool rests;        /* the replica, while a checkpoint is fetched */
+    uint64_t joins_in; /* the configuration by which peers have their numbers; 0: the replica's */
+    uint64_t asks_in;  /* the older ledger is asked of the replicas of this one */
     uint64_t join_due_us;
     struct join_effects *join_effects;
+    struct links_of links;     /* what the join has of the governance chain */
     struct history *history;   /* while there is an older ledger to be read */
     struct sim_store previous; /* the checkpoint before the last, in memory: what is offered */
     uint64_t previous_carrier; /* the batch that carries it, 0: there is none */
@@ -407,7 +420,8 @@ enum fault {
     FAULT_LIE,
     FAULT_LOST_DISK,
     FAULT_LATE_START,
-    FAULT_JOIN, /* no fault, but what comes of one: a checkpoint installed */
+    FAULT_JOIN,       /* no fault, but what comes of one: a checkpoint installed */
+    FAULT_JOIN_LATER, /* of these, those of a later configuration than the founding one */
     FAULT_COUNT
 };
 
@@ -736,7 +750,7 @@ void join_peer_up(struct cluster *cluster, uint32_t number, uint32_t peer);
 /* Returns: whether the message is not the replica's. */
 bool join_take(struct cluster *cluster, uint32_t number, const struct peer_message *message);
 void join_stored(struct cluster *cluster, uint32_t number);
-void join_taken(struct cluster *cluster, uint32_t number, uint64_t next_entry, bool good);
+void join_taken(struct cluster *cluster, uint32_t number, uint64_t next, bool good);
 /* The first entry that this node may serve: what it verified itself. */
 uint64_t join_first_served(const struct node *node);
 bool join_is_whole(const struct node *node);
@@ -744,6 +758,23 @@ bool join_is_whole(const struct node *node);
 void join_crash(struct cluster *cluster, struct sim_disk *disk);
 void place_free(struct sim_place *place);
 void place_clear(struct sim_place *place);
+
+/* ---- the governance chain among nodes (cluster_links.c) ---- */
+
+/* By which peers of this node have their numbers. */
+const struct configuration *links_numbering(struct cluster *cluster, uint32_t number);
+/* The number of the replica with this id. Returns: false: the node does not know it. */
+bool links_find_peer(struct cluster *cluster, uint32_t number, uint32_t id, uint32_t *peer);
+/* The other way. CLUSTER_NODES_MAX: nobody has this number. */
+uint32_t links_peer_id(struct cluster *cluster, uint32_t number, uint32_t peer);
+/* The newest configuration that it has been given links to; 1: none. */
+uint64_t links_newest(const struct node *node);
+/* For join_chain, with a struct links_of: what they prove. */
+const struct constitution *links_find(void *context, uint64_t number);
+/* Send the replica with this id the links that the node has, from a configuration on. */
+void links_serve(struct cluster *cluster, uint32_t number, uint32_t to, uint64_t from);
+/* Keep those that hold, up to the first that does not. Returns: false: there is such a one. */
+bool links_judge(struct cluster *cluster, uint32_t number, const struct join_effect *effect);
 
 /* The checkpoint that was the last one until now may be offered from here on (cluster_offer.c). */
 void offer_keep(struct cluster *cluster, uint32_t number);

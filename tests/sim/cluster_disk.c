@@ -393,6 +393,7 @@ void disk_lose(struct cluster *cluster, struct sim_disk *disk) {
     place_clear(&disk->joining);
     place_clear(&disk->joined);
     place_clear(&disk->older);
+    disk->links_lead_to = 0;
     disk->ledger_is_away = false;
     disk->state_is_away = false;
 }

@@ -216,8 +216,7 @@ static void carry_out(struct cluster *cluster, uint32_t number, const struct eff
     case EFFECT_CHECKPOINT:
         take_checkpoint(cluster, number, effect);
         return;
-    case EFFECT_CONFIGURATION:
-        cluster_configuration_came(cluster, number, effect->configuration.constitution);
+    case EFFECT_CONFIGURATION: /* note_configurations has done it */
         return;
     case EFFECT_EVIDENCE:
         cluster->nodes[number].evidence_count++;
@@ -237,6 +236,17 @@ static void tick_set(struct cluster *cluster, struct node *node) {
                              ? UINT64_MAX
                              : (deadline_ms - 1000) * 1000 + node->boot_us;
     node->tick_us = due > cluster->now_us ? due : cluster->now_us + 500;
+}
+
+/* First of all: what the first one there says, in the same step, is judged by it. */
+static void note_configurations(struct cluster *cluster, uint32_t number) {
+    const struct effects *const effects = &cluster->nodes[number].effects;
+    for (uint32_t i = 0; i < effects->count; i++) {
+        if (effects->items[i].kind == EFFECT_CONFIGURATION) {
+            cluster_configuration_came(cluster, number,
+                                       effects->items[i].configuration.constitution);
+        }
+    }
 }
 
 /* While a checkpoint is fetched the replica gets only the answers to its own effects. */
@@ -266,6 +276,7 @@ void node_step(struct cluster *cluster, uint32_t number, struct event *event) {
     if (replica_step(node->replica, event, &node->effects) != VERDICT_OK) {
         cluster_fail(cluster, "node %u cannot go on after event %u", number, event->kind);
     }
+    note_configurations(cluster, number);
     for (uint32_t i = 0; i < node->effects.count; i++) {
         carry_out(cluster, number, &node->effects.items[i]);
     }

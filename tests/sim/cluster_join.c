@@ -272,12 +272,28 @@ static void history_read_own(struct cluster *cluster, uint32_t number, uint64_t 
     free(entries);
 }
 
+/* The configuration in force where the state was stored. */
+static uint64_t store_config(const struct sim_store *store) {
+    struct checker_snapshot snapshot;
+    struct checkpoint_header header = {.config = 1};
+    struct arena arena;
+    arena_init(&arena, 2 * (size_t)SNAPSHOT_SIZE_MAX);
+    if (store->present) {
+        CHECK(checker_snapshot_decode(&snapshot, &arena, store->snapshot) == CODEC_OK);
+        CHECK(checkpoint_header_decode(&header, &arena, snapshot.header) == CODEC_OK);
+    }
+    arena_free(&arena);
+    return header.config;
+}
+
 static void history_open(struct cluster *cluster, uint32_t number) {
     struct node *const node = &cluster->nodes[number];
     struct sim_place *const older = &node->disk.older;
     struct state_base const base = store_base(&older->store);
+    uint64_t const config = store_config(&older->store);
     struct history_options const options = {
-        .configuration = cluster->configuration,
+        .configuration = cluster_configuration(cluster, config),
+        .constitution = cluster->options.governed ? &cluster->eras[config - 1].constitution : NULL,
         .genesis = buffer_span(&cluster->consortium.genesis_bytes),
         .base = &base,
         .snapshot = older->store.present ? older->store.snapshot : span_of(NULL, 0),
@@ -401,6 +417,7 @@ static void complete(struct cluster *cluster, uint32_t number, const struct join
     disk->joined = *joining;
     *joining = (struct sim_place){.present = false};
     cluster->faults[FAULT_JOIN]++;
+    cluster->faults[FAULT_JOIN_LATER] += effect->complete.signed_in > 1;
     node->joins++;
     bool crashed = crashes_here(cluster, number);
     while (!crashed && install_step(disk)) {
@@ -417,15 +434,41 @@ static void not_needed(struct cluster *cluster, uint32_t number) {
     cluster_trace(cluster, "%u needs no checkpoint", number);
     place_clear(&node->disk.joining);
     node->rests = false;
+    node->joins_in = 0;
     join_close(node);
+}
+
+/* Links that came were judged; the join hears of it a little later. */
+static void take_links(struct cluster *cluster, uint32_t number, const struct join_effect *effect) {
+    bool const good = links_judge(cluster, number, effect);
+    cluster_schedule(cluster,
+                     &(struct sim_event){.at_us = cluster->now_us +
+                                                  prng_between(&cluster->prng, 100, STORE_US_MAX),
+                                         .kind = SIM_JOIN_TAKEN,
+                                         .node = number,
+                                         .incarnation = cluster->nodes[number].incarnation,
+                                         .number = links_newest(&cluster->nodes[number]),
+                                         .good = good});
+}
+
+/* The chain has grown: another join begins, among the replicas of its newest configuration. */
+static void join_anew(struct cluster *cluster, uint32_t number) {
+    struct node *const node = &cluster->nodes[number];
+    cluster_trace(cluster, "%u has links to configuration %llu", number,
+                  (unsigned long long)links_newest(node));
+    join_close(node);
+    join_open(cluster, number);
 }
 
 static void take_note(struct cluster *cluster, uint32_t number, const struct join_effect *effect) {
     static const char *const texts[CLUSTER_JOIN_NOTES] = {
         [JOIN_NOTE_OFFER_TAKEN] = "takes the offer",
+        [JOIN_NOTE_OFFER_LATER] = "hears of a later configuration",
         [JOIN_NOTE_OFFER_REFUSED] = "refuses the offer",
+        [JOIN_NOTE_LINKS_REFUSED] = "refuses the links",
         [JOIN_NOTE_DIGESTS_REFUSED] = "refuses the digests",
         [JOIN_NOTE_ITEMS_REFUSED] = "refuses the items",
+        [JOIN_NOTE_STATE_REFUSED] = "refuses the state",
         [JOIN_NOTE_ENTRIES_REFUSED] = "refuses the entries",
         [JOIN_NOTE_OLDER_REFUSED] = "refuses the older entries",
         [JOIN_NOTE_SLOW] = "waits no longer for the answer",
@@ -440,8 +483,15 @@ static bool carry_out(struct cluster *cluster, uint32_t number, const struct joi
     struct node *const node = &cluster->nodes[number];
     switch (effect->kind) {
     case JOIN_EFFECT_SEND:
-        transmit(cluster, number, effect->send.peer, effect->send.kind, effect->send.payload);
+        transmit(cluster, number, links_peer_id(cluster, number, effect->send.peer),
+                 effect->send.kind, effect->send.payload);
         return true;
+    case JOIN_EFFECT_LINKS:
+        take_links(cluster, number, effect);
+        return true;
+    case JOIN_EFFECT_CONFIGURATION:
+        join_anew(cluster, number);
+        return false;
     case JOIN_EFFECT_BEGIN:
         begin(cluster, number, effect);
         return true;
@@ -475,9 +525,19 @@ static bool carry_out(struct cluster *cluster, uint32_t number, const struct joi
 
 /* ---- steps ---- */
 
+/* The replica beside an older ledger's join may have gone over to another configuration. */
+static void follow_replica(struct node *node) {
+    const struct configuration *const now = replica_configuration(node->replica);
+    if (join_phase(node->join) == JOIN_OLDER && node->asks_in != now->number) {
+        node->asks_in = now->number;
+        join_set_peers(node->join, now->replica_count, replica_self(node->replica));
+    }
+}
+
 static void step(struct cluster *cluster, uint32_t number, struct join_event *event) {
     struct node *const node = &cluster->nodes[number];
     struct replica_status const status = cluster_status(cluster, number);
+    follow_replica(node);
     event->now_ms = 1000 + (cluster->now_us - node->boot_us) / 1000;
     event->replica_has_genesis =
         status.executed_seq == 0 && status.entries == 1 && node->disk.live.count == 1;
@@ -503,8 +563,17 @@ static void step(struct cluster *cluster, uint32_t number, struct join_event *ev
 void join_open(struct cluster *cluster, uint32_t number) {
     struct node *const node = &cluster->nodes[number];
     const struct sim_place *const older = &node->disk.older;
-    struct join_options options = {.configuration = cluster->configuration, .self = node->id};
     struct join_older rest = {.end_entry = older->first_entry};
+    uint64_t const newest = older->present ? 1 : links_newest(node);
+    uint32_t const self = cluster_position(cluster, newest, node->id);
+    struct join_options options = {.configuration = cluster_configuration(cluster, newest),
+                                   .self = self,
+                                   .is_outsider = self == REPLICAS_MAX};
+    node->links = (struct links_of){.cluster = cluster, .node = number};
+    if (cluster->options.governed) {
+        options.chain = (struct join_chain){.context = &node->links, .find = links_find};
+    }
+    node->asks_in = 0;
     node->join_due_us = UINT64_MAX;
     if (older->present) {
         history_open(cluster, number);
@@ -513,6 +582,9 @@ void join_open(struct cluster *cluster, uint32_t number) {
         options.older = &rest;
     } else if (node->disk.durable.count != 1 || cluster->options.no_joins) {
         return;
+    } else if (newest > 1) {
+        node->joins_in = newest;
+        node->rests = true;
     }
     node->join = join_new(&options);
     node->join_effects = cluster_zeroed(1, sizeof *node->join_effects);
@@ -538,8 +610,9 @@ void join_tick(struct cluster *cluster, uint32_t number) {
 }
 
 void join_peer_up(struct cluster *cluster, uint32_t number, uint32_t peer) {
-    struct join_event event = {.kind = JOIN_EVENT_PEER_UP, .peer = peer};
-    if (cluster->nodes[number].join != NULL) {
+    struct join_event event = {.kind = JOIN_EVENT_PEER_UP};
+    if (cluster->nodes[number].join != NULL &&
+        links_find_peer(cluster, number, peer, &event.peer)) {
         step(cluster, number, &event);
     }
 }
@@ -548,11 +621,17 @@ bool join_take(struct cluster *cluster, uint32_t number, const struct peer_messa
     struct node *const node = &cluster->nodes[number];
     struct join_event event = {.kind = JOIN_EVENT_MESSAGE, .message = message};
     if (message->kind == MESSAGE_FETCH_CHECKPOINT) {
-        offer_serve(cluster, number, message->from, &message->fetch_checkpoint);
+        offer_serve(cluster, number, links_peer_id(cluster, number, message->from),
+                    &message->fetch_checkpoint);
+        return true;
+    }
+    if (message->kind == MESSAGE_CHAIN_QUERY) {
+        links_serve(cluster, number, links_peer_id(cluster, number, message->from),
+                    message->chain_query_config);
         return true;
     }
     if (node->join == NULL) {
-        return message->kind == MESSAGE_CHECKPOINT_OFFER ||
+        return message->kind == MESSAGE_CHECKPOINT_OFFER || message->kind == MESSAGE_CHAIN_REPLY ||
                message->kind == MESSAGE_CHECKPOINT_DIGESTS ||
                message->kind == MESSAGE_CHECKPOINT_ITEMS;
     }
@@ -571,10 +650,17 @@ void join_stored(struct cluster *cluster, uint32_t number) {
     }
 }
 
-void join_taken(struct cluster *cluster, uint32_t number, uint64_t next_entry, bool good) {
+/* Links, or a range of the older ledger, whichever the join waits for. */
+void join_taken(struct cluster *cluster, uint32_t number, uint64_t next, bool good) {
     struct join_event event = {.kind = JOIN_EVENT_TAKEN,
-                               .taken = {.next_entry = next_entry, .good = good}};
-    if (cluster->nodes[number].join != NULL) {
+                               .taken = {.next_entry = next, .good = good}};
+    const struct join *const join = cluster->nodes[number].join;
+    if (join != NULL && join_phase(join) == JOIN_LINKS) {
+        event.kind = JOIN_EVENT_LINKED;
+        event.linked.newest = next;
+        event.linked.good = good;
+    }
+    if (join != NULL) {
         step(cluster, number, &event);
     }
 }

@@ -226,6 +226,7 @@ void node_release(struct node *node) {
     join_close(node);
     offer_forget(node);
     node->rests = false;
+    node->joins_in = 0;
     if (node->replica != NULL) {
         replica_free(node->replica);
         checker_free(node->checker);
@@ -426,13 +427,11 @@ void node_take_frame(struct cluster *cluster, uint32_t number, uint32_t from, ui
                      struct span payload) {
     struct peer_message message;
     uint32_t peer = 0;
-    const struct replica *const replica = cluster->nodes[number].replica;
-    if (payload.size > message_size_max(kind) ||
-        !replica_find_peer(replica, &cluster->keys[from].signing.key, &peer)) {
+    if (payload.size > message_size_max(kind) || !links_find_peer(cluster, number, from, &peer)) {
         return;
     }
     enum codec_result const result =
-        peer_message_decode(&message, replica_configuration(replica), peer, kind, payload);
+        peer_message_decode(&message, links_numbering(cluster, number), peer, kind, payload);
     if (result == CODEC_OK && (!message.signed_statement || check_holds(cluster, &message.check))) {
         cluster_trace(cluster, "%u -> %u  %s  %zu bytes", from, number, message_name(kind),
                       payload.size);

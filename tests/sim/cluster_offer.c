@@ -2,7 +2,8 @@
  * cluster_offer: what a node serves of its checkpoints to others that join (see cluster.h).
  *
  * As a real one it offers the checkpoint before the last, which it has in memory alone, and keeps
- * offering it as long as somebody fetches it.
+ * offering it as long as somebody fetches it; and also as long as nobody signs for a newer one, as
+ * around the end of a configuration.
  */
 #include "base/check.h"
 #include "execution/state_parts.h"
@@ -23,7 +24,8 @@ static bool is_pinned(const struct cluster *cluster, const struct node *node) {
 
 void offer_keep(struct cluster *cluster, uint32_t number) {
     struct node *const node = &cluster->nodes[number];
-    if (!node->disk.store.present || is_pinned(cluster, node)) {
+    bool const is_carried = node->cut.header.checkpoint_seq == node->disk.store.seq;
+    if (!node->disk.store.present || !is_carried || is_pinned(cluster, node)) {
         return;
     }
     offer_forget(node);

@@ -695,6 +695,36 @@ static bool lie_items(struct lie *lie) {
     return checkpoint_items_message_encode(lie->out, &message);
 }
 
+/* Links are their numbers here (cluster_links.c): fewer, none, of another one, or more promised. */
+static bool lie_links(struct lie *lie) {
+    struct chain_reply_message message;
+    struct span links[WIRE_LINKS_MAX];
+    uint8_t invented[8];
+    if (lie->frame->to >= CLUSTER_NODES_MAX ||
+        chain_reply_message_decode(&message, &lie->arena, lie->frame->payload) != CODEC_OK) {
+        return false;
+    }
+    memcpy(links, message.links, message.link_count * sizeof links[0]);
+    message.links = links;
+    store_u64_be(invented, pick(lie, 20));
+    switch (pick(lie, 4)) {
+    case 0:
+        message.config += 1 + pick(lie, 5);
+        break;
+    case 1:
+        message.link_count = message.link_count == 0 ? 0 : (uint32_t)pick(lie, message.link_count);
+        break;
+    case 2:
+        if (message.link_count != 0) {
+            links[pick(lie, message.link_count)] = span_of(invented, sizeof invented);
+        }
+        break;
+    default:
+        return flip(lie);
+    }
+    return chain_reply_message_encode(lie->out, &message);
+}
+
 /* ---- all kinds ---- */
 
 static bool lie_by_kind(struct lie *lie) {
@@ -719,6 +749,8 @@ static bool lie_by_kind(struct lie *lie) {
         return lie_digests(lie);
     case MESSAGE_CHECKPOINT_ITEMS:
         return lie_items(lie);
+    case MESSAGE_CHAIN_REPLY:
+        return lie_links(lie);
     case MESSAGE_FETCH_REQUESTS:
     case MESSAGE_REQUESTS:
     case MESSAGE_FETCH_RANGE:
@@ -735,7 +767,6 @@ static bool lie_by_kind(struct lie *lie) {
     case MESSAGE_DEMAND:
     case MESSAGE_SERVED:
     case MESSAGE_CHAIN_QUERY:
-    case MESSAGE_CHAIN_REPLY:
         break;
     }
     return false;

@@ -1,7 +1,9 @@
 /*
  * sim_joins: replicas that begin with a checkpoint (see simulation.h). One comes late, with a key
- * that never signed; or one loses its disk, and follows from then on. Whoever serves it crashes, or
- * it does, in the middle of any part; and so it does between the renames at the end.
+ * that never signed; or one loses its disk, and follows from then on. Where members change the
+ * configuration, it may be one that they call in meanwhile, or have called in long ago. Whoever
+ * serves it crashes, or it does, in the middle of any part; and so it does between the renames at
+ * the end.
  *
  * All of it is drawn by a generator of its own, so that other faults stay what a seed made them.
  */
@@ -12,6 +14,7 @@
 #define NOBODY CLUSTER_NODES_MAX
 #define LIKELY_PERMILLE 350u
 #define GROW_US 15000u
+#define CRASHES_MAX 40u
 #define JOIN_SEED UINT64_C(0x6a6f696e)
 
 static bool is_possible(const struct simulation *simulation, uint32_t number) {
@@ -77,11 +80,17 @@ static uint32_t submit_many(struct simulation *simulation, const char *verb, con
     return cluster_submit_order(cluster, 0, &order);
 }
 
+bool joins_pass_window(const struct simulation *simulation) {
+    const struct join_plan *const plan = &simulation->joins;
+    return plan->fills && plan->passes_window && plan->many < BATCH_CALLS_MAX / CALLS_MAX + 2;
+}
+
 /* One after the other: whoever waits for the last of so many transactions may wait too long. */
 static void pass_window(struct simulation *simulation) {
     struct join_plan *const plan = &simulation->joins;
     bool const goes_on = plan->many == 0 || cluster_is_done(simulation->cluster, plan->last_many);
-    if (plan->passes_window && goes_on && plan->many < BATCH_CALLS_MAX / CALLS_MAX + 2) {
+    /* What members say must not be left behind with it: one matter after the other. */
+    if (goes_on && joins_pass_window(simulation) && !simulation->reform.is_open) {
         plan->many++;
         plan->last_many = submit_many(simulation, "kv.get", "");
     }
@@ -100,12 +109,30 @@ static void bring_together(struct simulation *simulation) {
     }
 }
 
+/* The newest configuration that anybody has entered. */
+static const struct cluster_era *newest_era(const struct cluster *cluster) {
+    uint32_t newest = 0;
+    while (newest + 1 < CLUSTER_ERAS_MAX && cluster->eras[newest + 1].known) {
+        newest++;
+    }
+    return &cluster->eras[newest];
+}
+
+/* Is there a checkpoint that is worth it, of the newest configuration? */
+static bool has_grown(const struct cluster *cluster) {
+    const struct cluster_era *const era = newest_era(cluster);
+    uint64_t const interval = era->configuration.parameters.checkpoint_interval;
+    return cluster->committed_seq >= era->start + 5 * interval;
+}
+
 /* Batches enough for a checkpoint to be worth it, if other faults let them come about. */
 static void grow(struct simulation *simulation) {
     struct cluster *const cluster = simulation->cluster;
     uint64_t const interval = cluster->configuration->parameters.checkpoint_interval;
+    /* Where members change things, others have piled up too: no more than can be worked off. */
+    uint64_t const most = (cluster->charter == NULL ? 80 : 20) * interval;
     bring_together(simulation);
-    for (uint64_t i = 0; i < 80 * interval && cluster->committed_seq < 5 * interval; i++) {
+    for (uint64_t i = 0; i < most && !has_grown(cluster); i++) {
         const char *const call = "kv.put grown 1";
         struct order const order = {
             .min_index = cluster->highest_index + 1, .call_count = 1, .calls = &call};
@@ -159,7 +186,9 @@ static bool is_part(const struct simulation *simulation, const struct frame *fra
     if (frame->kind == MESSAGE_RANGE && frame->to < cluster->node_count) {
         return cluster->nodes[frame->to].join != NULL;
     }
-    return frame->kind >= MESSAGE_FETCH_CHECKPOINT && frame->kind <= MESSAGE_CHECKPOINT_ITEMS;
+    return (frame->kind >= MESSAGE_FETCH_CHECKPOINT && frame->kind <= MESSAGE_CHECKPOINT_ITEMS) ||
+           (frame->kind == MESSAGE_CHAIN_QUERY && frame->from < CLUSTER_NODES_MAX) ||
+           (frame->kind == MESSAGE_CHAIN_REPLY && frame->to < CLUSTER_NODES_MAX);
 }
 
 bool joins_see(struct simulation *simulation, const struct frame *frame) {
@@ -167,7 +196,9 @@ bool joins_see(struct simulation *simulation, const struct frame *frame) {
     if (!plan->has_begun || plan->is_over || !is_part(simulation, frame)) {
         return true;
     }
-    if (prng_chance(&plan->prng, plan->crash_permille)) {
+    /* Who cannot join asks again and again: the service is to have some peace from that. */
+    if (plan->crashes < CRASHES_MAX && prng_chance(&plan->prng, plan->crash_permille)) {
+        plan->crashes++;
         uint32_t const victim = prng_chance(&plan->prng, 500) ? frame->from_node : frame->to;
         simulation->doomed |= UINT64_C(1) << victim;
     }

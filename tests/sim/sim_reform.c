@@ -85,7 +85,8 @@ static bool is_bearable(const struct simulation *simulation, const struct consti
     uint32_t liars = 0;
     for (uint32_t r = 0; r < next->replica_count; r++) {
         uint32_t const id = cluster_id_of(cluster, &next->replicas[r].identity.key);
-        liars += !node_is_correct(&cluster->nodes[id]);
+        /* One that loses its disk some day never votes again. */
+        liars += !node_is_correct(&cluster->nodes[id]) || simulation->joins.lost == id;
         if (!finds_its_way(simulation, next, id)) {
             return false;
         }
@@ -101,7 +102,8 @@ static bool bears_without(const struct simulation *simulation,
     uint32_t lost = 0;
     for (uint32_t r = 0; r < configuration->replica_count; r++) {
         uint32_t const other = cluster_id_of(cluster, &configuration->replicas[r].key);
-        lost += other == id || !node_is_correct(&cluster->nodes[other]);
+        lost += other == id || simulation->joins.lost == other ||
+                !node_is_correct(&cluster->nodes[other]);
     }
     return lost <= configuration->faults_max;
 }
@@ -253,7 +255,9 @@ static uint32_t say(struct simulation *simulation, uint32_t member, const char *
     struct charter *const charter = simulation->cluster->charter;
     const struct constitution *const now = now_of(simulation);
     const char *const calls[] = {call};
+    uint64_t const next = simulation->cluster->highest_index + 1;
     struct order const order = {.author = charter_pair(charter, &now->members[member].key),
+                                .min_index = simulation->joins.passes_window ? next : 0,
                                 .call_count = 1,
                                 .calls = calls,
                                 .argument = argument};
@@ -469,7 +473,7 @@ void reform_step(struct simulation *simulation) {
         } else {
             vote(simulation);
         }
-    } else if (!reform->is_open && !reform->rests &&
+    } else if (!reform->is_open && !reform->rests && !joins_pass_window(simulation) &&
                now_of(simulation)->number < CLUSTER_ERAS_MAX - 1 &&
                prng_chance(&simulation->prng, reform->permille)) {
         propose(simulation);

@@ -36,6 +36,7 @@ const char *fault_name(enum fault fault) {
         [FAULT_LOST_DISK] = "lost disks",
         [FAULT_LATE_START] = "late starts",
         [FAULT_JOIN] = "joins",
+        [FAULT_JOIN_LATER] = "later joins",
     };
     return names[fault];
 }
@@ -120,7 +121,6 @@ static void open_cluster(struct simulation *simulation, const struct sim_options
         .byzantine = draw_set(prng, replicas, byzantine),
         .sessions = options->reforms ? options->seed % 2 == 0 : prng_chance(prng, 800),
         .governed = options->reforms,
-        .no_joins = options->reforms,
         .events_max = SIM_EVENTS_MAX,
     };
     uint64_t const interval_min = checkpoint_interval_min(pipeline);
@@ -411,9 +411,7 @@ void simulation_run(struct sim_result *result, const struct sim_options *options
     draw_load(&simulation);
     faults_draw(&simulation);
     liars_draw(&simulation);
-    if (!options->reforms) {
-        joins_draw(&simulation);
-    }
+    joins_draw(&simulation);
     reform_draw(&simulation);
     simulation.cluster->filter = simulation_filter;
     simulation.cluster->filter_context = &simulation;

@@ -113,6 +113,7 @@ struct join_plan {
     bool has_begun;
     bool is_over;            /* all is well again */
     uint32_t crash_permille; /* of messages about a checkpoint: sender or receiver crashes */
+    uint32_t crashes;        /* that came of that */
     uint32_t lose_permille;  /* of the same */
 };
 
@@ -205,6 +206,8 @@ void joins_draw(struct simulation *simulation);
 void joins_step(struct simulation *simulation, uint32_t step);
 /* May this node be started, or is it still to come? */
 bool joins_may_start(const struct simulation *simulation, uint32_t node);
+/* Are there still to be transactions until the replay window has left the first batches behind? */
+bool joins_pass_window(const struct simulation *simulation);
 /* As faults_see. Returns: whether the frame travels. */
 bool joins_see(struct simulation *simulation, const struct frame *frame);
 void joins_heal(struct simulation *simulation);

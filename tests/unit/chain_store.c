@@ -184,6 +184,28 @@ static uint32_t links_within(size_t size) {
     return links;
 }
 
+static enum chain_check take(struct span link) {
+    struct chain_verdict verdict = {.check = CHAIN_CHECK_COUNT};
+    cr_assert(chain_store_take(&store, link, &verdict, &problem) == 0, "%s", problem.text);
+    return verdict.check;
+}
+
+/* Links that somebody gave: the next one is kept, and of the others is said what they are. */
+Test(chain_store, links_from_elsewhere_are_judged_and_kept) {
+    cr_assert(chain_store_open(&store, &problem) == 0);
+    cr_assert_eq(take(reform.links[1]), CHAIN_GAP);
+    cr_assert_eq(take(span_text("nonsense")), CHAIN_ENCODING);
+    cr_assert_eq(count(), 0);
+    cr_assert_eq(take(reform.links[0]), CHAIN_VALID);
+    cr_assert_eq(take(reform.links[0]), CHAIN_KNOWN);
+    cr_assert_eq(take(reform.links[1]), CHAIN_VALID);
+    cr_assert_eq(count(), 2);
+    cr_assert(chain_store_open(&store, &problem) == 0);
+    cr_assert_eq(count(), 2, "they are on the disk");
+    cr_assert_eq(take(reform.links[2]), CHAIN_VALID);
+    cr_assert_eq(take(reform.links[2]), CHAIN_KNOWN);
+}
+
 Test(chain_store, a_short_file_is_completed) {
     cr_assert(complete());
     for (size_t at = 0; at < whole.size; at += 61) {

@@ -116,6 +116,36 @@ static struct state_store *two_checkpoints(const struct place *place, struct ben
 
 /* ---- which commit ---- */
 
+/* One that no batch carries is nothing to hand over: the one before it stays, however long. */
+Test(state_transfer, a_commit_that_nobody_carries_is_passed_over) {
+    static const struct {
+        uint64_t seq;
+        uint64_t carried;
+        uint64_t previous;
+    } commits[] = {{20, 10, 10}, {25, 10, 10}, {29, 10, 10}, {40, 29, 29}, {50, 40, 40}};
+    struct place const place = place_new();
+    struct state_store *const store = open_store(&place);
+    struct problem problem = {.code = EXIT_OK};
+    struct bench b;
+    bench_over(&b, store);
+    expect_ok(&b, "kv.put a 1", "");
+    checkpoint(store, &b, 10);
+    for (size_t i = 0; i < sizeof commits / sizeof commits[0]; i++) {
+        expect_ok(&b, "kv.put a 2", "");
+        cut_and_settle(&b, commits[i].seq);
+        cr_assert(state_store_write(store, b.engine, commits[i].seq, build_root, NULL, &problem) ==
+                  0);
+        cr_assert(state_store_refresh_carrying(store, commits[i].carried, &problem) == 0);
+        engine_absorb(b.engine, commits[i].seq);
+        struct state_snapshot *const snapshot = must_snapshot(store);
+        cr_assert_eq(state_snapshot_checkpoint(snapshot)->seq, commits[i].previous);
+        state_snapshot_close(snapshot);
+    }
+    bench_free(&b);
+    state_store_close(store);
+    place_remove(&place);
+}
+
 Test(state_transfer, there_is_a_previous_commit_only_after_two) {
     struct place const place = place_new();
     struct state_store *store = open_store(&place);
