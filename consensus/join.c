@@ -15,6 +15,8 @@
 #define OFFER_SIZE_MAX (128u << 10)
 #define PATIENCE_DOUBLINGS_MAX 4u
 #define NOBODY REPLICAS_MAX
+#define LONG_INTERVALS 5u /* who has run for so many has a checkpoint to offer that is far ahead   \
+                           */
 
 /* ---- making one ------------------------------------------------------------------------------ */
 
@@ -225,6 +227,7 @@ static void begin_round(struct join *join) {
         struct candidate *const peer = &join->peers[i];
         peer->answered = false;
         peer->has_none = false;
+        peer->has_nothing = false;
         peer->lost_turn = false;
         peer->leads_to = 0;
         peer->seq = 0;
@@ -365,11 +368,12 @@ static void keep_offer(struct join *join, uint32_t from,
 }
 
 /*
- * One that is far ahead and has nothing to offer has started a short while ago, perhaps: that is no
- * reason to go the longer way, and it may have something soon.
+ * One that has nothing to offer, though its ledger is so long, has started a short while ago: that
+ * is no reason to go the longer way, and it may have something soon.
  */
-static void ask_again_if_far(struct candidate *peer) {
-    if (peer->has_none && peer->is_far) {
+static void ask_again_if_long(struct candidate *peer) {
+    if (peer->has_nothing && peer->is_long) {
+        peer->has_nothing = false;
         peer->has_none = false;
         peer->answered = false;
     }
@@ -384,7 +388,8 @@ static void on_offer(struct join *join, uint32_t from,
     peer->answered = true;
     if (!is_far_ahead(join, message->seq)) {
         peer->has_none = true;
-        ask_again_if_far(peer);
+        peer->has_nothing = message->seq == 0;
+        ask_again_if_long(peer);
         return;
     }
     struct offer_configs configs;
@@ -408,7 +413,9 @@ static void on_status(struct join *join, uint32_t from, const struct status_mess
     struct candidate *const peer = &join->peers[from];
     peer->is_far = is_far_ahead(join, status->executed_seq);
     peer->is_near = !peer->is_far;
-    ask_again_if_far(peer);
+    peer->is_long =
+        status->executed_seq > LONG_INTERVALS * join->configuration->parameters.checkpoint_interval;
+    ask_again_if_long(peer);
 }
 
 static void on_message(struct join *join, const struct peer_message *message) {

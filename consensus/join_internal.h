@@ -17,13 +17,15 @@
 #include "merkle/tree.h"
 
 struct candidate {
-    bool up;        /* it was heard of */
-    bool answered;  /* this round, with an offer or with none */
-    bool has_none;  /* its answer was none, or of no use */
-    bool is_near;   /* by its status, it is not far ahead */
-    bool is_far;    /* by its status, it is */
-    bool barred;    /* for the whole join */
-    bool lost_turn; /* in this round */
+    bool up;          /* it was heard of */
+    bool answered;    /* this round, with an offer or with none */
+    bool has_none;    /* its answer was none, or of no use */
+    bool has_nothing; /* it was none */
+    bool is_long;     /* by its status, it is so far ahead that it should have some */
+    bool is_near;     /* by its status, it is not far ahead */
+    bool is_far;      /* by its status, it is */
+    bool barred;      /* for the whole join */
+    bool lost_turn;   /* in this round */
     uint32_t turns_lost;
     bool asked_for_all; /* its links, one of which did not hold */
     uint64_t

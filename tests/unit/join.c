@@ -144,6 +144,27 @@ Test(join, peers_that_are_near_end_it) {
     bench_free(b);
 }
 
+/* They have started a short while ago, and will have something soon. */
+Test(join, long_ledgers_with_nothing_to_offer_are_waited_for) {
+    struct bench *const b = bench_new(NULL);
+    tick(b, 0);
+    hear_status(b, 0, 5 * INTERVAL + 1);
+    hear_none(b, 0);
+    hear_none(b, 1);
+    hear_status(b, 1, 5 * INTERVAL + 1);
+    cr_assert_eq(join_phase(b->join), JOIN_ASKING);
+    tick(b, JOIN_RETRY_MS);
+    cr_assert_eq(count(b, JOIN_EFFECT_SEND), 3, "all of them are asked again");
+    hear_none(b, 2);
+    cr_assert_eq(join_phase(b->join), JOIN_ASKING);
+    hear_status(b, 2, 5 * INTERVAL);
+    cr_assert_eq(join_phase(b->join), JOIN_ASKING, "one that is not so long may have none");
+    hear_status(b, 1, 5 * INTERVAL);
+    hear_none(b, 1);
+    cr_assert_eq(count(b, JOIN_EFFECT_NOT_NEEDED), 1, "but two of them");
+    bench_free(b);
+}
+
 Test(join, a_replica_that_has_left_genesis_needs_none) {
     struct bench *const b = bench_new(NULL);
     tick(b, 0);
