@@ -262,7 +262,12 @@ static bool try_enter(struct replica *replica) {
         return false;
     }
     if (rule != RULE_NONE) {
+        bool const is_behind_another = checker_may_leave(replica->checker);
+        uint64_t const next = incoming->view + 1;
         refuse(replica, incoming, rule);
+        if (is_behind_another && replica->guard == GUARD_NONE && is_member(replica)) {
+            ask_for_view(replica, next); /* who is in that one waits for this replica in vain */
+        }
     }
     return true;
 }

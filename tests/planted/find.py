@@ -1,16 +1,18 @@
 #!/usr/bin/env python3
 """Does the simulator find the planted bugs? For each bug of bugs.toml the seeds from 1 on are run
-with it, until one fails that does not fail without it.
+with it, until one fails that does not fail without it; or the story that bugs.toml names.
 
-usage: find.py [--seeds-max N] [--jobs J] [--record] [--quick] [--table FILE] PROGRAM [NAME...]
+usage: find.py [--seeds-max N] [--jobs J] [--record] [--quick] [--table FILE] [--stories STORIES]
+               PROGRAM [NAME...]
        find.py --table FILE | --check-table FILE
 
   PROGRAM             onus-sim-planted
+  --stories STORIES   stories-planted; without it bugs that a story finds are passed over
   --seeds-max N       as many seeds for each bug before it counts as not found; default 2000
   --jobs J            seeds at a time; default 1
   --record            write what was found down in bugs.toml
-  --quick             only bugs that the first seed found when it was recorded, and no
-                      more than 60 seeds for each
+  --quick             only bugs that a story finds, or the first seed found when it was recorded,
+                      and no more than 60 seeds for each
   --table FILE        write what bugs.toml says as a table for people, after the run if there is one
   --check-table FILE  is that what the table says?
 
@@ -18,6 +20,7 @@ exit codes: 0 every bug was found; 1 some were not; 2 usage
 """
 
 import argparse
+import os
 import pathlib
 import re
 import subprocess
@@ -101,6 +104,24 @@ class Search:
         return {}
 
 
+def tell(options, name, story):
+    """Does the story come to a bad end with this bug?"""
+    ran = subprocess.run([options.stories, "--filter", "*/" + story],
+                         env={**os.environ, "ONUS_PLANTED": name},
+                         capture_output=True, text=True, errors="replace", check=False)
+    told = ran.stdout + ran.stderr
+    if ran.returncode not in (0, 1) or "Tested: 1 " not in told:
+        sys.exit(f"find: {name}: the story {story}: {told}")
+    return ran.returncode == 1
+
+
+def story_finds(options, bug):
+    if tell(options, "none", bug["story"]):
+        print(f"find: the story {bug['story']} fails without a bug, too", file=sys.stderr)
+        return False
+    return tell(options, bug["name"], bug["story"])
+
+
 def quoted(text):
     return '"' + text.replace("\\", "/").replace('"', "'") + '"'
 
@@ -129,7 +150,9 @@ A simulator that finds nothing may be blind. Each of these bugs breaks one rule 
 `onus-sim-planted` has. The simulator then runs seeds 1, 2, 3, … with it until its judge objects. See
 [testing.md](testing.md#does-it-find-anything).
 
-- *seeds*: how many it took; the last of them is the one that fails, and does not without the bug.
+- *seeds*: how many it took; the last of them is the one that fails, and does not without the bug. Where it takes
+  more to come there than seeds have patience for, a story (`tests/scenarios/reconfiguration_ends.c`) leads to it,
+  and fails with the bug and not without.
 - *by*: the judge's invariant that was broken first (testing.md, "What is checked"); *Core's own* are the
   assertions in the replica's code.
 
@@ -139,11 +162,11 @@ FOOT = """
 This page is written by
 
     ./dev build && python3 tests/planted/find.py --record --table docs/planted-bugs.md \\
-        build/tests/planted/onus-sim-planted
+        --stories build/tests/planted/stories-planted build/tests/planted/onus-sim-planted
 
 from `tests/planted/bugs.toml`, which has the bugs as they are planted, line for line. The numbers hold for
 one state of the simulator: whatever draws from a run's random numbers shifts them. `./dev test` looks
-again for those that the first seed found, and fails when it does not find one of them.
+again for those that a story finds, or the first seed found, and fails when it does not find one of them.
 """
 
 
@@ -156,6 +179,8 @@ def files_of(bug):
 
 
 def seeds_of(bug):
+    if "story" in bug:
+        return f"`{bug['story']}`"
     told = f" with `{bug['options']}`" if "options" in bug else ""
     return f"{bug['seed']}{told}" if "seed" in bug else "**not found**"
 
@@ -181,9 +206,10 @@ def rows_else(bugs):
 def table(bugs):
     seeds = sorted(bug["seed"] for bug in bugs if "seed" in bug and "why" not in bug)
     few = sum(seed <= 10 for seed in seeds)
-    missed = sum("seed" not in bug and "why" not in bug for bug in bugs)
-    text = HEAD + (f"{len(seeds)} bugs are found, {few} of them by one of the first ten seeds; "
-                   f"{missed} are not.\n\n") + "\n".join(rows_found(bugs)) + "\n"
+    told = sum("story" in bug for bug in bugs)
+    missed = sum(not {"seed", "why", "story"} & bug.keys() for bug in bugs)
+    text = HEAD + (f"{len(seeds) + told} bugs are found, {few} of them by one of the first ten "
+                   f"seeds, and {told} by stories; {missed} are not.\n\n") + "\n".join(rows_found(bugs)) + "\n"
     others = rows_else(bugs)
     if others:
         text += ("\n## What the simulator is not asked for\n\nFor each of these it says why, "
@@ -204,8 +230,11 @@ def chosen(bugs, options, parser):
         parser.error(f"no such bug: {', '.join(sorted(unknown))}")
     bugs = [bug for bug in bugs
             if bug["name"] in options.names or (not options.names and "why" not in bug)]
+    if options.stories is None:
+        bugs = [bug for bug in bugs if "story" not in bug]
     if options.quick:
-        bugs = [bug for bug in bugs if bug.get("seed", options.seeds_max) <= QUICK_SEED_MAX]
+        bugs = [bug for bug in bugs
+                if "story" in bug or bug.get("seed", options.seeds_max) <= QUICK_SEED_MAX]
         if not bugs:
             parser.error("no bug of these is one for --quick")
     return bugs
@@ -216,6 +245,11 @@ def run(bugs, options):
     search = Search(options)
     missed = []
     for bug in bugs:
+        if "story" in bug:
+            is_found = story_finds(options, bug)
+            print(f"{bug['name']}: {bug['story'] if is_found else 'NOT FOUND'}", flush=True)
+            missed += [] if is_found else [bug["name"]]
+            continue
         found = search.search(bug, QUICK_SEEDS_MAX if options.quick else options.seeds_max)
         if found:
             seed, reason = next(iter(found.items()))
@@ -238,6 +272,7 @@ def main():
     parser.add_argument("--seeds-max", type=int, default=2000)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--stories")
     parser.add_argument("--record", action="store_true")
     parser.add_argument("--table", type=pathlib.Path)
     parser.add_argument("--check-table", type=pathlib.Path)

@@ -121,13 +121,17 @@ static bool passes(void *context, struct cluster *c, const struct frame *frame) 
     return !is_view || (censor->no_views >> frame->to & 1) == 0;
 }
 
-static struct cluster *censored(struct censor *censor, uint64_t seed) {
-    struct cluster *const c = reform_cluster(seed, 4, 0);
+static struct cluster *censored_with(struct censor *censor, uint64_t seed, uint32_t spares) {
+    struct cluster *const c = reform_cluster(seed, 4, spares);
     arena_init(&censor->scratch, 4 * (size_t)STATEMENT_SIZE_MAX);
     c->filter = passes;
     c->filter_context = censor;
     reform_load(c, 5);
     return c;
+}
+
+static struct cluster *censored(struct censor *censor, uint64_t seed) {
+    return censored_with(censor, seed, 0);
 }
 
 static void dave_comes(struct cluster *c) {
@@ -270,6 +274,49 @@ Test(reconfiguration_ends, a_liar_undoes_the_end_for_all) {
     }
     cr_assert(was_undone);
     cluster_crash(c, 0);
+    censor = (struct censor){.scratch = censor.scratch};
+    ends_well(c, &censor);
+}
+
+/*
+ * All go over, and to a view there, a newcomer among them, who knows of the end by that view alone.
+ * The four lose power, and one of them is never seen again. The others end the configuration in
+ * another view, and go over behind that copy. Only they have it; and the newcomer shows them the
+ * view that was built behind the first one, whose nonces are gone.
+ */
+Test(reconfiguration_ends, a_higher_copy_is_not_given_up) {
+    static const uint32_t rest[] = {0, 2, 3};
+    struct censor censor = {.no_start = true, .no_commits = 0x10};
+    struct cluster *const c = censored_with(&censor, 5, 1);
+    struct action const add = charter_replica(c->charter, NULL, "bank-a", CLUSTER_SPARE_NUMBER + 4);
+    cluster_isolate(c, 4, true);
+    reform_change(c, 1, &add);
+    for (uint32_t node = 0; node < 4; node++) {
+        run_until_view(c, node, 2, 1);
+    }
+    cluster_run_ms(c, 50);
+    cluster_crash(c, 1); /* it led there, and has the batch that would show how it ended */
+    c->nodes[1].left_out = true;
+    cluster_isolate(c, 4, false);
+    run_until_view(c, 4, 2, 1);
+    cluster_run_ms(c, 5);
+    cr_assert_eq(cluster_committed(c, 4), censor.last - 1, "it has not seen the end committed");
+    cluster_isolate(c, 4, true);
+    censor.no_commits |= 0xf;
+    for (uint32_t i = 0; i < 3; i++) {
+        cluster_crash(c, rest[i]);
+        cluster_start(c, rest[i]);
+        cr_assert_eq(cluster_status(c, rest[i]).config, 1, "it has lost how it ended");
+    }
+    for (uint32_t i = 0; i < 3; i++) {
+        run_until_view(c, rest[i], 1, 2);
+    }
+    censor.no_commits = 0x10;
+    for (uint32_t i = 0; i < 3; i++) {
+        run_until_view(c, rest[i], 2, 0);
+    }
+    cluster_isolate(c, 4, false);
+    cluster_run_ms(c, 1500);
     censor = (struct censor){.scratch = censor.scratch};
     ends_well(c, &censor);
 }

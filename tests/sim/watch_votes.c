@@ -173,7 +173,7 @@ static bool is_old(const struct node *node, const struct said *said) {
 static void judge_new(struct cluster *cluster, uint32_t number, const struct said *said) {
     const struct node *const node = &cluster->nodes[number];
     cluster->judgements++;
-    if (node->voice.guarded) {
+    if (node->voice.guarded && !said->from_ledger) {
         fail(cluster, number, said, "leaves in spite of the guard");
     }
     if (node->restored) {
@@ -476,7 +476,12 @@ static uint64_t config_of_reply(const struct cluster *cluster, uint32_t number,
             return config;
         }
     }
-    return latest;
+    /* It says this for the first time, of a batch that it has. */
+    const struct entry_list *const live = &cluster->nodes[number].disk.live;
+    uint64_t const entry = entry_find(live, reply->seq);
+    uint64_t const view = entry == 0 ? 0 : live->marks[entry].facts->view;
+    bool const is_it = entry != 0 && cluster_view_of(view) == reply->view;
+    return is_it ? cluster_config_of(view) : latest;
 }
 
 static void watch_reply(struct cluster *cluster, uint32_t number, struct arena *arena,
