@@ -102,8 +102,7 @@ static void note(const struct join_effect *effect) {
         [JOIN_NOTE_LINKS_REFUSED] = "its links of the governance chain do not hold",
         [JOIN_NOTE_DIGESTS_REFUSED] = "its digests do not lead to the state's root",
         [JOIN_NOTE_ITEMS_REFUSED] = "its items are not those of the state",
-        [JOIN_NOTE_STATE_REFUSED] = "the state that a quorum signed and the governance chain "
-                                    "part: more than f replicas have lied",
+        [JOIN_NOTE_STATE_REFUSED] = "its state and the governance chain, both signed, part",
         [JOIN_NOTE_ENTRIES_REFUSED] = "its entries are not those of the ledger",
         [JOIN_NOTE_OLDER_REFUSED] = "its older entries break a rule, or lead nowhere",
         [JOIN_NOTE_SLOW] = "it is slow",
@@ -558,14 +557,14 @@ void joiner_taken(struct node *node, uint64_t next_entry, bool good) {
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
+/* Its first step comes with the next turn of the loop. */
 static void begin_join(struct joiner *joiner, const struct join_options *options) {
-    struct join_event first = {.kind = JOIN_EVENT_TICK};
     joiner->join = join_new(options);
     if (joiner->join == NULL) {
         node_fail(joiner->node, "joining from a checkpoint", "out of memory");
         return;
     }
-    step(joiner, &first);
+    set_tick(joiner);
 }
 
 static const struct constitution *find_constitution(void *context, uint64_t number) {

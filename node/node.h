@@ -116,14 +116,14 @@ struct node {
     struct replica *replica;
     struct constitution *constitution;   /* with which it started */
     struct configuration *configuration; /* that follows from it */
-    uint64_t kept_config;                /* constitutions up to this one are on the disk */
+    /* While it joins, numbers of peers are by this one, the joiner's; NULL: by the replica's. */
+    const struct configuration *joining;
+    uint64_t kept_config; /* constitutions up to this one are on the disk */
     struct effects effects;
     struct buffer scratch; /* for one encoding at a time */
     bool guard_stored;
     struct beginning beginning;
     bool resting; /* it joins: the replica is given nothing */
-    /* Numbers of peers are by this one, meanwhile; NULL: by the replica's. The joiner's. */
-    const struct configuration *joining;
     bool own_range_under_way;
     uint64_t caught_up_ms; /* when it last took a range from a peer */
 

@@ -62,7 +62,7 @@ static uint64_t known_to(struct cluster *cluster, uint32_t number) {
     return made > given ? made : given;
 }
 
-void links_serve(struct cluster *cluster, uint32_t number, uint32_t peer, uint64_t from) {
+void links_serve(struct cluster *cluster, uint32_t number, uint32_t to, uint64_t from) {
     uint8_t bytes[CLUSTER_ERAS_MAX][LINK_BYTES];
     struct span links[CLUSTER_ERAS_MAX];
     struct chain_reply_message reply = {.config = known_to(cluster, number), .links = links};
@@ -75,7 +75,7 @@ void links_serve(struct cluster *cluster, uint32_t number, uint32_t peer, uint64
     }
     buffer_init(&encoded, FRAME_SIZE_MAX);
     CHECK(chain_reply_message_encode(&encoded, &reply));
-    transmit(cluster, number, peer, MESSAGE_CHAIN_REPLY, buffer_span(&encoded));
+    transmit(cluster, number, to, MESSAGE_CHAIN_REPLY, buffer_span(&encoded));
     buffer_free(&encoded);
 }
 
