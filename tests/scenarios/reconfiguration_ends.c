@@ -320,3 +320,56 @@ Test(reconfiguration_ends, a_higher_copy_is_not_given_up) {
     censor = (struct censor){.scratch = censor.scratch};
     ends_well(c, &censor);
 }
+
+/*
+ * Replica 4 is added. 0 alone sees the end commit. The others ask for view 1 to end it there; 1
+ * leads that, and is in it before 2 and 3 hear from 0 how it ended. So 1 alone is left behind, in a
+ * view that nobody else will be in; and with five replicas the others may not be enough without it.
+ */
+static struct cluster *leave_one_behind(struct censor *censor, uint64_t seed) {
+    *censor = (struct censor){.no_commits = 0xe, .no_views = 0xc, .no_start = true};
+    struct cluster *const c = censored_with(censor, seed, 1);
+    struct action const add = charter_replica(c->charter, NULL, "bank-a", CLUSTER_SPARE_NUMBER + 4);
+    cluster_isolate(c, 4, true);
+    reform_change(c, 1, &add);
+    run_until_view(c, 0, 2, 0);
+    cluster_isolate(c, 0, true);
+    run_until_view(c, 1, 1, 1);
+    for (uint32_t node = 2; node < 4; node++) {
+        cr_assert_eq(cluster_status(c, node).asked_view, 1);
+        cr_assert_eq(cluster_status(c, node).view, 0);
+    }
+    cluster_isolate(c, 1, true);
+    cluster_isolate(c, 0, false);
+    cluster_cut(c, 0, 1, true);
+    cluster_cut(c, 1, 0, true);
+    censor->no_commits = 0x2;
+    run_until_view(c, 2, 2, 0);
+    run_until_view(c, 3, 2, 0);
+    cr_assert_eq(cluster_status(c, 1).config, 1);
+    return c;
+}
+
+/* The first batch of the next configuration shows it how the other ended. */
+Test(reconfiguration_ends, one_waits_in_a_view_of_its_own) {
+    struct censor censor;
+    struct cluster *const c = leave_one_behind(&censor, 6);
+    cluster_crash(c, 4);
+    c->nodes[4].left_out = true;
+    censor = (struct censor){.scratch = censor.scratch};
+    cluster_heal(c);
+    cluster_run_ms(c, VIEW_TIMEOUT_MS);
+    cr_assert_eq(cluster_status(c, 1).config, 2, "nobody has to go back for it");
+    ends_well(c, &censor);
+}
+
+/* There is no such batch, for who would begin is never seen again: they join the one. */
+Test(reconfiguration_ends, one_calls_the_others_back) {
+    struct censor censor;
+    struct cluster *const c = leave_one_behind(&censor, 7);
+    cluster_crash(c, 0);
+    c->nodes[0].left_out = true;
+    censor = (struct censor){.scratch = censor.scratch};
+    cluster_heal(c);
+    ends_well(c, &censor);
+}
