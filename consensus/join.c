@@ -15,8 +15,9 @@
 #define OFFER_SIZE_MAX (128u << 10)
 #define PATIENCE_DOUBLINGS_MAX 4u
 #define NOBODY REPLICAS_MAX
-#define LONG_INTERVALS 5u /* who has run for so many has a checkpoint to offer that is far ahead   \
-                           */
+#define LONG_INTERVALS                                                                             \
+    5u /* who has run for so many has a checkpoint to offer that is far ahead                      \
+        */
 
 /* ---- making one ------------------------------------------------------------------------------ */
 
@@ -295,6 +296,16 @@ static void begin(struct join *join, uint32_t source) {
     join_state_ask(join);
 }
 
+/*
+ * Has this peer nothing that is worth a checkpoint? How long its ledger is, it says a moment after
+ * it has answered, perhaps; who never says so is not waited for.
+ */
+static bool is_against(const struct join *join, const struct candidate *peer) {
+    bool const may_be_long = peer->has_nothing && !peer->is_far && !peer->is_near &&
+                             join->now_ms < join->answered_ms + join->retry_ms;
+    return (peer->has_none && !may_be_long) || peer->is_near;
+}
+
 /* How many peers have nothing that is worth a checkpoint, and was everybody heard? */
 static uint32_t count_against(const struct join *join, bool *all_heard) {
     uint32_t against = 0;
@@ -304,7 +315,7 @@ static uint32_t count_against(const struct join *join, bool *all_heard) {
         if (i == join->self || peer->barred) {
             continue;
         }
-        against += peer->has_none || peer->is_near;
+        against += is_against(join, peer);
         *all_heard &= peer->answered;
     }
     return against;

@@ -18,6 +18,7 @@ from reconfigure import Service
 HISTORY = 20000  # transactions, the accounts of the load among them
 ASKS = "asking for its links"
 TOOK = "took links of the governance chain"
+NONE = "no checkpoint to join from"
 LATER = "joining among the replicas of a later configuration"
 
 
@@ -111,6 +112,25 @@ def given_a_chain(service):
                 "and has the older ledger", service.log_text(3)[since:][-4000:])
 
 
+def without_an_offer(service):
+    """All that could be offered was in memory of processes that are gone: it takes the longer way,
+    from genesis on, with those of the founding replicas that are still in office."""
+    suite = service.suite
+    for replica in (0, 1, 2, 4):
+        service.restarts(replica)
+    lose(suite, service, 3)
+    shutil.copy(chains.path(service, 0), chains.path(service, 3))
+    since = len(service.log_text(3))
+    service.start(3)
+    suite.check(harness.wait_until(lambda: logged(service, 3, NONE, since), 60),
+                "without an offer: it gives up after a while", service.log_text(3)[since:][-4000:])
+    suite.check(logged(service, 3, LATER, since) and not logged(service, 3, BEGUN, since),
+                "without an offer: it had asked those in office", service.log_text(3)[since:])
+    suite.check(service.follows(3, timeout=OLDER_S), "without an offer: it follows from genesis",
+                service.log_text(3)[since:][-4000:])
+    service.chained(3, 0, 3)
+
+
 def changes_on(service):
     """The next change finds them all in office."""
     suite = service.suite
@@ -135,8 +155,11 @@ def join_later(suite):
     newcomer(service)
     lost(service)
     given_a_chain(service)
+    without_an_offer(service)
     changes_on(service)
     service.kill(*range(5))
+    for replica in (3, 4):
+        suite.code(service.audit(replica), OK, f"the audit of the ledger of {replica} is clean")
 
 
 if __name__ == "__main__":
