@@ -161,6 +161,21 @@ MUST_USE int audit_add_verified(struct audit *audit, const struct verified_batch
                                 struct problem *problem);
 
 /*
+ * The same of a certificate whose configuration need not be known yet: then it waits for it. Out:
+ * check: why it does not hold; RECEIPT_VALID also when that cannot be said yet.
+ */
+MUST_USE int audit_add_claim(struct audit *audit, struct span certificate,
+                             struct claim_receipts receipts, enum receipt_check *check,
+                             struct problem *problem);
+
+/*
+ * A link of the governance chain that came with a receipt, from there: where the ledgers do not
+ * lead to its configuration, receipts of that are judged by it. As above.
+ */
+MUST_USE int audit_add_link(struct audit *audit, const char *name, struct span link,
+                            struct problem *problem);
+
+/*
  * The signature of a request or statement is known to hold, universally (its digest, as
  * signatures_learn takes it): a ledger that holds the very same need not be checked for it.
  */

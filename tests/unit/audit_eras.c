@@ -127,6 +127,89 @@ Test(audit_eras, a_damaged_chain_blames_nobody) {
     buffer_free(&file);
 }
 
+/* ---- links that come with receipts ---- */
+
+static void give_links(const struct reform *from, uint32_t first) {
+    struct problem problem = {.code = EXIT_OK};
+    for (uint32_t i = first; i < from->count; i++) {
+        cr_assert_eq(audit_add_link(audit, "receipt", from->links[i], &problem), 0);
+    }
+}
+
+Test(audit_eras, links_of_receipts_tell_who_signed_them) {
+    uint64_t const end = forge_entry_count(&forge);
+    change();
+    story_append_honest(&story, 10);
+    change();
+    story_append_honest(&story, 10);
+    uint64_t const given = give_receipts(&forge, reform.forge->config_start + 1, forge_seq(&forge));
+    give_links(&reform, 0);
+    give_links(&reform, 0);
+    give_beginning(&forge, end);
+    const struct audit_report *const report = run(EXIT_CANNOT_AUDIT);
+    cr_assert_eq(report->coverage.receipts_unknown, 0);
+    cr_assert_eq(report->receipts_valid, given);
+    cr_assert_eq(report->receipts_invalid, 0);
+    cr_assert(report->has_unchecked);
+}
+
+/* Two receipts of one batch that cannot both be, in a configuration that no ledger comes to. */
+Test(audit_eras, links_are_enough_to_convict) {
+    struct fork fork;
+    static struct reform other;
+    uint64_t const end = forge_entry_count(&forge);
+    fork_open(&fork);
+    reform_init(&other, &fork.forge);
+    fork.story.random = 11;
+    story_append_honest(&fork.story, 5);
+    change();
+    struct reform const ours = reform;
+    reform = other;
+    reform.forge = &fork.forge;
+    change();
+    reform_free(&reform);
+    reform = ours;
+    fork.story.random++;
+    story_append(&story, 1, 1, RULE_NONE);
+    story_append(&fork.story, 1, 1, RULE_NONE);
+    uint64_t const seq = forge_seq(&forge);
+    uint64_t const signers =
+        forge_batch_at(&forge, seq)->signers & forge_batch_at(&fork.forge, seq)->signers;
+    give_receipts(&forge, seq, seq);
+    give_receipts(&fork.forge, seq, seq);
+    give_links(&reform, 0);
+    give_beginning(&forge, end);
+    const struct audit_report *const report = run(EXIT_MISBEHAVIOUR);
+    const struct proof_verdict *const verdict = &report->findings[0].verdict;
+    cr_assert_eq(verdict->kind, PROOF_CONFLICTING_CERTIFICATES);
+    cr_assert_eq(verdict->configuration.number, 2);
+    cr_assert_eq(verdict->blamed, signers);
+    cr_assert_eq(check_bytes(buffer_span(&report->findings[0].file)), PROOF_VALID);
+    fork_close(&fork);
+}
+
+Test(audit_eras, links_that_are_missing_or_damaged) {
+    struct problem problem = {.code = EXIT_OK};
+    struct buffer link;
+    uint64_t const end = forge_entry_count(&forge);
+    change();
+    story_append_honest(&story, 5);
+    change();
+    story_append_honest(&story, 5);
+    uint64_t const given = give_receipts(&forge, reform.forge->config_start + 1, forge_seq(&forge));
+    buffer_init(&link, CHAIN_LINK_SIZE_MAX);
+    cr_assert(buffer_append(&link, reform.links[0]));
+    link.data[link.size - 100] ^= 1;
+    cr_assert_eq(audit_add_link(audit, "damaged", buffer_span(&link), &problem), 0);
+    give_links(&reform, 1);
+    give_beginning(&forge, end);
+    const struct audit_report *const report = run(EXIT_CANNOT_AUDIT);
+    cr_assert_eq(report->finding_count, 0);
+    cr_assert_eq(report->coverage.receipts_unknown, given);
+    cr_assert_eq(report->receipts_valid, 0);
+    buffer_free(&link);
+}
+
 /* ---- the guilty, by the keys that they had ---- */
 
 /* One finding, against exactly these of configuration `number`, that a stranger can check. */
@@ -434,6 +517,28 @@ Test(audit_eras, two_chains_that_contradict_each_other) {
     cr_assert_eq(report->findings[0].verdict.kind, PROOF_CONFLICTING_CERTIFICATES);
     cr_assert_eq(report->findings[0].verdict.blamed, 0x5);
     cr_assert_eq(report->findings[0].verdict.configuration.number, 1);
+    other_close();
+}
+
+/*
+ * A receipt brings another branch: the ledger goes its own way, and what both branches signed in
+ * one place convicts.
+ */
+Test(audit_eras, links_do_not_lead_a_ledger_astray) {
+    struct action const action = charter_without(ACTION_REMOVE_USER, "alice");
+    other_open();
+    forge.signers = 0x7;
+    other.fork.forge.signers = 0xd;
+    change();
+    story_append_honest(&story, 5);
+    reform_end(&other.reform, 1, &action);
+    give_links(&other.reform, 0);
+    give_ledger(&forge);
+    const struct audit_report *const report = run(EXIT_MISBEHAVIOUR);
+    cr_assert_eq(report->coverage.last_batch, forge_seq(&forge));
+    cr_assert_eq(report->coverage.last_config, 2);
+    cr_assert_eq(report->findings[0].verdict.kind, PROOF_CONFLICTING_CERTIFICATES);
+    cr_assert_eq(report->findings[0].verdict.blamed, 0x5);
     other_close();
 }
 
