@@ -78,6 +78,7 @@ struct audit_coverage {
     uint64_t evidenced;   /* up to here the ledger itself shows a quorum for each batch */
     uint64_t views;       /* changes of view */
     uint64_t last_view;
+    uint64_t views_config;    /* the configuration that the last one was in */
     uint64_t checkpoints;     /* digests made by execution that batches were held against */
     uint64_t last_checkpoint; /* the last one passed; 0: none */
     struct digest last_checkpoint_digest; /* as execution makes it: where the next part begins */

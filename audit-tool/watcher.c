@@ -81,6 +81,7 @@ static int find_audited(struct watcher *watcher, struct problem *problem) {
         watcher->status.view = load_u64_be(memory + 8);
         watcher->status.evidenced = load_u64_be(memory + 16);
         watcher->owes_anew = load_u64_be(memory + 24) != 0;
+        watcher->status.config = load_u64_be(memory + 32);
     }
     return status < 0 ? -1 : 0;
 }
@@ -108,6 +109,7 @@ static int open_all(struct watcher *watcher, struct problem *problem) {
     char path[PATH_MAX];
     if (lock_state(watcher, problem) != 0 || path_in(path, watcher->state, "store", problem) != 0 ||
         path_in(watcher->states_path, watcher->state, "audit", problem) != 0 ||
+        path_in(watcher->chain_path, watcher->state, "audit/" STATE_DIR_CHAIN, problem) != 0 ||
         path_in(watcher->evidence_path, watcher->state, "evidence", problem) != 0 ||
         path_in(watcher->network_path, watcher->state, "ledgers", problem) != 0) {
         return -1;
@@ -136,13 +138,16 @@ struct watcher *watcher_new(const struct watcher_options *options, struct proble
     watcher->sources.founding.genesis = options->founding->genesis; /* a look at it, not ours */
     hex_encode(watcher->sources.service_text, span_of(watcher->sources.service.bytes, DIGEST_SIZE));
     watcher->intake = (struct watcher_intake){
-        .configuration = &options->founding->configuration,
+        .founding = options->founding,
+        .chain_file = watcher->chain_path,
         .on_bad = on_bad_receipt,
         .context = watcher,
     };
-    watcher_intake_init(&watcher->intake);
+    int const opened = watcher_intake_init(&watcher->intake, problem);
     int const size = snprintf(watcher->state, sizeof watcher->state, "%s", options->state);
-    if (size < 0 || (size_t)size >= sizeof watcher->state) {
+    if (opened != 0) {
+        (void)problem_set(problem, problem->code, "%s", problem->text);
+    } else if (size < 0 || (size_t)size >= sizeof watcher->state) {
         (void)problem_set(problem, EXIT_USAGE, "--state: the name is too long");
     } else if (open_all(watcher, problem) == 0) {
         return watcher;
@@ -166,6 +171,10 @@ void watcher_free(struct watcher *watcher) {
 
 struct watcher_store *watcher_store_of(const struct watcher *watcher) {
     return watcher->store;
+}
+
+const char *watcher_chain_file(const struct watcher *watcher) {
+    return watcher->chain_path;
 }
 
 /* ---- the replicas ---------------------------------------------------------------------------- */
@@ -325,6 +334,7 @@ static int ask(struct watcher *watcher, struct problem *problem) {
 /* ---- a round --------------------------------------------------------------------------------- */
 
 static int take_receipts(struct watcher *watcher, struct problem *problem) {
+    watcher->intake.unknown = 0;
     for (uint32_t i = 0; i < watcher->options.receipts_count; i++) {
         struct problem own = {.code = EXIT_OK};
         uint64_t kept = 0;
@@ -351,7 +361,7 @@ static int sum_up(struct watcher *watcher, struct problem *problem) {
     status->receipts = counts.kept;
     status->settled = counts.settled;
     status->late = counts.late;
-    status->waiting = counts.kept - counts.settled;
+    status->waiting = counts.kept - counts.settled + watcher->intake.unknown;
     status->is_due = watcher->owes_anew;
     status->silent = (uint32_t)__builtin_popcountll(watcher->outages);
     status->ledgers = watcher->ledger_count;

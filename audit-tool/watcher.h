@@ -43,12 +43,13 @@ enum watch_event_kind {
 struct watch_status {
     uint64_t audited_batch; /* the last one */
     uint64_t evidenced;     /* up to here with a quorum's evidence */
-    uint64_t view;
-    uint64_t replayed; /* batches that this round executed */
-    bool read_again;   /* this round read ledgers from their beginning */
-    uint64_t receipts; /* taken in, each once */
-    uint64_t settled;  /* of them: held against a ledger */
-    uint64_t waiting;  /* the rest: late, or no ledger has their batches yet */
+    uint64_t config;        /* that it is of; 0: none was audited yet */
+    uint64_t view;          /* of that configuration */
+    uint64_t replayed;      /* batches that this round executed */
+    bool read_again;        /* this round read ledgers from their beginning */
+    uint64_t receipts;      /* taken in, each once */
+    uint64_t settled;       /* of them: held against a ledger */
+    uint64_t waiting;  /* the rest: late, or no ledger has their batches or configuration yet */
     uint64_t late;     /* batches with receipts that wait for ledgers to be read again */
     bool is_due;       /* a ledger does not go on: an audit anew is owed, and not done yet */
     uint32_t ledgers;  /* at hand */
@@ -105,6 +106,8 @@ MUST_USE struct watcher *watcher_new(const struct watcher_options *options,
 void watcher_free(struct watcher *watcher);
 /* For others that take in receipts. */
 struct watcher_store *watcher_store_of(const struct watcher *watcher);
+/* Where the governance chain is kept as far as the ledgers have led; lives as the watcher. */
+const char *watcher_chain_file(const struct watcher *watcher);
 
 /* One round. asks: the replicas, too. Returns: 0, or -1 when this end fails. */
 MUST_USE int watcher_round(struct watcher *watcher, bool asks, struct problem *problem);

@@ -13,9 +13,12 @@
 
 #define WATCHER_PATH_SIZE (PATH_MAX - NAME_MAX - 1) /* of STATE: names in it fit behind it */
 
-/* A note in the store: the last batch, its view, up to where it is evidenced, is an audit owed. */
+/*
+ * A note in the store: the last batch, its view, up to where it is evidenced, is an audit owed, its
+ * configuration.
+ */
 #define WATCH_AUDITED "audited"
-#define WATCH_AUDITED_SIZE (4u * 8u)
+#define WATCH_AUDITED_SIZE (5u * 8u)
 
 /* A directory of a ledger, and what is remembered of it. A print tells whether it has changed. */
 struct watch_ledger {
@@ -39,6 +42,7 @@ struct watcher {
     struct sources sources; /* those of the audit that runs; the founding is borrowed */
     struct state_dir states;
     char states_path[PATH_MAX];
+    char chain_path[PATH_MAX];
     char evidence_path[PATH_MAX];
     char network_path[PATH_MAX];
     uint64_t base; /* the checkpoint whose state is saved; 0: none, begin at genesis */

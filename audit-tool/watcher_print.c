@@ -104,6 +104,9 @@ static void print_proof(FILE *out, const struct watch_event *event) {
 static void print_status(FILE *out, const struct watch_status *status) {
     (void)fprintf(out, "audited to batch %" PRIu64 " of view %" PRIu64, status->audited_batch,
                   status->view);
+    if (status->config > 1) {
+        (void)fprintf(out, " of configuration %" PRIu64, status->config);
+    }
     if (status->evidenced < status->audited_batch) {
         (void)fprintf(out, ", with a quorum's evidence to %" PRIu64, status->evidenced);
     }
@@ -191,6 +194,7 @@ static json_t *json_of_status(const struct watch_status *status) {
     json_t *const object = json_object();
     set(object, "audited_batch", json_of_u64(status->audited_batch));
     set(object, "evidenced_batch", json_of_u64(status->evidenced));
+    set(object, "configuration", json_of_u64(status->config));
     set(object, "view", json_of_u64(status->view));
     set(object, "replayed", json_of_u64(status->replayed));
     set(object, "read_again", json_boolean(status->read_again));
