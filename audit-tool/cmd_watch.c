@@ -250,7 +250,6 @@ static int open_watch(struct watch *watch, struct problem *problem) {
         (has_context ? load_context(watch, problem) : find_founding(watch, problem)) != 0) {
         return -1;
     }
-    watch->printer.configuration = &watch->founding->configuration;
     watch->watcher = watcher_new(
         &(struct watcher_options){
             .founding = watch->founding,
@@ -266,6 +265,7 @@ static int open_watch(struct watch *watch, struct problem *problem) {
             .context = watch,
         },
         problem);
+    watch->fetch.chain_file = watch->watcher == NULL ? NULL : watcher_chain_file(watch->watcher);
     if (watch->watcher == NULL ||
         (has_context && watcher_fetch_open(&watch->fetch, watch->state, problem) != 0)) {
         return -1;

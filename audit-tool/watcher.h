@@ -69,6 +69,7 @@ struct watch_event {
     const struct proof_verdict *verdict; /* WATCH_MISBEHAVIOUR */
     bool again; /* it was being told when the watcher was cut off, so perhaps was told before */
     uint32_t replica;
+    const struct configuration *configuration; /* in which it has that number */
     uint64_t since_ms;
     const struct watch_status *status;
 };
@@ -79,6 +80,8 @@ struct watcher_network {
     /* One round into STATE/ledgers/. Returns: 0, or -1 when this end fails. */
     int (*round)(void *context, struct problem *problem);
     const struct fetch_result *(*result)(void *context, uint32_t replica);
+    /* Whose replicas the last round has asked. NULL: those of the founding configuration. */
+    const struct configuration *(*configuration)(void *context);
     /* Write a report about a silent replica. NULL: none are written. Returns: 0 or -1. */
     int (*report)(void *context, uint32_t replica, char path[PATH_MAX], struct problem *problem);
 };

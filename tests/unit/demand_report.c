@@ -40,6 +40,7 @@ static struct demand_report sample(void) {
         .started_ms = STARTED_MS,
         .ended_ms = STARTED_MS + 60000,
         .deadline_ms = 60000,
+        .config = 1,
         .count = 2,
         .replicas = {{.replica = 1,
                       .state = FETCH_SILENT,
@@ -103,6 +104,9 @@ Test(demand_report, fields_obey_their_limits) {
     report.count = 0;
     expect_report(&report, CODEC_RANGE);
     report = sample();
+    report.config = 0;
+    expect_report(&report, CODEC_RANGE);
+    report = sample();
     report.replicas[0].reason = span_text("\x1b[2J");
     expect_report(&report, CODEC_RANGE);
     report.replicas[0].reason = filler(0, DEMAND_REASON_SIZE_MAX + 1);
@@ -164,7 +168,8 @@ static struct bench *bench_new(void) {
     bench->report = (struct demand_report){.author = author->key,
                                            .started_ms = STARTED_MS,
                                            .ended_ms = STARTED_MS + 60000,
-                                           .deadline_ms = 60000};
+                                           .deadline_ms = 60000,
+                                           .config = 1};
     cr_assert(demand_report_add(&bench->report, &bench->memory, 1, &bench->results[0]));
     cr_assert(demand_report_add(&bench->report, &bench->memory, 3, &bench->results[1]));
     bench->file = buffer_new();
@@ -181,7 +186,7 @@ static void bench_free(struct bench *bench) {
 
 static void make(struct bench *bench, const struct key_pair *author) {
     buffer_clear(&bench->file);
-    cr_assert(demand_report_file_make(&bench->file, buffer_span(&bench->consortium.genesis_bytes),
+    cr_assert(demand_report_file_make(&bench->file, buffer_span(&bench->consortium.genesis_bytes), NULL,
                                       &author->secret, &bench->report));
 }
 
