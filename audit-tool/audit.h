@@ -206,6 +206,21 @@ MUST_USE bool audit_save_progress(const struct audit *audit, struct buffer *out,
  */
 MUST_USE bool audit_save_chain(const struct audit *audit, struct buffer *out);
 
+/*
+ * Where a number stands among the checkpoints that batches carry, as far as the configurations are
+ * known: at boundaries, and at multiples of each one's own interval from some way behind its
+ * boundary on (protocol §9).
+ */
+struct audit_checkpoint {
+    bool is_one;
+    uint64_t before;   /* the last one below it; 0: genesis */
+    uint64_t nth;      /* so many there are up to it */
+    uint64_t config;   /* that the batch behind it is of */
+    uint64_t interval; /* of that */
+};
+/* seq: 1.. */
+struct audit_checkpoint audit_checkpoint_at(const struct audit *audit, uint64_t seq);
+
 /* Which saved state does this progress go with, and where did it begin? */
 struct audit_progress {
     uint64_t seq;         /* the state to begin at with audit_begin_at */

@@ -754,6 +754,113 @@ Test(audit_eras, an_audit_goes_on_in_any_configuration) {
     }
 }
 
+/* ---- parts ---- */
+
+static void set_interval(uint32_t interval) {
+    struct action action = {.kind = ACTION_SET_PARAMETERS};
+    action.parameters = reform.charter.now.parameters;
+    action.parameters.checkpoint_interval = interval;
+    reform_end(&reform, 1, &action);
+    reform_start(&reform);
+}
+
+static bool was_kept(uint64_t seq) {
+    bool kept = false;
+    for (uint32_t i = 0; i < keeper.count; i++) {
+        kept |= keeper.seqs[i] == seq;
+    }
+    return kept;
+}
+
+/* Of the audit that kept them: exactly these are checkpoints. */
+static void expect_checkpoints(void) {
+    struct audit_checkpoint at;
+    uint64_t before = 0;
+    uint64_t nth = 0;
+    for (uint64_t seq = 1; seq <= keeper.seqs[keeper.count - 1]; seq++) {
+        at = audit_checkpoint_at(audit, seq);
+        cr_assert_eq(at.is_one, was_kept(seq), "batch %llu", (unsigned long long)seq);
+        cr_assert_eq(at.before, before, "batch %llu", (unsigned long long)seq);
+        nth += at.is_one;
+        cr_assert_eq(at.nth, nth, "batch %llu", (unsigned long long)seq);
+        before = at.is_one ? seq : before;
+    }
+}
+
+/* A part may begin at any checkpoint, also at a boundary, however far apart they are there. */
+Test(audit_eras, parts_begin_at_checkpoints_of_any_configuration) {
+    struct problem problem = {.code = EXIT_OK};
+    uint32_t const interval = (uint32_t)consortium.configuration.parameters.checkpoint_interval;
+    close_audit();
+    open_watched();
+    story_append_honest(&story, 2 * interval);
+    set_interval(interval + 5);
+    story_append_honest(&story, 3 * interval);
+    change();
+    set_interval(interval + 1);
+    story_append_honest(&story, 4 * interval);
+    give_ledger(&forge);
+    struct audit_coverage const whole = run(EXIT_OK)->coverage;
+    expect_checkpoints();
+    uint32_t const saved = keeper.count;
+    for (uint32_t i = 0; i < saved; i++) {
+        uint64_t const from = keeper.seqs[i];
+        close_audit();
+        open_audit(1);
+        cr_assert_eq(begin(i, true, &problem), 0, "%s", problem.text);
+        give_ledger(&forge);
+        uint64_t const given = give_receipts(&forge, from + 1, forge_seq(&forge) - 1);
+        const struct audit_report *const report = run(EXIT_OK);
+        cr_assert_eq(report->receipts_reconciled, given);
+        cr_assert_eq(report->coverage.start_seq, from);
+        cr_assert_neq(report->coverage.start_signers, 0);
+        cr_assert_eq(report->coverage.last_batch, whole.last_batch);
+        cr_assert(
+            digest_equal(&report->coverage.last_checkpoint_digest, &whole.last_checkpoint_digest));
+    }
+    close_audit();
+    open_audit(1);
+    for (uint32_t i = 0; i < saved; i++) {
+        buffer_free(&keeper.states[i]);
+        buffer_free(&keeper.progress[i]);
+        buffer_free(&keeper.chains[i]);
+    }
+}
+
+/* Who lies behind a part's beginning is convicted as by the whole audit. */
+Test(audit_eras, a_part_of_a_later_configuration_convicts) {
+    struct problem problem = {.code = EXIT_OK};
+    close_audit();
+    open_watched();
+    change();
+    story_append_honest(&story, 40);
+    story_append(&story, 1, 1, RULE_OUTCOME);
+    uint64_t const signers = forge_batch_at(&forge, forge_seq(&forge))->signers;
+    story_append(&story, 1, 1, RULE_NONE);
+    give_ledger(&forge);
+    (void)run(EXIT_MISBEHAVIOUR);
+    uint32_t const saved = keeper.count;
+    uint32_t convicted = 0;
+    for (uint32_t i = 0; i + 1 < saved; i++) {
+        close_audit();
+        open_audit(1);
+        cr_assert_eq(begin(i, true, &problem), 0, "%s", problem.text);
+        give_ledger(&forge);
+        const struct audit_report *const report = run(EXIT_MISBEHAVIOUR);
+        cr_assert_eq(report->findings[0].verdict.kind, PROOF_WRONG_OUTCOME);
+        cr_assert_eq(report->findings[0].verdict.configuration.number, 2);
+        cr_assert_eq(report->findings[0].verdict.blamed, signers);
+        cr_assert_eq(check_bytes(buffer_span(&report->findings[0].file)), PROOF_VALID);
+        convicted++;
+    }
+    cr_assert_geq(convicted, 1);
+    for (uint32_t i = 0; i < saved; i++) {
+        buffer_free(&keeper.states[i]);
+        buffer_free(&keeper.progress[i]);
+        buffer_free(&keeper.chains[i]);
+    }
+}
+
 /* ---- changes of view ---- */
 
 Test(audit_eras, views_begin_anew_in_each_configuration) {
