@@ -25,6 +25,8 @@ struct audit *audit_new(const struct audit_options *options) {
     claims_init(&audit->aside);
     spill_init(&audit->waiting);
     spill_init(&audit->waiting_bytes);
+    spill_init(&audit->brought);
+    spill_init(&audit->brought_bytes);
     watch_init(&audit->watch);
     audit->signatures = signatures_new(&options->configuration->service, options->jobs);
     audit->link_maker = link_maker_new();
@@ -57,6 +59,8 @@ void audit_free(struct audit *audit) {
     spill_free(&audit->waiting);
     link_maker_free(audit->link_maker);
     spill_free(&audit->waiting_bytes);
+    spill_free(&audit->brought);
+    spill_free(&audit->brought_bytes);
     claims_free(&audit->claims);
     claims_free(&audit->aside);
     resumption_free(audit->resumption);
@@ -208,6 +212,10 @@ int audit_run(struct audit *audit, struct problem *problem) {
     }
     if (audit_walk(audit, problem) != 0) {
         return -1;
+    }
+    if (!audit_follow_links(audit) || !audit_take_waiting(audit, &any) ||
+        (any && !audit_compare_claims(audit))) {
+        return problem_set(problem, EXIT_ERROR, "out of memory for the receipts");
     }
     reconcile_rest(audit);
     audit_note_waiting(audit);

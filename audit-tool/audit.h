@@ -78,6 +78,7 @@ struct audit_coverage {
     uint64_t evidenced;   /* up to here the ledger itself shows a quorum for each batch */
     uint64_t views;       /* changes of view */
     uint64_t last_view;
+    uint64_t views_config;    /* the configuration that the last one was in */
     uint64_t checkpoints;     /* digests made by execution that batches were held against */
     uint64_t last_checkpoint; /* the last one passed; 0: none */
     struct digest last_checkpoint_digest; /* as execution makes it: where the next part begins */
@@ -161,6 +162,21 @@ MUST_USE int audit_add_verified(struct audit *audit, const struct verified_batch
                                 struct problem *problem);
 
 /*
+ * The same of a certificate whose configuration need not be known yet: then it waits for it. Out:
+ * check: why it does not hold; RECEIPT_VALID also when that cannot be said yet.
+ */
+MUST_USE int audit_add_claim(struct audit *audit, struct span certificate,
+                             struct claim_receipts receipts, enum receipt_check *check,
+                             struct problem *problem);
+
+/*
+ * A link of the governance chain that came with a receipt, from there: where the ledgers do not
+ * lead to its configuration, receipts of that are judged by it. As above.
+ */
+MUST_USE int audit_add_link(struct audit *audit, const char *name, struct span link,
+                            struct problem *problem);
+
+/*
  * The signature of a request or statement is known to hold, universally (its digest, as
  * signatures_learn takes it): a ledger that holds the very same need not be checked for it.
  */
@@ -189,6 +205,21 @@ MUST_USE bool audit_save_progress(const struct audit *audit, struct buffer *out,
  * Returns: false when memory is short.
  */
 MUST_USE bool audit_save_chain(const struct audit *audit, struct buffer *out);
+
+/*
+ * Where a number stands among the checkpoints that batches carry, as far as the configurations are
+ * known: at boundaries, and at multiples of each one's own interval from some way behind its
+ * boundary on (protocol §9).
+ */
+struct audit_checkpoint {
+    bool is_one;
+    uint64_t before;   /* the last one below it; 0: genesis */
+    uint64_t nth;      /* so many there are up to it */
+    uint64_t config;   /* that the batch behind it is of */
+    uint64_t interval; /* of that */
+};
+/* seq: 1.. */
+struct audit_checkpoint audit_checkpoint_at(const struct audit *audit, uint64_t seq);
 
 /* Which saved state does this progress go with, and where did it begin? */
 struct audit_progress {

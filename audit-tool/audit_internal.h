@@ -1,9 +1,9 @@
 /*
  * audit_internal: what the files of the audit share; not for others. audit_receipts.c takes
- * receipts and governance chains, audit.c compares receipts; walk.c follows the ledgers and
- * parting.c decides where they part; start.c begins at a checkpoint, and resume.c goes on with an
- * earlier run; reconcile.c holds receipts against them; views.c looks at changes of view; blame.c
- * and blame_view.c make the proofs.
+ * receipts and audit_chains.c governance chains, audit.c compares receipts; walk.c follows the
+ * ledgers and parting.c decides where they part; start.c begins at a checkpoint, and resume.c goes
+ * on with an earlier run; reconcile.c holds receipts against them; views.c looks at changes of
+ * view; blame.c and blame_view.c make the proofs.
  */
 #ifndef ONUS_AUDIT_TOOL_AUDIT_INTERNAL_H
 #define ONUS_AUDIT_TOOL_AUDIT_INTERNAL_H
@@ -82,6 +82,8 @@ struct audit {
     uint64_t memory_config;     /* that it belongs to */
     struct spill waiting;       /* receipts of configurations that are not known yet */
     struct spill waiting_bytes; /* and what they point to */
+    struct spill brought;       /* links of the chain that came with receipts */
+    struct spill brought_bytes; /* and what they point to */
     struct link_maker *link_maker;
     struct chain *chain; /* of the chains that were given; NULL: none */
     struct arena arena;
@@ -126,6 +128,16 @@ MUST_USE bool audit_compare_claims(struct audit *audit);
 MUST_USE bool audit_take_waiting(struct audit *audit, bool *any);
 /* At the end: tell what was never judged. */
 void audit_note_waiting(struct audit *audit);
+/* Say that there is no room for receipts. Returns: -1. */
+int receipts_exhausted(struct problem *problem);
+
+/* ---- audit_chains.c ---- */
+
+/*
+ * The ledgers have ended: go on from there to the configurations that links lead to which came with
+ * receipts. Returns: false when memory is short.
+ */
+MUST_USE bool audit_follow_links(struct audit *audit);
 
 /* ---- era_link.c ---- */
 

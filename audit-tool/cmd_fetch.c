@@ -22,7 +22,9 @@
 #include "audit-tool/demand_report.h"
 #include "audit-tool/evidence_file.h"
 #include "audit-tool/fetcher.h"
+#include "audit-tool/known_eras.h"
 #include "base/check.h"
+#include "governance/founding.h"
 #include "host/clock.h"
 #include "host/context_chain.h"
 #include "host/file.h"
@@ -40,6 +42,7 @@ struct fetch {
     bool json;
     bool quiet;
     struct context context;
+    struct eras eras; /* that the context knows */
     bool wants_checkpoint;
     char states[PATH_MAX];  /* where the checkpoint is, or goes */
     struct fetch_mark base; /* behind it; all zero: there is none, and ledgers begin at genesis */
@@ -52,12 +55,17 @@ struct fetch {
     uint64_t shown_ms;
 };
 
+/* Whose replicas are asked. */
+static const struct configuration *configuration_of(const struct fetch *fetch) {
+    return known_eras_newest(&fetch->eras);
+}
+
 static uint32_t replica_count(const struct fetch *fetch) {
-    return fetch->context.founding.configuration.replica_count;
+    return configuration_of(fetch)->replica_count;
 }
 
 static const char *member_of(const struct fetch *fetch, uint32_t replica) {
-    return configuration_member_of(&fetch->context.founding.configuration, replica);
+    return configuration_member_of(configuration_of(fetch), replica);
 }
 
 /* What became of a replica: of its ledger, unless what it said of its checkpoint is worse. */
@@ -145,8 +153,8 @@ static int write_report(struct fetch *fetch, struct problem *problem) {
         const struct fetch_result *const result = result_of(fetch, r);
         made = result == NULL || demand_report_add(&fetch->report, &memory, r, result);
     }
-    made = made && demand_report_file_make(&file, context->founding.genesis.bytes, &context->secret,
-                                           &fetch->report);
+    made = made && demand_report_file_make(&file, context->founding.genesis.bytes, &fetch->eras,
+                                           &context->secret, &fetch->report);
     int const size =
         snprintf(fetch->report_path, sizeof fetch->report_path, "%s/fetch.report", fetch->out);
     int status =
@@ -180,6 +188,7 @@ static int fetch_ledgers(struct fetch *fetch, const struct fetcher_options *opti
 static int run_round(struct fetch *fetch, struct problem *problem) {
     struct fetcher_options options = {
         .founding = &fetch->context.founding,
+        .eras = &fetch->eras,
         .secret = fetch->context.secret,
         .key = fetch->context.key,
         .directory = fetch->out,
@@ -187,6 +196,7 @@ static int run_round(struct fetch *fetch, struct problem *problem) {
         .replicas = fetch->replicas,
     };
     fetch->report.author = fetch->context.key;
+    fetch->report.config = configuration_of(fetch)->number;
     fetch->report.deadline_ms = options.deadline_ms;
     fetch->report.started_ms = clock_wall_ms();
     int const begun = find_beginning(fetch, &options, problem);
@@ -336,10 +346,14 @@ static void print_next(const struct fetch *fetch, const char *service) {
                          : "could be fetched");
         return;
     }
+    struct fetcher_options const options = {.founding = &fetch->context.founding,
+                                            .eras = &fetch->eras};
     (void)printf("next          onus-audit run --service %s --ledger", service);
     for (uint32_t r = 0; r < replica_count(fetch); r++) {
         if (has_ledger(fetch, r)) {
-            (void)printf(" %s/replica-%" PRIu32, fetch->out, r);
+            char name[FETCHER_NAME_SIZE];
+            fetcher_name(name, &options, r);
+            (void)printf(" %s/%s", fetch->out, name);
         }
     }
     if (fetch->base.entries != 0) {
@@ -405,11 +419,30 @@ static bool print_json(const struct fetch *fetch, const char *service) {
     return printed;
 }
 
+/* The configurations that the context has come to by its other commands. */
+static int load_eras(struct fetch *fetch, struct problem *problem) {
+    struct buffer chain;
+    buffer_init(&chain, CHAIN_SIZE_MAX);
+    int status = context_chain_read(&fetch->context, &chain, problem);
+    if (status == 0) {
+        status =
+            known_eras_read(&fetch->eras, &fetch->context.founding, buffer_span(&chain), problem);
+    }
+    buffer_free(&chain);
+    if (status == 0 && fetch->wants_checkpoint && fetch->eras.count != FOUNDING_CONFIGURATION) {
+        return problem_set(problem, EXIT_CANNOT_AUDIT,
+                           "--checkpoint: there are no checkpoints for auditors in configuration "
+                           "%" PRIu64 "; fetch the whole ledger instead",
+                           fetch->eras.count);
+    }
+    return status;
+}
+
 static int fetch_all(struct fetch *fetch, struct problem *problem) {
     char service[2 * DIGEST_SIZE + 1];
     if (context_load(&fetch->context, fetch->context_directory, problem) != 0 ||
         context_load_key(&fetch->context, problem) != 0 ||
-        context_chain_check_key(&fetch->context, problem) != 0) {
+        context_chain_check_key(&fetch->context, problem) != 0 || load_eras(fetch, problem) != 0) {
         return -1;
     }
     uint64_t const known = UINT64_MAX >> (REPLICAS_MAX - replica_count(fetch));
@@ -523,6 +556,7 @@ int command_fetch(const struct command *command, int argc, char **argv) {
     int const code = command_fetch_with(fetch, command, argc, argv);
     fetcher_free(fetch->fetcher);
     checkpoint_fetch_free(&fetch->checkpoint);
+    eras_free(&fetch->eras);
     context_free(&fetch->context);
     free(fetch);
     return code;

@@ -165,9 +165,9 @@ static void end_progress(const struct run *run) {
 /* With --every the state before each so manyth checkpoint stays, for others to begin at. */
 static int save(void *context, const struct audit *audit, uint64_t seq, struct problem *problem) {
     struct run *const run = context;
-    uint64_t const interval = run->sources.founding.configuration.parameters.checkpoint_interval;
     uint64_t const now_ms = clock_monotonic_ms();
-    bool const keep = run->every != 0 && (seq / interval + 1) % run->every == 0;
+    bool const keep =
+        run->every != 0 && (audit_checkpoint_at(audit, seq).nth + 1) % run->every == 0;
     if (run->state_directory == NULL || (!keep && now_ms - run->saved_ms < SAVE_INTERVAL_MS)) {
         return 0;
     }
@@ -213,15 +213,19 @@ static int begin_again(struct run *run, struct problem *problem) {
  * behind a checkpoint takes the one before it.
  */
 static int begin_from(struct run *run, struct problem *problem) {
-    uint64_t const interval = run->sources.founding.configuration.parameters.checkpoint_interval;
     struct state_choice choice;
-    if (run->from % interval != 0) {
-        return problem_set(problem, EXIT_USAGE,
-                           "--from %" PRIu64 ": not a checkpoint: there is one after every %" PRIu64
-                           " batches",
-                           run->from, interval);
+    if (sources_know_chain(&run->states, run->audit, problem) != 0) {
+        return -1;
     }
-    if (run->from <= interval) {
+    struct audit_checkpoint const at = audit_checkpoint_at(run->audit, run->from);
+    if (!at.is_one) {
+        return problem_set(problem, EXIT_USAGE,
+                           "--from %" PRIu64 ": not a checkpoint: in configuration %" PRIu64
+                           " there is one after every %" PRIu64 " batches; the last one before "
+                           "it is %" PRIu64,
+                           run->from, at.config, at.interval, at.before);
+    }
+    if (at.before == 0) {
         return 0; /* that is genesis */
     }
     if (state_dir_choose(&run->states, &choice, problem) != 0) {
@@ -233,7 +237,7 @@ static int begin_from(struct run *run, struct problem *problem) {
                            "; run onus-audit with --state and --every to make some",
                            run->state_directory, run->from);
     }
-    bool const is_exact = choice.has_exact && choice.before + interval != run->from;
+    bool const is_exact = choice.has_exact && choice.before != at.before;
     return begin_at(run, is_exact ? run->from : choice.before, problem);
 }
 

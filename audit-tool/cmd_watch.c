@@ -113,10 +113,11 @@ static int count_taken(struct watch *watch, int status, struct receipt_counts *c
     }
     counts->kept += intake->kept;
     counts->known += intake->known;
-    counts->invalid += intake->invalid;
+    counts->invalid += intake->invalid + intake->unknown; /* it may bring those with their links */
     intake->kept = 0;
     intake->known = 0;
     intake->invalid = 0;
+    intake->unknown = 0;
     return 0;
 }
 
@@ -135,6 +136,12 @@ static int take_bundle(void *context, struct span bundle, struct span certificat
         counts);
 }
 
+static int take_link(void *context, struct span link, struct receipt_counts *counts,
+                     struct problem *problem) {
+    struct watch *const watch = context;
+    return count_taken(watch, watcher_intake_link(&watch->intake, "socket", link, problem), counts);
+}
+
 static int commit_receipts(void *context, struct problem *problem) {
     struct watch *const watch = context;
     if (watcher_intake_commit(&watch->intake, problem) != 0) {
@@ -150,10 +157,13 @@ static int open_socket(struct watch *watch, struct problem *problem) {
     }
     watch->intake = (struct watcher_intake){
         .store = watcher_store_of(watch->watcher),
-        .configuration = &watch->founding->configuration,
+        .founding = watch->founding,
+        .chain_file = watcher_chain_file(watch->watcher),
     };
-    watcher_intake_init(&watch->intake);
     watch->has_intake = true;
+    if (watcher_intake_init(&watch->intake, problem) != 0) {
+        return -1;
+    }
     watch->socket = receipt_socket_open(
         &(struct receipt_socket_options){
             .path = watch->socket_path,
@@ -161,6 +171,7 @@ static int open_socket(struct watch *watch, struct problem *problem) {
             .sink = {.context = watch,
                      .receipt = take_receipt,
                      .bundle = take_bundle,
+                     .link = take_link,
                      .commit = commit_receipts},
         },
         problem);
@@ -239,7 +250,6 @@ static int open_watch(struct watch *watch, struct problem *problem) {
         (has_context ? load_context(watch, problem) : find_founding(watch, problem)) != 0) {
         return -1;
     }
-    watch->printer.configuration = &watch->founding->configuration;
     watch->watcher = watcher_new(
         &(struct watcher_options){
             .founding = watch->founding,
@@ -255,6 +265,7 @@ static int open_watch(struct watch *watch, struct problem *problem) {
             .context = watch,
         },
         problem);
+    watch->fetch.chain_file = watch->watcher == NULL ? NULL : watcher_chain_file(watch->watcher);
     if (watch->watcher == NULL ||
         (has_context && watcher_fetch_open(&watch->fetch, watch->state, problem) != 0)) {
         return -1;

@@ -4,13 +4,16 @@
  */
 #include "audit-tool/demand_report.h"
 
+#include <stdlib.h>
 #include <string.h>
 
+#include "audit-tool/eras.h"
 #include "base/check.h"
 #include "governance/founding.h"
 
 /* Decoding takes the file's size again, some of it twice, and a genesis' pointers. */
-#define READ_BUDGET (16 * (size_t)DEMAND_REPORT_FILE_SIZE_MAX)
+#define READ_BUDGET_SHARE ((size_t)16)
+#define READ_BUDGET_MIN ((size_t)1 << 20)
 
 const char *demand_report_check_text(enum demand_report_check check) {
     switch (check) {
@@ -22,6 +25,8 @@ const char *demand_report_check_text(enum demand_report_check check) {
         return "it is about another service";
     case DEMAND_REPORT_GENESIS:
         return "the genesis in it is not sound";
+    case DEMAND_REPORT_CHAIN:
+        return "the links in it do not hold, or do not lead to its configuration";
     case DEMAND_REPORT_AUTHOR:
         return "its author is no user or member of the service";
     case DEMAND_REPORT_SIGNATURE:
@@ -74,10 +79,33 @@ static bool demands_hold(struct demand_report_read *read) {
     return true;
 }
 
+/* The constitution that the report is about. */
+static enum demand_report_check find_constitution(struct demand_report_read *out,
+                                                  const struct demand_report_file *file) {
+    struct eras eras;
+    enum demand_report_check check = DEMAND_REPORT_GENESIS;
+    if (eras_init(&eras, file->genesis)) {
+        enum chain_check const led =
+            eras_follow(&eras, file->genesis, file->links, file->link_count);
+        check = led == CHAIN_MEMORY  ? DEMAND_REPORT_MEMORY
+                : led != CHAIN_VALID ? DEMAND_REPORT_CHAIN
+                                     : DEMAND_REPORT_VALID;
+    }
+    if (check == DEMAND_REPORT_VALID && eras.count != out->report.config) {
+        check = DEMAND_REPORT_CHAIN; /* as many links as it takes, so that there is one such file */
+    }
+    if (check == DEMAND_REPORT_VALID) {
+        const struct era *const era = eras_find(&eras, eras.count);
+        out->constitution = era->constitution;
+        out->configuration = era->configuration;
+    }
+    eras_free(&eras);
+    return check;
+}
+
 static enum demand_report_check verify(struct demand_report_read *out, const struct digest *service,
                                        struct span encoded) {
     struct demand_report_file file;
-    struct problem problem = {.code = EXIT_OK};
     if (demand_report_file_decode(&file, &out->arena, encoded) != CODEC_OK ||
         demand_report_decode(&out->report, &out->arena, file.report.body) != CODEC_OK) {
         return DEMAND_REPORT_ENCODING;
@@ -88,8 +116,9 @@ static enum demand_report_check verify(struct demand_report_read *out, const str
     if (service != NULL && !digest_equal(service, &out->genesis.service)) {
         return DEMAND_REPORT_SERVICE;
     }
-    if (founding_configuration(&out->configuration, &out->genesis, &problem) != 0) {
-        return DEMAND_REPORT_GENESIS;
+    enum demand_report_check const found = find_constitution(out, &file);
+    if (found != DEMAND_REPORT_VALID) {
+        return found;
     }
     if (!configuration_has_author(&out->configuration, &out->report.author)) {
         return DEMAND_REPORT_AUTHOR;
@@ -103,7 +132,7 @@ static enum demand_report_check verify(struct demand_report_read *out, const str
 enum demand_report_check demand_report_verify(struct demand_report_read *out,
                                               const struct digest *service, struct span file) {
     memset(out, 0, sizeof *out);
-    arena_init(&out->arena, READ_BUDGET);
+    arena_init(&out->arena, READ_BUDGET_MIN + READ_BUDGET_SHARE * file.size);
     if (!demand_report_is(file) || file.size > DEMAND_REPORT_FILE_SIZE_MAX) {
         return DEMAND_REPORT_ENCODING;
     }
@@ -168,16 +197,31 @@ bool demand_report_add(struct demand_report *report, struct arena *memory, uint3
     return true;
 }
 
-bool demand_report_file_make(struct buffer *file, struct span genesis,
+/* Out: the links up to this configuration. Returns: how many. */
+static uint32_t links_to(struct span *links, const struct eras *eras, uint64_t config) {
+    uint32_t count = 0;
+    for (uint64_t n = FOUNDING_CONFIGURATION + 1; n <= config; n++) {
+        const struct era *const era = eras_find(eras, n);
+        CHECK(era != NULL && era->link.size != 0);
+        links[count++] = buffer_span(&era->link);
+    }
+    return count;
+}
+
+bool demand_report_file_make(struct buffer *file, struct span genesis, const struct eras *eras,
                              const struct secret_key *secret, const struct demand_report *report) {
     struct digest const no_service = {{0}};
     struct digest const service = hash_labelled(LABEL_GENESIS, &no_service, genesis);
     struct buffer body;
     buffer_init(&body, SIGNED_SIZE_MAX);
-    bool made = demand_report_encode(&body, report);
+    CHECK(report->config <= CHAIN_LINKS_MAX && (eras != NULL || report->config == 1));
+    struct span *const links = calloc(report->config, sizeof *links);
+    bool made = links != NULL && demand_report_encode(&body, report);
     if (made) {
         struct demand_report_file const content = {
             .genesis = genesis,
+            .links = links,
+            .link_count = eras == NULL ? 0 : links_to(links, eras, report->config),
             .report = {.body = buffer_span(&body),
                        .signature = sign_labelled(secret, &report->author, LABEL_DEMAND_REPORT,
                                                   &service, buffer_span(&body))},
@@ -185,6 +229,7 @@ bool demand_report_file_make(struct buffer *file, struct span genesis,
         made = buffer_append(file, span_text(DEMAND_REPORT_FILE_MAGIC)) &&
                demand_report_file_encode(file, &content);
     }
+    free(links);
     buffer_free(&body);
     return made;
 }

@@ -9,6 +9,7 @@
 #include <jansson.h>
 #include <stdio.h>
 
+#include "audit-tool/eras.h"
 #include "audit-tool/fetcher.h"
 #include "ledger/codec_demand_report.h"
 
@@ -21,6 +22,7 @@ enum demand_report_check {
     DEMAND_REPORT_ENCODING,
     DEMAND_REPORT_SERVICE,
     DEMAND_REPORT_GENESIS,
+    DEMAND_REPORT_CHAIN,     /* its links do not lead to its configuration, or do not hold */
     DEMAND_REPORT_AUTHOR,    /* no user or member of the service */
     DEMAND_REPORT_SIGNATURE, /* not its author's */
     DEMAND_REPORT_DEMAND,    /* one of its demands is not its author's, or not to that replica */
@@ -36,6 +38,7 @@ struct demand_report_read {
     struct demand_report report;
     struct demand demands[REPLICAS_MAX]; /* of the replica at the same place, if it has one */
     struct genesis genesis;
+    struct constitution constitution; /* of the report's configuration */
     struct configuration configuration;
 
     /* private */
@@ -62,9 +65,12 @@ void demand_report_read_free(struct demand_report_read *read);
 MUST_USE bool demand_report_add(struct demand_report *report, struct arena *memory,
                                 uint32_t replica, const struct fetch_result *result);
 
-/* Append the file: the report signed, with the genesis. Returns: false when out of memory. */
+/*
+ * Append the file: the report signed, with the genesis, and the links to its configuration, which
+ * eras must have; NULL: it is the founding one. Returns: false when out of memory.
+ */
 MUST_USE bool demand_report_file_make(struct buffer *file, struct span genesis,
-                                      const struct secret_key *secret,
+                                      const struct eras *eras, const struct secret_key *secret,
                                       const struct demand_report *report);
 
 /* What it says, as JSON: a new reference; NULL: out of memory. file: that it was read from. */

@@ -47,23 +47,24 @@ static json_t *json_of_text(struct span text) {
     return json_stringn(text.size == 0 ? "" : (const char *)text.data, text.size);
 }
 
-/* Who of the genesis has this key. */
+/* Who has this key? NULL: nobody in this list. */
+static const char *name_of(const struct member *list, uint32_t count,
+                           const struct public_key *key) {
+    for (uint32_t i = 0; i < count; i++) {
+        if (public_key_equal(&list[i].key, key)) {
+            return list[i].name;
+        }
+    }
+    return NULL;
+}
+
 static json_t *author_name(const struct demand_report_read *read) {
-    const struct genesis *const genesis = &read->genesis;
-    const struct public_key *const key = &read->report.author;
-    for (uint32_t i = 0; i < genesis->member_count; i++) {
-        if (memcmp(genesis->members[i].key.bytes, key->bytes, PUBLIC_KEY_SIZE) == 0) {
-            return json_sprintf("member %.*s", (int)genesis->members[i].name.size,
-                                (const char *)genesis->members[i].name.data);
-        }
-    }
-    for (uint32_t i = 0; i < genesis->user_count; i++) {
-        if (memcmp(genesis->users[i].key.bytes, key->bytes, PUBLIC_KEY_SIZE) == 0) {
-            return json_sprintf("user %.*s", (int)genesis->users[i].name.size,
-                                (const char *)genesis->users[i].name.data);
-        }
-    }
-    return json_string("");
+    const struct constitution *const now = &read->constitution;
+    const char *const member = name_of(now->members, now->member_count, &read->report.author);
+    const char *const user = name_of(now->users, now->user_count, &read->report.author);
+    return member != NULL ? json_sprintf("member %s", member)
+           : user != NULL ? json_sprintf("user %s", user)
+                          : json_string("");
 }
 
 static json_t *tell_time(uint64_t time_ms) {
@@ -102,13 +103,14 @@ json_t *demand_report_tell(const struct demand_report_read *read, struct span fi
             return NULL;
         }
     }
-    return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "kind",
+    return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "kind",
                      "demand-report", "note", DEMAND_REPORT_NOT_A_PROOF, "service",
                      json_of_digest(&read->genesis.service), "service_name",
                      json_of_text(read->genesis.name), "author", author_name(read), "author_key",
                      telling_bytes(span_of(report->author.bytes, PUBLIC_KEY_SIZE)), "started",
                      telling_time(report->started_ms), "ended", telling_time(report->ended_ms),
-                     "deadline_ms", json_of_u64(report->deadline_ms), "file_digest",
+                     "deadline_ms", json_of_u64(report->deadline_ms), "configuration",
+                     json_of_u64(report->config), "file_digest",
                      json_of_digest(&digest), "replicas", replicas);
 }
 

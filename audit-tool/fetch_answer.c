@@ -6,6 +6,7 @@
 
 #include "audit-tool/served_evidence.h"
 #include "execution/state_parts.h"
+#include "governance/founding.h"
 #include "ledger/served.h"
 
 /* The message, and the range in it: bytes unpacked, packed again to be compared, and places. */
@@ -34,22 +35,41 @@ static enum fetch_answer_kind say(struct fetch_answer *answer, enum fetch_answer
     return answer->arena.exhausted ? FETCH_ANSWER_FAILED : kind;
 }
 
+/* NULL: it is not known. */
+static const struct configuration *find_configuration(const struct fetch_question *question,
+                                                      uint64_t number) {
+    if (number == question->configuration->number) {
+        return question->configuration;
+    }
+    return question->eras == NULL ? NULL : eras_configuration(question->eras, number);
+}
+
+/* Does that key have the number that is stated, as far as this is known? */
+static bool is_place_of(const struct fetch_answer *answer, const struct public_key *key) {
+    const struct configuration *const stated = answer->configuration;
+    uint32_t const replica = answer->served.replica;
+    return stated == NULL || (replica < stated->replica_count &&
+                              public_key_equal(&stated->replicas[replica].key, key));
+}
+
 /* Is it that replica's statement about the answer to this very demand? */
 static enum fetch_answer_kind check_statement(struct fetch_answer *answer,
                                               const struct fetch_question *question,
                                               const struct served_message *message) {
-    const struct configuration *const configuration = &question->founding->configuration;
+    const struct configuration *const configuration = question->configuration;
+    const struct public_key *const key = &configuration->replicas[question->replica].key;
     const struct served *const served = &answer->served;
     if (served_decode(&answer->served, &answer->arena, message->statement.body) != CODEC_OK) {
         return say(answer, FETCH_ANSWER_INVALID, "its statement does not decode");
     }
-    if (served->config != configuration->number || served->replica != question->replica) {
+    answer->configuration = find_configuration(question, served->config);
+    if (!is_place_of(answer, key)) {
         return say(answer, FETCH_ANSWER_INVALID, "its statement is not one of this replica");
     }
     if (!digest_equal(&served->demand, &question->demand)) {
         return say(answer, FETCH_ANSWER_INVALID, "its statement answers another demand");
     }
-    struct sign_check const check = {.key = configuration->replicas[served->replica].key,
+    struct sign_check const check = {.key = *key,
                                      .signature = message->statement.signature,
                                      .body = message->statement.body,
                                      .label = LABEL_SERVED_RANGE};
@@ -67,10 +87,19 @@ static enum fetch_answer_kind check_statement(struct fetch_answer *answer,
     return FETCH_ANSWER_GOOD;
 }
 
+static enum fetch_answer_kind decode_range(struct fetch_answer *answer, struct span payload) {
+    return range_message_decode(&answer->range, &answer->arena, payload) == CODEC_OK
+               ? FETCH_ANSWER_GOOD
+               : say(answer, FETCH_ANSWER_INVALID, "what it signed for does not decode");
+}
+
 static enum fetch_answer_kind check_range(struct fetch_answer *answer,
                                           const struct fetch_question *question,
                                           const struct served_message *message) {
-    const struct configuration *const configuration = &question->founding->configuration;
+    const struct configuration *const configuration = answer->configuration;
+    if (configuration == NULL) {
+        return decode_range(answer, message->payload);
+    }
     struct digest service = configuration->service;
     struct sign_sink const sink = {.context = &service, .check = check_universally};
     struct served_judgement const judgement =
@@ -79,11 +108,14 @@ static enum fetch_answer_kind check_range(struct fetch_answer *answer,
         return say(answer, FETCH_ANSWER_FAILED, "out of memory");
     }
     if (judgement.rule == RULE_NONE) {
-        return range_message_decode(&answer->range, &answer->arena, message->payload) == CODEC_OK
+        return decode_range(answer, message->payload) == FETCH_ANSWER_GOOD
                    ? FETCH_ANSWER_GOOD
                    : say(answer, FETCH_ANSWER_FAILED, "out of memory");
     }
     answer->reason = rule_text(judgement.rule);
+    if (configuration->number != FOUNDING_CONFIGURATION) {
+        return say(answer, FETCH_ANSWER_INVALID, answer->reason); /* see proof_served.c */
+    }
     return served_evidence(&answer->evidence, NULL, question->founding->genesis.bytes,
                            &message->statement, message->payload)
                ? FETCH_ANSWER_MALFORMED

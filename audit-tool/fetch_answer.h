@@ -2,6 +2,10 @@
  * fetch_answer: does what a replica sent answer a demand, and is it a range of a ledger (protocol
  * §10)? Every byte is hostile. Pure, slow for the signatures: for threads beside the loop.
  *
+ * A replica may have gone over to a configuration that nobody here knows yet. Its statement is then
+ * judged by the key of the one that was asked, and what it hands over is taken if it decodes: the
+ * audit judges all of it, and is led on by it.
+ *
  * Of a part of a checkpoint only the form is judged here. Whether it is what a quorum signed is
  * asked by consensus/join.h; bytes that are not convict nobody (protocol §10), so they are never
  * malformed, only invalid.
@@ -9,6 +13,7 @@
 #ifndef ONUS_AUDIT_TOOL_FETCH_ANSWER_H
 #define ONUS_AUDIT_TOOL_FETCH_ANSWER_H
 
+#include "audit-tool/eras.h"
 #include "host/genesis_file.h"
 #include "ledger/codec_served.h"
 #include "ledger/wire.h"
@@ -23,7 +28,9 @@ enum fetch_answer_kind {
 /* What was demanded. */
 struct fetch_question {
     const struct founding *founding;
+    const struct configuration *configuration; /* in which it has the number: */
     uint32_t replica;
+    const struct eras *eras; /* what else is known; NULL: nothing */
     struct digest demand; /* LABEL_DEMAND */
     enum served_part part;
     uint64_t seq;   /* of the checkpoint, for its digests and items */
@@ -34,6 +41,7 @@ struct fetch_answer {
     enum fetch_answer_kind kind;
     const char *reason;   /* one line, static: why it is not good */
     struct served served; /* unless invalid */
+    const struct configuration *configuration; /* that it states; NULL: it is not known */
     union {               /* when good; points into the payload's copy or the arena */
         struct range_message range;
         struct checkpoint_offer_message offer;

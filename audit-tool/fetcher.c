@@ -25,6 +25,7 @@
 #define AGAIN_MS 250u    /* before one that is busy, or had nothing to give, is asked again */
 #define SILENT_MS 5000u  /* a demand that is younger at the deadline may still be answered */
 #define EMPTY_MAX 8u     /* answers without an entry from one that says that it has more */
+#define NAME_KEY_SIZE 4u /* bytes of a key in the name of a directory */
 #define RESTARTS_MAX 16u /* changes of a ledger's tail while it is fetched */
 
 /* Where what came does not continue what is kept. */
@@ -104,6 +105,8 @@ static bool make_demand(struct source *source, uint64_t deadline_ms) {
     const struct fetcher_options *const options = &source->fetcher->options;
     buffer_clear(&source->result.demand);
     source->question = (struct fetch_question){.founding = options->founding,
+                                               .configuration = fetcher_configuration(options),
+                                               .eras = options->eras,
                                                .replica = source->replica,
                                                .part = SERVED_ENTRIES,
                                                .first = fetch_store_next(&source->store)};
@@ -511,7 +514,7 @@ static int open_links(struct fetcher *fetcher, struct problem *problem) {
     if (error != 0) {
         return problem_set(problem, EXIT_ERROR, "set up the event loop: %s", uv_strerror(error));
     }
-    fetcher->links = replica_links_create(&fetcher->loop, &fetcher->options.founding->configuration,
+    fetcher->links = replica_links_create(&fetcher->loop, fetcher_configuration(&fetcher->options),
                                           fetcher->options.replicas, &handlers, problem);
     if (fetcher->links == NULL) {
         (void)uv_run(&fetcher->loop, UV_RUN_DEFAULT); /* until what was begun is closed */
@@ -565,11 +568,32 @@ const struct fetch_result *fetcher_result(const struct fetcher *fetcher, uint32_
 
 /* ---- life ------------------------------------------------------------------------------------ */
 
+const struct configuration *fetcher_configuration(const struct fetcher_options *options) {
+    return options->eras == NULL ? &options->founding->configuration
+                                 : eras_configuration(options->eras, options->eras->count);
+}
+
+void fetcher_name(char name[static FETCHER_NAME_SIZE], const struct fetcher_options *options,
+                  uint32_t replica) {
+    const struct configuration *const founding = &options->founding->configuration;
+    const struct public_key *const key = &fetcher_configuration(options)->replicas[replica].key;
+    for (uint32_t r = 0; r < founding->replica_count; r++) {
+        if (public_key_equal(&founding->replicas[r].key, key)) {
+            (void)snprintf(name, FETCHER_NAME_SIZE, "replica-%u", r);
+            return;
+        }
+    }
+    char hex[2 * NAME_KEY_SIZE + 1];
+    hex_encode(hex, span_of(key->bytes, NAME_KEY_SIZE));
+    (void)snprintf(name, FETCHER_NAME_SIZE, "replica-%s", hex);
+}
+
 static int open_source(struct fetcher *fetcher, uint32_t replica, struct problem *problem) {
     char path[PATH_MAX];
+    char name[FETCHER_NAME_SIZE];
     struct source *const source = calloc(1, sizeof *source);
-    int const size =
-        snprintf(path, sizeof path, "%s/replica-%u", fetcher->options.directory, replica);
+    fetcher_name(name, &fetcher->options, replica);
+    int const size = snprintf(path, sizeof path, "%s/%s", fetcher->options.directory, name);
     if (source == NULL || size < 0 || (size_t)size >= sizeof path) {
         free(source);
         return problem_set(problem, EXIT_ERROR, "%s: %s", fetcher->options.directory,
@@ -591,7 +615,7 @@ static int open_all(struct fetcher *fetcher, struct problem *problem) {
         return problem_set(problem, EXIT_ERROR, "%s: %s; give another directory",
                            options->directory, strerror(errno));
     }
-    for (uint32_t r = 0; r < options->founding->configuration.replica_count; r++) {
+    for (uint32_t r = 0; r < fetcher_configuration(options)->replica_count; r++) {
         if ((options->replicas >> r & 1) != 0 && open_source(fetcher, r, problem) != 0) {
             return -1;
         }

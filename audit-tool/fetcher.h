@@ -6,11 +6,15 @@
  *   DIR/replica-<r>/              its ledger, as segment files: what onus-audit run takes
  *   DIR/replica-<r>.before-<n>/   what it handed over before it handed over another history
  *
+ * <r> is its number in the founding configuration; of those that came later, and were in it under
+ * no number, the first eight hex digits of the key. So a directory is one replica's for ever.
+ *
  * Silence is told, never blamed. What a replica signed and is no ledger is evidence against it.
  */
 #ifndef ONUS_AUDIT_TOOL_FETCHER_H
 #define ONUS_AUDIT_TOOL_FETCHER_H
 
+#include "audit-tool/eras.h"
 #include "audit-tool/fetch_store.h"
 #include "base/problem.h"
 #include "base/sign.h"
@@ -42,7 +46,12 @@ struct fetch_result {
 
 struct fetcher_options {
     const struct founding *founding; /* borrowed */
-    struct secret_key secret;        /* of a user or member, who demands */
+    /*
+     * The configurations that are known; borrowed. The replicas of the newest are asked, by their
+     * numbers in it. NULL: the founding one alone.
+     */
+    const struct eras *eras;
+    struct secret_key secret; /* of a user or member, who demands */
     struct public_key key;
     const char *directory; /* borrowed; made when it is missing */
     uint64_t deadline_ms;  /* of a round */
@@ -62,6 +71,14 @@ struct fetcher;
 MUST_USE struct fetcher *fetcher_new(const struct fetcher_options *options,
                                      struct problem *problem);
 void fetcher_free(struct fetcher *fetcher);
+
+/* Whose replicas are asked: the newest that these options know. */
+const struct configuration *fetcher_configuration(const struct fetcher_options *options);
+
+/* The name of a replica's directory. */
+#define FETCHER_NAME_SIZE 32u
+void fetcher_name(char name[static FETCHER_NAME_SIZE], const struct fetcher_options *options,
+                  uint32_t replica);
 
 /*
  * Ask all until they are level, or the deadline. Blocks; answers that came before the deadline are

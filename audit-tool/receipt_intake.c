@@ -161,10 +161,16 @@ static void take_portion(struct intake_run *run, struct bundle_verifier *verifie
     pthread_mutex_lock(&run->mutex);
 }
 
-static struct bundle_verifier *verifier_new(const struct configuration *configuration) {
+/* No configuration comes to be known while receipts are taken in, so threads may look at will. */
+static const struct configuration *find_configuration(const void *context, uint64_t number) {
+    return audit_find_configuration(context, number);
+}
+
+static struct bundle_verifier *verifier_new(const struct receipt_intake *intake) {
     struct bundle_verifier *const verifier = calloc(1, sizeof *verifier);
     if (verifier != NULL) {
-        bundle_verifier_init(verifier, configuration);
+        bundle_verifier_init(verifier, intake->configuration);
+        bundle_verifier_ask(verifier, find_configuration, intake->audit);
     }
     return verifier;
 }
@@ -178,7 +184,7 @@ static void verifier_free(struct bundle_verifier *verifier) {
 
 static void *intake_work(void *argument) {
     struct intake_run *const run = argument;
-    struct bundle_verifier *const verifier = verifier_new(run->intake->configuration);
+    struct bundle_verifier *const verifier = verifier_new(run->intake);
     pthread_mutex_lock(&run->mutex);
     while (verifier != NULL && (run->ready != NULL || !run->ended)) {
         if (run->ready == NULL) {
@@ -236,8 +242,24 @@ struct source {
     const struct digest *service;
 };
 
-static int visit_file(const struct source *source, receipt_stored_visitor visitor, void *context,
-                      struct problem *problem) {
+/* What a file brings before its receipts. */
+struct link_visit {
+    struct intake_run *run;
+    const char *path;
+};
+
+static void take_link(void *context, struct span link) {
+    const struct link_visit *const visit = context;
+    struct intake_run *const run = visit->run;
+    pthread_mutex_lock(&run->mutex);
+    run->failed |= audit_add_link(run->intake->audit, visit->path, link, &run->problem) != 0;
+    pthread_mutex_unlock(&run->mutex);
+}
+
+/* links: whose links these are; NULL: they were taken before. */
+static int visit_file(const struct source *source, struct intake_run *links,
+                      receipt_stored_visitor visitor, void *context, struct problem *problem) {
+    struct link_visit visit = {.run = links, .path = source->path};
     struct receipts_reader reader;
     struct span bundle;
     struct span certificate;
@@ -246,6 +268,8 @@ static int visit_file(const struct source *source, receipt_stored_visitor visito
         return problem_set(problem, EXIT_CANNOT_AUDIT, "%s: %s", source->path, strerror(errno));
     }
     int status = receipts_read_begin(&reader, in, source->path, source->service, problem);
+    reader.link = links == NULL ? NULL : take_link;
+    reader.link_context = &visit;
     while (status == 0) {
         int const more = receipts_read(&reader, &bundle, &certificate, problem);
         if (more <= 0) {
@@ -259,11 +283,11 @@ static int visit_file(const struct source *source, receipt_stored_visitor visito
     return status;
 }
 
-static int visit_source(const struct source *source, receipt_stored_visitor visitor, void *context,
-                        struct problem *problem) {
+static int visit_source(const struct source *source, struct intake_run *links,
+                        receipt_stored_visitor visitor, void *context, struct problem *problem) {
     return source->store != NULL
                ? receipt_store_visit_stored(source->store, visitor, context, problem)
-               : visit_file(source, visitor, context, problem);
+               : visit_file(source, links, visitor, context, problem);
 }
 
 /* Start the others, read all, end them. Returns: 0 or -1. */
@@ -275,7 +299,7 @@ static int read_source(struct intake_run *run, const struct source *source,
            pthread_create(&threads[thread_count], NULL, intake_work, run) == 0) {
         thread_count++; /* fewer than asked for will do */
     }
-    int const status = visit_source(source, read_bundle, run, problem);
+    int const status = visit_source(source, run, read_bundle, run, problem);
     hand_over(run);
     pthread_mutex_lock(&run->mutex);
     run->ended = true;
@@ -348,7 +372,7 @@ static int visit_bad(void *context, struct span stored, struct span certificate)
 static int tell_bad(struct intake_run *run, const struct source *source, struct problem *problem) {
     struct bad_visit visit = {
         .run = run, .source = source, .verifier = run->own, .problem = problem};
-    return run->has_bad ? visit_source(source, visit_bad, &visit, problem) : 0;
+    return run->has_bad ? visit_source(source, NULL, visit_bad, &visit, problem) : 0;
 }
 
 static int add_source(const struct receipt_intake *intake, const struct source *source,
@@ -356,7 +380,7 @@ static int add_source(const struct receipt_intake *intake, const struct source *
     struct intake_run run = {.intake = intake};
     CHECK(pthread_mutex_init(&run.mutex, NULL) == 0);
     CHECK(pthread_cond_init(&run.work, NULL) == 0);
-    run.own = verifier_new(intake->configuration);
+    run.own = verifier_new(intake);
     int status = run.own == NULL ? problem_set(problem, EXIT_ERROR, "out of memory for receipts")
                                  : read_source(&run, source, problem);
     status = status == 0 ? tell_bad(&run, source, problem) : status;
@@ -402,12 +426,25 @@ static bool has_suffix(const char *name, const char *suffix) {
     return size > strlen(suffix) && strcmp(name + size - strlen(suffix), suffix) == 0;
 }
 
+/* What a receipt's file brings behind it. Damage there is no more than a link that is missing. */
+static int add_links(const struct receipt_intake *intake, const char *path, struct span links,
+                     struct problem *problem) {
+    struct span link;
+    uint32_t count = 0;
+    int status = 0;
+    while (status == 0 && count++ < CHAIN_LINKS_MAX && receipt_file_next_link(&links, &link) == 1) {
+        status = audit_add_link(intake->audit, path, link, problem);
+    }
+    return status;
+}
+
 static int add_file(const struct receipt_intake *intake, const char *directory, const char *name,
                     struct problem *problem) {
     char path[PATH_MAX];
     struct buffer file;
     struct problem unreadable = {.code = EXIT_OK};
     struct span receipt = {0};
+    struct span links = {0};
     int const size = snprintf(path, sizeof path, "%s/%s", directory, name);
     if (size < 0 || size >= (int)sizeof path) {
         return problem_set(problem, EXIT_USAGE, "%s: the name is too long", directory);
@@ -418,10 +455,13 @@ static int add_file(const struct receipt_intake *intake, const char *directory, 
     buffer_init(&file, RECEIPT_LINKED_FILE_SIZE_MAX);
     /* A file that is too large or has another magic is a bad receipt, like any other. */
     if (file_read(&file, path, FILE_PUBLIC, &unreadable) == 0 &&
-        !receipt_file_decode(&receipt, buffer_span(&file))) {
+        !receipt_file_open(&receipt, &links, buffer_span(&file))) {
         receipt = (struct span){0};
+        links = (struct span){0};
     }
-    int const status = audit_add_receipt(intake->audit, path, receipt, problem);
+    int const status = add_links(intake, path, links, problem) == 0
+                           ? audit_add_receipt(intake->audit, path, receipt, problem)
+                           : -1;
     buffer_free(&file);
     return status;
 }

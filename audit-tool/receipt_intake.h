@@ -2,6 +2,9 @@
  * receipt_intake: receipts from directories into an audit, verified one by one as anybody would
  * verify them, on as many threads as there are jobs (protocol §10 step 1).
  *
+ * Each is judged by the configuration that it states, as the ledgers lead to it, a chain that was
+ * given, or, where these end, the links that files of receipts bring along.
+ *
  * In a client's store the receipts of one request lie together; they are verified together, which
  * comes to the same and costs a third. Where that fails, each is judged by itself.
  */

@@ -29,6 +29,7 @@
 #define RECORD_CERTIFICATE 1u
 #define RECORD_BUNDLE 2u
 #define RECORD_END 3u
+#define RECORD_LINK 4u
 #define RECORD_END_SIZE 8u
 #define FILE_HEAD_SIZE (sizeof RECEIPTS_FILE_MAGIC - 1 + DIGEST_SIZE)
 #define INPUT_SIZE_MAX (RECEIPT_BUNDLE_SIZE_MAX + RECORD_HEADER_SIZE + READ_SIZE)
@@ -38,7 +39,10 @@
 #define LINE_SIZE (PROBLEM_TEXT_SIZE + 64u)
 #define POLL_MS 1000
 
-static_assert(RECEIPT_FILE_SIZE_MAX + LENGTH_SIZE <= INPUT_SIZE_MAX, "a receipt fits");
+static_assert(RECEIPT_SOCKET_FILE_SIZE_MAX + LENGTH_SIZE <= INPUT_SIZE_MAX, "a receipt fits");
+static_assert(RECEIPT_SOCKET_FILE_SIZE_MAX >= RECEIPT_FILE_SIZE_MAX + CHAIN_LINK_SIZE_MAX,
+              "and so do some links");
+static_assert(CHAIN_LINK_SIZE_MAX + RECORD_HEADER_SIZE <= INPUT_SIZE_MAX, "a link fits");
 static_assert(OUTPUT_SIZE_MAX >= OUTPUT_SIZE_SOFT_MAX + (ANSWERS_MAX + 1) * 96u + LINE_SIZE,
               "answers to what was read always fit");
 
@@ -49,6 +53,7 @@ struct connection {
     struct buffer certificate; /* of the file that is being read */
     bool in_file;
     uint64_t requests; /* of that file, so far */
+    uint32_t links;
     struct receipt_counts counts;
     uint32_t answer_count; /* parts that wait for a commit */
     struct receipt_counts answers[ANSWERS_MAX];
@@ -163,7 +168,7 @@ static size_t take_receipt(struct receipt_socket *socket, struct connection *con
     if (input.size < LENGTH_SIZE) {
         return 0;
     }
-    if (size == 0 || size > RECEIPT_FILE_SIZE_MAX) {
+    if (size == 0 || size > RECEIPT_SOCKET_FILE_SIZE_MAX) {
         refuse(socket, connection, "neither a receipt's size nor a file of receipts");
         return 0;
     }
@@ -196,6 +201,7 @@ static size_t take_file_head(struct receipt_socket *socket, struct connection *c
     }
     connection->in_file = true;
     connection->requests = 0;
+    connection->links = 0;
     buffer_clear(&connection->certificate);
     return FILE_HEAD_SIZE;
 }
@@ -219,10 +225,15 @@ static bool take_record(struct receipt_socket *socket, struct connection *connec
         note_part(socket, connection);
         return true;
     }
-    connection->requests++;
+    connection->requests += kind == RECORD_BUNDLE;
+    connection->links += kind == RECORD_LINK;
     connection->is_dirty = true;
-    if (sink->bundle(sink->context, content, buffer_span(&connection->certificate),
-                     &connection->counts, &problem) != 0) {
+    int const status =
+        kind == RECORD_LINK
+            ? sink->link(sink->context, content, &connection->counts, &problem)
+            : sink->bundle(sink->context, content, buffer_span(&connection->certificate),
+                           &connection->counts, &problem);
+    if (status != 0) {
         fail(connection, problem.text);
         return false;
     }
@@ -233,8 +244,15 @@ static bool take_record(struct receipt_socket *socket, struct connection *connec
     return true;
 }
 
-static bool record_fits(uint8_t kind, uint32_t size) {
-    return (kind == RECORD_CERTIFICATE && size <= COMMIT_CERTIFICATE_SIZE_MAX) ||
+/* Links come before what they are for. */
+static bool link_fits(const struct connection *connection, uint32_t size) {
+    return size <= CHAIN_LINK_SIZE_MAX && connection->links < CHAIN_LINKS_MAX &&
+           connection->requests == 0 && connection->certificate.size == 0;
+}
+
+static bool record_fits(const struct connection *connection, uint8_t kind, uint32_t size) {
+    return (kind == RECORD_LINK && link_fits(connection, size)) ||
+           (kind == RECORD_CERTIFICATE && size <= COMMIT_CERTIFICATE_SIZE_MAX) ||
            (kind == RECORD_BUNDLE && size <= RECEIPT_BUNDLE_SIZE_MAX) ||
            (kind == RECORD_END && size == RECORD_END_SIZE);
 }
@@ -246,7 +264,7 @@ static size_t take_from_file(struct receipt_socket *socket, struct connection *c
     }
     uint8_t const kind = input.data[0];
     uint32_t const size = load_u32_be(input.data + 1);
-    if (!record_fits(kind, size)) {
+    if (!record_fits(connection, kind, size)) {
         refuse(socket, connection, "a damaged file of receipts");
         return 0;
     }
@@ -258,7 +276,7 @@ static size_t take_from_file(struct receipt_socket *socket, struct connection *c
 }
 
 /* A receipt's size never begins as a file does. */
-static_assert(RECEIPT_FILE_SIZE_MAX < ((uint32_t)'o' << 24), "told apart by the first byte");
+static_assert(RECEIPT_SOCKET_FILE_SIZE_MAX < ((uint32_t)'o' << 24), "told apart by the first byte");
 
 static size_t take_part(struct receipt_socket *socket, struct connection *connection) {
     if (connection->in_file) {

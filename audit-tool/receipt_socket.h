@@ -15,11 +15,14 @@
 #define ONUS_AUDIT_TOOL_RECEIPT_SOCKET_H
 
 #include "base/problem.h"
+#include "host/receipt_bundle.h"
 
 #define RECEIPT_SOCKET_CONNECTIONS_MAX 8u
 #define RECEIPT_SOCKET_IDLE_MS 30000u  /* without a byte */
 #define RECEIPT_SOCKET_PART_MS 120000u /* for one part, however it drips */
-#define RECEIPT_SOCKET_BAD_MAX 1000u   /* bad receipts, then the connection is closed */
+/* Of a receipt's file, with the links that it brings; an export brings as many as there are. */
+#define RECEIPT_SOCKET_FILE_SIZE_MAX RECEIPT_BUNDLE_SIZE_MAX
+#define RECEIPT_SOCKET_BAD_MAX 1000u /* bad receipts, then the connection is closed */
 
 struct receipt_counts {
     uint64_t kept;
@@ -37,6 +40,9 @@ struct receipt_sink {
                    struct problem *problem);
     int (*bundle)(void *context, struct span bundle, struct span certificate,
                   struct receipt_counts *counts, struct problem *problem);
+    /* A link of the governance chain, before the receipts that need it. */
+    int (*link)(void *context, struct span link, struct receipt_counts *counts,
+                struct problem *problem);
     int (*commit)(void *context, struct problem *problem);
 };
 

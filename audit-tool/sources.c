@@ -8,6 +8,7 @@
 #include "audit-tool/saved_state.h"
 #include "audit-tool/signatures.h"
 #include "ledger/segment.h"
+#include "receipts/chain.h"
 
 void sources_free(struct sources *sources) {
     sources_close_ledgers(sources);
@@ -149,6 +150,34 @@ int sources_know_chain(const struct state_dir *states, struct audit *audit,
     int status = state_dir_read_chain(states, &chain, problem);
     if (status == 1) {
         status = audit_know_chain(audit, states->path, buffer_span(&chain), problem);
+    }
+    buffer_free(&chain);
+    return status;
+}
+
+static int bring_links(struct audit *audit, const char *name, struct span file,
+                       struct problem *problem) {
+    struct arena arena;
+    struct chain_reader reader;
+    struct span link;
+    int status = 0;
+    arena_init(&arena, 2 * (size_t)CHAIN_HEADER_SIZE_MAX);
+    if (chain_reader_open(&reader, &arena, file)) {
+        while (status == 0 && chain_reader_next(&reader, &link) == 1) {
+            status = audit_add_link(audit, name, link, problem);
+        }
+    }
+    arena_free(&arena);
+    return status;
+}
+
+int sources_bring_chain(const struct state_dir *states, struct audit *audit,
+                        struct problem *problem) {
+    struct buffer chain;
+    buffer_init(&chain, CHAIN_SIZE_MAX);
+    int status = state_dir_read_chain(states, &chain, problem);
+    if (status == 1) {
+        status = bring_links(audit, states->path, buffer_span(&chain), problem);
     }
     buffer_free(&chain);
     return status;

@@ -56,5 +56,8 @@ uint32_t sources_processors(void);
  */
 MUST_USE int sources_know_chain(const struct state_dir *states, struct audit *audit,
                                 struct problem *problem);
+/* The same for an audit from genesis: the ledgers lead it, and that chain where they end. */
+MUST_USE int sources_bring_chain(const struct state_dir *states, struct audit *audit,
+                                 struct problem *problem);
 
 #endif

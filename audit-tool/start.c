@@ -6,6 +6,7 @@
 #include "audit-tool/audit_internal.h"
 #include "audit-tool/saved_state.h"
 #include "base/check.h"
+#include "governance/founding.h"
 
 int audit_begin_at(struct audit *audit, FILE *in, uint64_t seq, const char *name,
                    struct problem *problem) {
@@ -34,6 +35,103 @@ bool audit_save_state(const struct audit *audit, FILE *out, uint64_t seq) {
                                  .seq = seq,
                              });
 }
+
+/* ---- which checkpoints there are ---- */
+
+/*
+ * The last batch before a configuration, whose state is a checkpoint. Returns: false when nothing
+ * at hand says so.
+ */
+static bool boundary_of(const struct era *era, uint64_t *boundary) {
+    struct pre_prepare vote;
+    struct arena arena;
+    if (era->configuration.number == FOUNDING_CONFIGURATION) {
+        *boundary = 0;
+        return true;
+    }
+    if (era->start.entry != 0) {
+        *boundary = era->start.seq - 1;
+        return true;
+    }
+    arena_init(&arena, LINK_ARENA_SIZE);
+    bool const found = era_vote_batch(era, &arena, &vote);
+    arena_free(&arena);
+    *boundary = found ? vote.seq + CLOSING_BATCHES : 0;
+    return found;
+}
+
+/* A configuration in the ledger. */
+struct stretch {
+    uint64_t boundary; /* the last batch before it */
+    uint64_t end;      /* its own last one; UINT64_MAX: not known to have ended */
+    uint64_t interval;
+    uint64_t first; /* checkpoint behind the boundary's */
+};
+
+/*
+ * Of two checkpoints before an end the later one is carried by no batch any more, since the next
+ * configuration carries the end's; nor is a boundary's, where the first one behind it never came.
+ */
+static bool is_boundary_carried(const struct stretch *in) {
+    return in->boundary != 0 && in->first <= in->end;
+}
+
+/* So many behind the boundary are carried, up to that batch. */
+static uint64_t count_regular(const struct stretch *in, uint64_t upto) {
+    uint64_t const last = in->end < in->interval ? 0 : in->end - in->interval;
+    uint64_t const limit = upto < last ? upto : last;
+    return limit < in->first ? 0 : (limit - in->first) / in->interval + 1;
+}
+
+static uint64_t count_in(const struct stretch *in, uint64_t upto) {
+    return (is_boundary_carried(in) && in->boundary <= upto ? 1 : 0) + count_regular(in, upto);
+}
+
+/* The last one up to that batch; 0: none. */
+static uint64_t last_in(const struct stretch *in, uint64_t upto) {
+    uint64_t const regular = count_regular(in, upto);
+    if (regular != 0) {
+        return in->first + (regular - 1) * in->interval;
+    }
+    return count_in(in, upto) != 0 ? in->boundary : 0;
+}
+
+/* Of this era; next: the one behind it, or NULL. Returns: false when it is not known where. */
+static bool stretch_of(struct stretch *out, const struct era *era, const struct era *next) {
+    uint64_t const interval = era->configuration.parameters.checkpoint_interval;
+    out->interval = interval;
+    if (!boundary_of(era, &out->boundary)) {
+        return false;
+    }
+    out->first = (out->boundary + 2 * interval - 1) / interval * interval;
+    if (next == NULL || !boundary_of(next, &out->end)) {
+        out->end = UINT64_MAX;
+    }
+    return true;
+}
+
+struct audit_checkpoint audit_checkpoint_at(const struct audit *audit, uint64_t seq) {
+    struct audit_checkpoint at = {.is_one = false};
+    struct stretch now;
+    const struct era *era = eras_find(&audit->eras, FOUNDING_CONFIGURATION);
+    CHECK(seq != 0);
+    while (era != NULL) {
+        const struct era *const next = eras_find(&audit->eras, era->configuration.number + 1);
+        if (!stretch_of(&now, era, next) || now.boundary > seq) {
+            break;
+        }
+        uint64_t const before = last_in(&now, seq - 1);
+        at.is_one |= last_in(&now, seq) == seq;
+        at.before = before != 0 ? before : at.before;
+        at.nth += count_in(&now, seq);
+        at.config = era->configuration.number;
+        at.interval = now.interval;
+        era = next;
+    }
+    return at;
+}
+
+/* ---- is it signed? ---- */
 
 /* The reader stands on a batch that carries our checkpoint. Returns: does a quorum vouch for it? */
 static bool confirm_by(struct audit *audit, const struct audit_ledger *at, bool *differs) {

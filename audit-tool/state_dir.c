@@ -17,7 +17,6 @@
 #define PROGRESS_SIZE_MAX ((size_t)4 << 30) /* findings are the largest part, each a file */
 #define STATE_PREFIX "checkpoint-"
 #define STATE_SUFFIX ".state"
-#define CHAIN_NAME "chain"
 
 int state_dir_open(struct state_dir *dir, const char *path, uint64_t wanted,
                    struct problem *problem) {
@@ -49,7 +48,7 @@ static int progress_path(char path[PATH_MAX], const struct state_dir *dir,
 }
 
 static int chain_path(char path[PATH_MAX], const struct state_dir *dir, struct problem *problem) {
-    int const size = snprintf(path, PATH_MAX, "%s/%s", dir->path, CHAIN_NAME);
+    int const size = snprintf(path, PATH_MAX, "%s/%s", dir->path, STATE_DIR_CHAIN);
     return size > 0 && size < PATH_MAX
                ? 0
                : problem_set(problem, EXIT_USAGE, "%s: the name is too long", dir->path);
@@ -166,9 +165,14 @@ static int write_progress(const struct state_dir *dir, const struct audit *audit
     return status;
 }
 
-/* Before the state that needs it. There is none as long as nothing has changed. */
-static int write_chain(const struct state_dir *dir, const struct audit *audit,
-                       struct problem *problem) {
+static bool is_saved(const struct state_dir *dir, struct span chain) {
+    struct digest const digest = hash_bytes(chain);
+    return digest_equal(&digest, &dir->chain);
+}
+
+/* There is none as long as nothing has changed. */
+int state_dir_save_chain(struct state_dir *dir, const struct audit *audit,
+                         struct problem *problem) {
     char path[PATH_MAX];
     struct buffer chain;
     int status = chain_path(path, dir, problem);
@@ -178,8 +182,9 @@ static int write_chain(const struct state_dir *dir, const struct audit *audit,
     buffer_init(&chain, CHAIN_SIZE_MAX);
     if (!audit_save_chain(audit, &chain)) {
         status = problem_set(problem, EXIT_ERROR, "out of memory for the governance chain");
-    } else if (chain.size != 0) {
+    } else if (chain.size != 0 && !is_saved(dir, buffer_span(&chain))) {
         status = file_write(path, buffer_span(&chain), 0644, FILE_REPLACE, problem);
+        dir->chain = hash_bytes(buffer_span(&chain));
     }
     buffer_free(&chain);
     return status;
@@ -198,7 +203,9 @@ static void remove_old(const struct state_dir *dir, uint64_t seq) {
 int state_dir_save(struct state_dir *dir, const struct audit *audit, uint64_t seq, bool keep,
                    struct problem *problem) {
     char path[PATH_MAX];
-    if (state_path(path, dir, seq, problem) != 0 || write_chain(dir, audit, problem) != 0 ||
+    /* The chain before the state that needs it. */
+    if (state_path(path, dir, seq, problem) != 0 ||
+        state_dir_save_chain(dir, audit, problem) != 0 ||
         write_state(path, audit, seq, problem) != 0 ||
         write_progress(dir, audit, seq, problem) != 0) {
         return -1;

@@ -3,6 +3,7 @@
  * are (docs/formats.md §12).
  *
  *   checkpoint-<batch>.state   the state after this checkpoint
+ *   chain                      the governance chain, as far as the audits have links of it
  *   from-<batch>.progress      of the audit that was told to begin at this checkpoint; 0: genesis
  *
  * A file appears whole or not at all. The state that a progress names is there before the progress
@@ -15,11 +16,14 @@
 
 #include "audit-tool/audit.h"
 
+#define STATE_DIR_CHAIN "chain"
+
 struct state_dir {
-    const char *path; /* borrowed */
-    uint64_t wanted;  /* what --from says; 0: genesis */
-    uint64_t saved;   /* the state that the last progress names; 0: none */
-    bool is_kept;     /* it is to stay there */
+    const char *path;    /* borrowed */
+    uint64_t wanted;     /* what --from says; 0: genesis */
+    uint64_t saved;      /* the state that the last progress names; 0: none */
+    bool is_kept;        /* it is to stay there */
+    struct digest chain; /* SHA-256 of the chain as it was saved last */
 };
 
 /* Make the directory if it is missing. Returns: 0 or -1. */
@@ -44,6 +48,10 @@ MUST_USE int state_dir_read_progress(const struct state_dir *dir, struct buffer 
 
 /* Read the governance chain that goes with the states. Returns: as above. */
 MUST_USE int state_dir_read_chain(const struct state_dir *dir, struct buffer *out,
+                                  struct problem *problem);
+
+/* Save the chain alone, if it is not as it was saved last. Returns: 0 or -1. */
+MUST_USE int state_dir_save_chain(struct state_dir *dir, const struct audit *audit,
                                   struct problem *problem);
 
 /* From on_checkpoint: save both, and the chain. keep: the state stays when later ones come.

@@ -230,6 +230,7 @@ bool audit_note_sound(struct audit *audit, const struct audit_ledger *ledger) {
     if (ledger_is_at_view(ledger)) {
         report->coverage.views++;
         report->coverage.last_view = ledger->reader.batch.view.new_view.view;
+        report->coverage.views_config = ledger->reader.batch.view.new_view.config;
         return watch_view(audit, ledger);
     }
     report->batches++;

@@ -21,6 +21,13 @@ bool watch_stops(const struct watcher *watcher) {
     return watcher->options.stops != NULL && watcher->options.stops(watcher->options.context);
 }
 
+const struct configuration *watch_configuration(const struct watcher *watcher) {
+    const struct watcher_network *const network = watcher->options.network;
+    return network == NULL || network->configuration == NULL
+               ? &watcher->options.founding->configuration
+               : network->configuration(network->context);
+}
+
 /* ---- opening --------------------------------------------------------------------------------- */
 
 static int path_in(char path[static PATH_MAX], const char *state, const char *name,
@@ -81,6 +88,19 @@ static int find_audited(struct watcher *watcher, struct problem *problem) {
         watcher->status.view = load_u64_be(memory + 8);
         watcher->status.evidenced = load_u64_be(memory + 16);
         watcher->owes_anew = load_u64_be(memory + 24) != 0;
+        watcher->status.config = load_u64_be(memory + 32);
+    }
+    return status < 0 ? -1 : 0;
+}
+
+/* By whose numbers outages are noted. */
+static int find_asked(struct watcher *watcher, struct problem *problem) {
+    uint8_t memory[8];
+    struct buffer value;
+    buffer_init_on(&value, memory, sizeof memory);
+    int const status = watcher_store_get(watcher->store, WATCH_ASKED, &value, problem);
+    if (status == 1 && value.size == sizeof memory) {
+        watcher->asked_config = load_u64_be(memory);
     }
     return status < 0 ? -1 : 0;
 }
@@ -108,6 +128,7 @@ static int open_all(struct watcher *watcher, struct problem *problem) {
     char path[PATH_MAX];
     if (lock_state(watcher, problem) != 0 || path_in(path, watcher->state, "store", problem) != 0 ||
         path_in(watcher->states_path, watcher->state, "audit", problem) != 0 ||
+        path_in(watcher->chain_path, watcher->state, "audit/" STATE_DIR_CHAIN, problem) != 0 ||
         path_in(watcher->evidence_path, watcher->state, "evidence", problem) != 0 ||
         path_in(watcher->network_path, watcher->state, "ledgers", problem) != 0) {
         return -1;
@@ -118,6 +139,7 @@ static int open_all(struct watcher *watcher, struct problem *problem) {
     }
     watcher->intake.store = watcher->store;
     return find_base(watcher, problem) == 0 && find_audited(watcher, problem) == 0 &&
+                   find_asked(watcher, problem) == 0 &&
                    watcher_store_visit_notes(watcher->store, OUTAGE_PREFIX, note_outage, watcher,
                                              problem) == 0
                ? watch_tell_rest(watcher, problem)
@@ -136,13 +158,16 @@ struct watcher *watcher_new(const struct watcher_options *options, struct proble
     watcher->sources.founding.genesis = options->founding->genesis; /* a look at it, not ours */
     hex_encode(watcher->sources.service_text, span_of(watcher->sources.service.bytes, DIGEST_SIZE));
     watcher->intake = (struct watcher_intake){
-        .configuration = &options->founding->configuration,
+        .founding = options->founding,
+        .chain_file = watcher->chain_path,
         .on_bad = on_bad_receipt,
         .context = watcher,
     };
-    watcher_intake_init(&watcher->intake);
+    int const opened = watcher_intake_init(&watcher->intake, problem);
     int const size = snprintf(watcher->state, sizeof watcher->state, "%s", options->state);
-    if (size < 0 || (size_t)size >= sizeof watcher->state) {
+    if (opened != 0) {
+        (void)problem_set(problem, problem->code, "%s", problem->text);
+    } else if (size < 0 || (size_t)size >= sizeof watcher->state) {
         (void)problem_set(problem, EXIT_USAGE, "--state: the name is too long");
     } else if (open_all(watcher, problem) == 0) {
         return watcher;
@@ -166,6 +191,10 @@ void watcher_free(struct watcher *watcher) {
 
 struct watcher_store *watcher_store_of(const struct watcher *watcher) {
     return watcher->store;
+}
+
+const char *watcher_chain_file(const struct watcher *watcher) {
+    return watcher->chain_path;
 }
 
 /* ---- the replicas ---------------------------------------------------------------------------- */
@@ -208,6 +237,20 @@ static void outage_name(char name[static OUTAGE_NAME_SIZE], uint32_t replica) {
     (void)snprintf(name, OUTAGE_NAME_SIZE, OUTAGE_PREFIX "%u", replica);
 }
 
+/* An empty value removes it. Returns: 0 or -1. */
+static int put_note(struct watcher *watcher, const char *name, struct span value,
+                    struct problem *problem) {
+    struct store_write *const write = watcher_store_begin(watcher->store, problem);
+    if (write == NULL) {
+        return -1;
+    }
+    if (watcher_store_put(write, name, value, problem) != 0) {
+        watcher_store_abort(write);
+        return -1;
+    }
+    return watcher_store_commit(write, problem);
+}
+
 /* Set or, with no time, remove what is noted. Returns: 0 or -1. */
 static int put_outage(struct watcher *watcher, uint32_t replica, uint64_t since_ms,
                       struct problem *problem) {
@@ -215,16 +258,7 @@ static int put_outage(struct watcher *watcher, uint32_t replica, uint64_t since_
     uint8_t value[8];
     outage_name(name, replica);
     store_u64_be(value, since_ms);
-    struct store_write *const write = watcher_store_begin(watcher->store, problem);
-    if (write == NULL) {
-        return -1;
-    }
-    if (watcher_store_put(write, name, span_of(value, since_ms == 0 ? 0 : sizeof value), problem) !=
-        0) {
-        watcher_store_abort(write);
-        return -1;
-    }
-    return watcher_store_commit(write, problem);
+    return put_note(watcher, name, span_of(value, since_ms == 0 ? 0 : sizeof value), problem);
 }
 
 static int begin_outage(struct watcher *watcher, uint32_t replica,
@@ -302,12 +336,34 @@ static int take_result(struct watcher *watcher, uint32_t replica, const struct f
     return !is_out && was_out ? end_outage(watcher, replica, problem) : 0;
 }
 
+/*
+ * Numbers are dealt anew in each configuration: who is silent in the next is told of once more, by
+ * the number and name that it has there.
+ */
+static int go_over(struct watcher *watcher, struct problem *problem) {
+    uint64_t const config = watch_configuration(watcher)->number;
+    uint8_t value[8];
+    if (config == watcher->asked_config) {
+        return 0;
+    }
+    for (uint32_t replica = 0; watcher->asked_config != 0 && replica < REPLICAS_MAX; replica++) {
+        if ((watcher->outages >> replica & 1) != 0 &&
+            put_outage(watcher, replica, 0, problem) != 0) {
+            return -1;
+        }
+    }
+    watcher->outages = watcher->asked_config != 0 ? 0 : watcher->outages;
+    watcher->asked_config = config;
+    store_u64_be(value, config);
+    return put_note(watcher, WATCH_ASKED, span_of(value, sizeof value), problem);
+}
+
 static int ask(struct watcher *watcher, struct problem *problem) {
     const struct watcher_network *const network = watcher->options.network;
-    uint32_t const count = watcher->options.founding->configuration.replica_count;
-    if (network->round(network->context, problem) != 0) {
+    if (network->round(network->context, problem) != 0 || go_over(watcher, problem) != 0) {
         return -1;
     }
+    uint32_t const count = watch_configuration(watcher)->replica_count;
     if (watch_stops(watcher)) {
         return 0; /* the round was cut short: who has not answered yet is not to be told of */
     }
@@ -325,6 +381,7 @@ static int ask(struct watcher *watcher, struct problem *problem) {
 /* ---- a round --------------------------------------------------------------------------------- */
 
 static int take_receipts(struct watcher *watcher, struct problem *problem) {
+    watcher->intake.unknown = 0;
     for (uint32_t i = 0; i < watcher->options.receipts_count; i++) {
         struct problem own = {.code = EXIT_OK};
         uint64_t kept = 0;
@@ -351,7 +408,7 @@ static int sum_up(struct watcher *watcher, struct problem *problem) {
     status->receipts = counts.kept;
     status->settled = counts.settled;
     status->late = counts.late;
-    status->waiting = counts.kept - counts.settled;
+    status->waiting = counts.kept - counts.settled + watcher->intake.unknown;
     status->is_due = watcher->owes_anew;
     status->silent = (uint32_t)__builtin_popcountll(watcher->outages);
     status->ledgers = watcher->ledger_count;

@@ -43,12 +43,13 @@ enum watch_event_kind {
 struct watch_status {
     uint64_t audited_batch; /* the last one */
     uint64_t evidenced;     /* up to here with a quorum's evidence */
-    uint64_t view;
-    uint64_t replayed; /* batches that this round executed */
-    bool read_again;   /* this round read ledgers from their beginning */
-    uint64_t receipts; /* taken in, each once */
-    uint64_t settled;  /* of them: held against a ledger */
-    uint64_t waiting;  /* the rest: late, or no ledger has their batches yet */
+    uint64_t config;        /* that it is of; 0: none was audited yet */
+    uint64_t view;          /* of that configuration */
+    uint64_t replayed;      /* batches that this round executed */
+    bool read_again;        /* this round read ledgers from their beginning */
+    uint64_t receipts;      /* taken in, each once */
+    uint64_t settled;       /* of them: held against a ledger */
+    uint64_t waiting;  /* the rest: late, or no ledger has their batches or configuration yet */
     uint64_t late;     /* batches with receipts that wait for ledgers to be read again */
     bool is_due;       /* a ledger does not go on: an audit anew is owed, and not done yet */
     uint32_t ledgers;  /* at hand */
@@ -68,6 +69,7 @@ struct watch_event {
     const struct proof_verdict *verdict; /* WATCH_MISBEHAVIOUR */
     bool again; /* it was being told when the watcher was cut off, so perhaps was told before */
     uint32_t replica;
+    const struct configuration *configuration; /* in which it has that number */
     uint64_t since_ms;
     const struct watch_status *status;
 };
@@ -78,6 +80,8 @@ struct watcher_network {
     /* One round into STATE/ledgers/. Returns: 0, or -1 when this end fails. */
     int (*round)(void *context, struct problem *problem);
     const struct fetch_result *(*result)(void *context, uint32_t replica);
+    /* Whose replicas the last round has asked. NULL: those of the founding configuration. */
+    const struct configuration *(*configuration)(void *context);
     /* Write a report about a silent replica. NULL: none are written. Returns: 0 or -1. */
     int (*report)(void *context, uint32_t replica, char path[PATH_MAX], struct problem *problem);
 };
@@ -105,6 +109,8 @@ MUST_USE struct watcher *watcher_new(const struct watcher_options *options,
 void watcher_free(struct watcher *watcher);
 /* For others that take in receipts. */
 struct watcher_store *watcher_store_of(const struct watcher *watcher);
+/* Where the governance chain is kept as far as the ledgers have led; lives as the watcher. */
+const char *watcher_chain_file(const struct watcher *watcher);
 
 /* One round. asks: the replicas, too. Returns: 0, or -1 when this end fails. */
 MUST_USE int watcher_round(struct watcher *watcher, bool asks, struct problem *problem);

@@ -18,7 +18,6 @@
 #define SAVE_INTERVAL_MS 10000u /* how much work a killed audit loses at most, or so */
 #define REREAD_SHARE 10u        /* reading again takes one part in so many of the time */
 #define LEFT_TRIES_MAX 3u       /* so often may damage be what somebody is just writing */
-#define ARENA_SIZE (1u << 20)
 
 enum watch_way { WAY_ONWARD, WAY_AGAIN, WAY_ANEW };
 
@@ -26,37 +25,29 @@ enum watch_way { WAY_ONWARD, WAY_AGAIN, WAY_ANEW };
 
 struct giving {
     struct watcher *watcher;
-    struct arena arena;
     struct problem *problem;
 };
 
+/* Of a configuration that the audit has not come to yet: it waits there. */
 static int give_claim(void *context, const struct stored_claim *stored) {
     struct giving *const giving = context;
-    struct certificate certificate;
-    struct verified_batch batch;
-    arena_reset(&giving->arena);
-    enum receipt_check check = RECEIPT_CERTIFICATE_ENCODING;
-    if (certificate_decode(&certificate, &giving->arena, stored->certificate) == CODEC_OK) {
-        check =
-            audit_check_certificate(giving->watcher->audit, &batch, &giving->arena, &certificate);
+    enum receipt_check check = RECEIPT_VALID;
+    if (audit_add_claim(giving->watcher->audit, stored->certificate, stored->receipts, &check,
+                        giving->problem) != 0) {
+        return -1;
     }
-    if (check == RECEIPT_CONFIGURATION) {
-        return 0; /* the chain to it is gone: the ledger will have to lead there anew */
-    }
-    if (check != RECEIPT_VALID) {
-        return problem_set(giving->problem, EXIT_CORRUPT,
-                           "%s/store: a receipt that was kept is damaged; begin with another "
-                           "--state",
-                           giving->watcher->state);
-    }
-    return audit_add_verified(giving->watcher->audit, &batch, stored->certificate, stored->receipts,
-                              giving->problem);
+    return check == RECEIPT_VALID
+               ? 0
+               : problem_set(giving->problem, EXIT_CORRUPT,
+                             "%s/store: a receipt that was kept does not hold: it is damaged, or "
+                             "the ledgers have come to other keys than those it was judged by; "
+                             "begin with another --state",
+                             giving->watcher->state);
 }
 
 static int give_claims(struct watcher *watcher, enum watch_way way, struct problem *problem) {
     struct giving giving = {.watcher = watcher, .problem = problem};
     uint64_t const from = way == WAY_ANEW ? 0 : watcher->base + 1;
-    arena_init(&giving.arena, ARENA_SIZE);
     int status = watcher_store_visit_from(watcher->store, from, give_claim, &giving, problem);
     if (status == 0 && way == WAY_AGAIN) {
         status = watcher_store_visit_late(watcher->store, give_claim, &giving, problem);
@@ -64,7 +55,6 @@ static int give_claims(struct watcher *watcher, enum watch_way way, struct probl
     if (status == 0) {
         status = watcher_store_visit_shown(watcher->store, give_claim, &giving, problem);
     }
-    arena_free(&giving.arena);
     return status;
 }
 
@@ -104,6 +94,7 @@ static int put_audited(const struct watcher *watcher, struct store_write *write,
     store_u64_be(value + 8, watcher->status.view);
     store_u64_be(value + 16, watcher->status.evidenced);
     store_u64_be(value + 24, watcher->owes_anew);
+    store_u64_be(value + 32, watcher->status.config);
     return watcher_store_put(write, WATCH_AUDITED, span_of(value, sizeof value), problem);
 }
 
@@ -260,17 +251,20 @@ static bool is_settled(const struct watcher *watcher, const struct problem *noti
 }
 
 /*
- * The notice about receipts that no ledger reaches comes last: it is the state of things while a
- * service runs, and the status tells it. What does not fit onward is told by the audit anew.
+ * The notices about receipts that no ledger reaches, or whose configuration none has come to, come
+ * last: that is the state of things while a service runs, and the status tells it. What does not
+ * fit onward is told by the audit anew.
  */
 static int tell_notices(struct watcher *watcher, enum watch_way way, struct problem *problem) {
     const struct audit_report *const report = audit_report(watcher->audit);
     uint32_t const count = report->notice_count;
+    uint32_t const states =
+        (report->has_unchecked ? 1u : 0u) + (report->coverage.receipts_unknown != 0 ? 1u : 0u);
     watcher->cannot = false;
     for (uint32_t i = 0; i < count; i++) {
         const struct problem *const notice = &report->notices[i];
         bool const is_missing = notice->code != EXIT_CORRUPT;
-        if (is_missing && (i + 1 == count && report->has_unchecked)) {
+        if (is_missing && count - i <= states) {
             continue;
         }
         if (is_missing && way != WAY_ANEW) {
@@ -287,6 +281,19 @@ static int tell_notices(struct watcher *watcher, enum watch_way way, struct prob
     return 0;
 }
 
+/* Views begin anew in each configuration. */
+static void cover_view(struct watcher *watcher, const struct audit_coverage *coverage) {
+    struct watch_status *const status = &watcher->status;
+    bool const goes_over = status->config != 0 && coverage->last_config > status->config;
+    bool const has_views = coverage->views != 0 && coverage->views_config == coverage->last_config;
+    watcher->owes_claim |=
+        goes_over || (has_views && status->view != 0 && coverage->last_view > status->view);
+    status->view = has_views                                 ? coverage->last_view
+                   : coverage->last_config == status->config ? status->view
+                                                             : 0;
+    status->config = coverage->last_config;
+}
+
 static void cover(struct watcher *watcher, enum watch_way way) {
     const struct audit_report *const report = audit_report(watcher->audit);
     struct watch_status *const status = &watcher->status;
@@ -294,10 +301,9 @@ static void cover(struct watcher *watcher, enum watch_way way) {
     status->replayed += report->batches - (skipped < report->batches ? skipped : report->batches);
     status->read_again |= way != WAY_ONWARD;
     if (report->coverage.first_batch != 0) {
-        watcher->owes_claim |= status->view != 0 && report->coverage.last_view > status->view;
+        cover_view(watcher, &report->coverage);
         status->audited_batch = report->coverage.last_batch;
         status->evidenced = report->coverage.evidenced;
-        status->view = report->coverage.views != 0 ? report->coverage.last_view : status->view;
     }
 }
 
@@ -305,7 +311,7 @@ static void cover(struct watcher *watcher, enum watch_way way) {
 
 static int prepare(struct watcher *watcher, enum watch_way way, struct problem *problem) {
     if (open_ledgers(watcher, way, problem) != 0 ||
-        (way == WAY_ANEW && sources_know_chain(&watcher->states, watcher->audit, problem) != 0) ||
+        (way == WAY_ANEW && sources_bring_chain(&watcher->states, watcher->audit, problem) != 0) ||
         (way != WAY_ANEW && (sources_begin_at(&watcher->sources, &watcher->states, watcher->audit,
                                               watcher->base, problem) != 0 ||
                              audit_continue(watcher->audit, way == WAY_AGAIN, problem) != 0)) ||
@@ -330,6 +336,7 @@ static int conclude(struct watcher *watcher, enum watch_way way, struct problem 
         watcher->owes_claim = false;
     }
     if (tell_findings(watcher, problem) != 0 || tell_notices(watcher, way, problem) != 0 ||
+        state_dir_save_chain(&watcher->states, watcher->audit, problem) != 0 ||
         settle(watcher, way, base, true, problem) != 0) {
         return -1;
     }

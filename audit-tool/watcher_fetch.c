@@ -7,16 +7,96 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "audit-tool/demand_report.h"
+#include "audit-tool/known_eras.h"
 #include "host/clock.h"
+#include "host/context_chain.h"
 #include "host/file.h"
 
 #define REPORT_ARENA_SIZE (4u << 20)
 #define ABSENT_MS 2000u /* what an outage that goes on may delay a round by */
 
+static struct fetcher_options options_of(const struct watcher_fetch *fetch) {
+    return (struct fetcher_options){
+        .founding = &fetch->context->founding,
+        .eras = &fetch->eras,
+        .secret = fetch->context->secret,
+        .key = fetch->context->key,
+        .directory = fetch->ledgers,
+        .deadline_ms = fetch->deadline_ms,
+        .absent_ms = ABSENT_MS,
+    };
+}
+
+/* ---- whom to ask ---- */
+
+/* A chain's file may have grown: how many links has it? It is judged when that is news. */
+static uint64_t count_links(struct span file) {
+    struct arena arena;
+    struct chain_reader reader;
+    struct span link;
+    uint64_t count = 0;
+    arena_init(&arena, 2 * (size_t)CHAIN_HEADER_SIZE_MAX);
+    if (chain_reader_open(&reader, &arena, file)) {
+        while (chain_reader_next(&reader, &link) == 1) {
+            count++;
+        }
+    }
+    arena_free(&arena);
+    return count;
+}
+
+/* Ask by this chain from now on, if it leads further and holds. Returns: 0 or -1. */
+static int take_chain(struct watcher_fetch *fetch, struct span file, struct problem *problem) {
+    struct problem own = {.code = EXIT_OK};
+    struct eras eras = {.count = 0};
+    if (count_links(file) < fetch->eras.count) { /* configuration n has n - 1 links */
+        return 0;
+    }
+    if (known_eras_read(&eras, &fetch->context->founding, file, &own) != 0) {
+        eras_free(&eras);
+        return own.code == EXIT_INVALID ? 0 : problem_set(problem, own.code, "%s", own.text);
+    }
+    fetcher_free(fetch->fetcher);
+    eras_free(&fetch->eras);
+    fetch->eras = eras;
+    struct fetcher_options const options = options_of(fetch);
+    fetch->fetcher = fetcher_new(&options, problem);
+    return fetch->fetcher == NULL ? -1 : 0;
+}
+
+/* What the audits have come to, and what the context has by other commands. Returns: 0 or -1. */
+static int follow(struct watcher_fetch *fetch, struct problem *problem) {
+    struct problem ignored = {.code = EXIT_OK}; /* what is not there, or damaged, leads nowhere */
+    struct buffer file;
+    int status = 0;
+    buffer_init(&file, CHAIN_SIZE_MAX);
+    if (access(fetch->chain_file, F_OK) == 0 &&
+        file_read(&file, fetch->chain_file, FILE_PUBLIC, &ignored) == 0) {
+        status = take_chain(fetch, buffer_span(&file), problem);
+    }
+    buffer_clear(&file);
+    if (status == 0 && context_chain_read(fetch->context, &file, &ignored) == 0) {
+        status = take_chain(fetch, buffer_span(&file), problem);
+    }
+    buffer_free(&file);
+    return status;
+}
+
+static const struct configuration *fetch_configuration(void *context) {
+    const struct watcher_fetch *const fetch = context;
+    return known_eras_newest(&fetch->eras);
+}
+
+/* ---- rounds ---- */
+
 static int fetch_round(void *context, struct problem *problem) {
     struct watcher_fetch *const fetch = context;
+    if (follow(fetch, problem) != 0) {
+        return -1;
+    }
     fetch->started_ms = clock_wall_ms();
     int const status = fetcher_round(fetch->fetcher, fetch->stops, fetch->stop_context, problem);
     uint64_t const now_ms = clock_wall_ms();
@@ -37,12 +117,13 @@ static int make_report(struct watcher_fetch *fetch, uint32_t replica, struct buf
         .started_ms = fetch->started_ms,
         .ended_ms = fetch->ended_ms,
         .deadline_ms = fetch->deadline_ms,
+        .config = fetch->eras.count,
     };
     struct arena arena;
     arena_init(&arena, REPORT_ARENA_SIZE);
     bool const good =
         demand_report_add(&report, &arena, replica, fetch_result_of(fetch, replica)) &&
-        demand_report_file_make(file, fetch->context->founding.genesis.bytes,
+        demand_report_file_make(file, fetch->context->founding.genesis.bytes, &fetch->eras,
                                 &fetch->context->secret, &report);
     arena_free(&arena);
     return good ? 0
@@ -80,19 +161,15 @@ int watcher_fetch_open(struct watcher_fetch *fetch, const char *state, struct pr
     fetch->network = (struct watcher_network){
         .context = fetch,
         .round = fetch_round,
+        .configuration = fetch_configuration,
         .result = fetch_result_of,
         .report = fetch_report,
     };
-    fetch->fetcher = fetcher_new(
-        &(struct fetcher_options){
-            .founding = &fetch->context->founding,
-            .secret = fetch->context->secret,
-            .key = fetch->context->key,
-            .directory = fetch->ledgers,
-            .deadline_ms = fetch->deadline_ms,
-            .absent_ms = ABSENT_MS,
-        },
-        problem);
+    if (!eras_init(&fetch->eras, fetch->context->founding.genesis.bytes)) {
+        return problem_set(problem, EXIT_ERROR, "out of memory");
+    }
+    struct fetcher_options const options = options_of(fetch);
+    fetch->fetcher = fetcher_new(&options, problem);
     return fetch->fetcher == NULL ? -1 : 0;
 }
 
@@ -101,4 +178,5 @@ void watcher_fetch_close(struct watcher_fetch *fetch) {
         fetcher_free(fetch->fetcher);
         fetch->fetcher = NULL;
     }
+    eras_free(&fetch->eras);
 }

@@ -13,9 +13,15 @@
 
 #define WATCHER_PATH_SIZE (PATH_MAX - NAME_MAX - 1) /* of STATE: names in it fit behind it */
 
-/* A note in the store: the last batch, its view, up to where it is evidenced, is an audit owed. */
+/*
+ * A note in the store: the last batch, its view, up to where it is evidenced, is an audit owed, its
+ * configuration.
+ */
 #define WATCH_AUDITED "audited"
-#define WATCH_AUDITED_SIZE (4u * 8u)
+#define WATCH_AUDITED_SIZE (5u * 8u)
+
+/* A note in the store: the configuration by whose numbers outages are noted. */
+#define WATCH_ASKED "asked"
 
 /* A directory of a ledger, and what is remembered of it. A print tells whether it has changed. */
 struct watch_ledger {
@@ -39,6 +45,7 @@ struct watcher {
     struct sources sources; /* those of the audit that runs; the founding is borrowed */
     struct state_dir states;
     char states_path[PATH_MAX];
+    char chain_path[PATH_MAX];
     char evidence_path[PATH_MAX];
     char network_path[PATH_MAX];
     uint64_t base; /* the checkpoint whose state is saved; 0: none, begin at genesis */
@@ -56,7 +63,8 @@ struct watcher {
     uint64_t reread_cost_ms;
     bool owes_anew;   /* a ledger does not go on from where it was audited to */
     bool owes_claim;  /* views have changed since late receipts were tried */
-    uint64_t outages; /* bitmap of replicas */
+    uint64_t asked_config; /* whose replicas were asked; 0: none so far */
+    uint64_t outages;      /* bitmap of them */
     bool cannot;      /* the last audit could not check something */
     bool has_audited; /* since the start */
     uint64_t bad_receipts;
@@ -93,5 +101,7 @@ MUST_USE int watch_tell_rest(struct watcher *watcher, struct problem *problem);
 /* ---- watcher.c ---- */
 
 bool watch_stops(const struct watcher *watcher);
+/* Whose replicas are asked. */
+const struct configuration *watch_configuration(const struct watcher *watcher);
 
 #endif

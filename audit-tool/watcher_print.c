@@ -67,9 +67,10 @@ static void format_time(char text[static TIME_SIZE], uint64_t time_ms) {
     }
 }
 
-static const char *member_of(const struct watcher_printer *printer, uint32_t replica) {
-    return replica < printer->configuration->replica_count
-               ? configuration_member_of(printer->configuration, replica)
+static const char *member_of(const struct watch_event *event) {
+    const struct configuration *const configuration = event->configuration;
+    return configuration != NULL && event->replica < configuration->replica_count
+               ? configuration_member_of(configuration, event->replica)
                : "?";
 }
 
@@ -104,6 +105,9 @@ static void print_proof(FILE *out, const struct watch_event *event) {
 static void print_status(FILE *out, const struct watch_status *status) {
     (void)fprintf(out, "audited to batch %" PRIu64 " of view %" PRIu64, status->audited_batch,
                   status->view);
+    if (status->config > 1) {
+        (void)fprintf(out, " of configuration %" PRIu64, status->config);
+    }
     if (status->evidenced < status->audited_batch) {
         (void)fprintf(out, ", with a quorum's evidence to %" PRIu64, status->evidenced);
     }
@@ -132,8 +136,7 @@ static void print_status(FILE *out, const struct watch_status *status) {
     (void)fprintf(out, " · proofs %" PRIu64, status->findings);
 }
 
-static void print_what(const struct watcher_printer *printer, FILE *out,
-                       const struct watch_event *event) {
+static void print_what(FILE *out, const struct watch_event *event) {
     char since[TIME_SIZE];
     format_time(since, event->since_ms);
     switch (event->kind) {
@@ -142,7 +145,7 @@ static void print_what(const struct watcher_printer *printer, FILE *out,
         return;
     case WATCH_OUTAGE:
         (void)fprintf(out, "replica %" PRIu32 " (%s) since %s: ", event->replica,
-                      member_of(printer, event->replica), since);
+                      member_of(event), since);
         print_clean(out, event->text);
         if (event->path != NULL) {
             (void)fputs(" · report ", out);
@@ -152,13 +155,13 @@ static void print_what(const struct watcher_printer *printer, FILE *out,
         return;
     case WATCH_OUTAGE_OVER:
         (void)fprintf(out, "replica %" PRIu32 " (%s) answers; it did not since %s", event->replica,
-                      member_of(printer, event->replica), since);
+                      member_of(event), since);
         return;
     case WATCH_PARTED:
         (void)fprintf(out,
                       "replica %" PRIu32 " (%s) hands over another history than before; both are "
                       "kept",
-                      event->replica, member_of(printer, event->replica));
+                      event->replica, member_of(event));
         return;
     case WATCH_CORRUPTION:
     case WATCH_CANNOT:
@@ -172,12 +175,11 @@ static void print_what(const struct watcher_printer *printer, FILE *out,
     UNREACHABLE();
 }
 
-static void print_text(const struct watcher_printer *printer, FILE *out,
-                       const struct watch_event *event) {
+static void print_text(FILE *out, const struct watch_event *event) {
     char now[TIME_SIZE];
     format_time(now, event->time_ms);
     (void)fprintf(out, "%s %s ", now, kind_title(event->kind));
-    print_what(printer, out, event);
+    print_what(out, event);
     (void)fputc('\n', out);
 }
 
@@ -191,6 +193,7 @@ static json_t *json_of_status(const struct watch_status *status) {
     json_t *const object = json_object();
     set(object, "audited_batch", json_of_u64(status->audited_batch));
     set(object, "evidenced_batch", json_of_u64(status->evidenced));
+    set(object, "configuration", json_of_u64(status->config));
     set(object, "view", json_of_u64(status->view));
     set(object, "replayed", json_of_u64(status->replayed));
     set(object, "read_again", json_boolean(status->read_again));
@@ -215,8 +218,7 @@ static json_t *json_of_text(const char *text) {
     return string != NULL ? string : json_string("(not UTF-8)");
 }
 
-static void print_as_json(const struct watcher_printer *printer, FILE *out,
-                          const struct watch_event *event) {
+static void print_as_json(FILE *out, const struct watch_event *event) {
     char now[TIME_SIZE];
     format_time(now, event->time_ms);
     json_t *const object = json_object();
@@ -225,7 +227,7 @@ static void print_as_json(const struct watcher_printer *printer, FILE *out,
     if (event->kind == WATCH_OUTAGE || event->kind == WATCH_OUTAGE_OVER ||
         event->kind == WATCH_PARTED) {
         set(object, "replica", json_integer(event->replica));
-        set(object, "member", json_of_text(member_of(printer, event->replica)));
+        set(object, "member", json_of_text(member_of(event)));
     }
     if (event->since_ms != 0) {
         char since[TIME_SIZE];
@@ -281,9 +283,9 @@ void watcher_print(struct watcher_printer *printer, const struct watch_event *ev
         return;
     }
     if (printer->json) {
-        print_as_json(printer, memory, event);
+        print_as_json(memory, event);
     } else {
-        print_text(printer, memory, event);
+        print_text(memory, event);
     }
     if (fclose(memory) == 0) {
         (void)fwrite(line, 1, size, printer->out);

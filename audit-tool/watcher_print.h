@@ -11,7 +11,6 @@
 
 struct watcher_printer {
     FILE *out;                                 /* borrowed */
-    const struct configuration *configuration; /* borrowed */
     bool json;
     bool quiet; /* no status */
 

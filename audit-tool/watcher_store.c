@@ -230,6 +230,14 @@ int watcher_store_note_seen(struct store_write *write, const struct digest *byte
     return error == 0 ? 1 : error == MDB_KEYEXIST ? 0 : explain(write->store, problem, error);
 }
 
+int watcher_store_was_seen(struct store_write *write, const struct digest *bytes,
+                           struct problem *problem) {
+    MDB_val key = to_val(span_of(bytes->bytes, DIGEST_SIZE));
+    MDB_val value;
+    int const error = mdb_get(write->txn, write->store->seen, &key, &value);
+    return error == 0 ? 1 : error == MDB_NOTFOUND ? 0 : explain(write->store, problem, error);
+}
+
 int watcher_store_put(struct store_write *write, const char *name, struct span value,
                       struct problem *problem) {
     MDB_val key = to_val(span_text(name));

@@ -44,6 +44,10 @@ void watcher_store_abort(struct store_write *write);
 MUST_USE int watcher_store_note_seen(struct store_write *write, const struct digest *bytes,
                                      struct problem *problem);
 
+/* Only look. Returns: 1 they were, 0, -1. */
+MUST_USE int watcher_store_was_seen(struct store_write *write, const struct digest *bytes,
+                                    struct problem *problem);
+
 /* Transactions of the batch that verified receipts are for. */
 struct store_receipts {
     uint64_t first_index;

@@ -19,6 +19,7 @@
 
 void watch_tell(const struct watcher *watcher, struct watch_event *event) {
     event->time_ms = clock_wall_ms();
+    event->configuration = watch_configuration(watcher);
     if (watcher->options.on_event != NULL) {
         watcher->options.on_event(watcher->options.context, event);
     }

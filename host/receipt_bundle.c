@@ -231,13 +231,34 @@ void bundle_verifier_follow(struct bundle_verifier *verifier, struct chain *chai
     verifier->chain = chain;
 }
 
-/* Judge by the configuration that the certificate states, when the chain reaches it. */
+void bundle_verifier_ask(struct bundle_verifier *verifier, configuration_finder find,
+                         const void *context) {
+    verifier->find = find;
+    verifier->find_context = context;
+}
+
+/* NULL: it is not known. */
+static const struct configuration *find_configuration(struct bundle_verifier *verifier,
+                                                      uint64_t number) {
+    if (verifier->find != NULL) {
+        return verifier->find(verifier->find_context, number);
+    }
+    return verifier->chain != NULL &&
+                   chain_find_configuration(verifier->chain, number, &verifier->found)
+               ? &verifier->found
+               : NULL;
+}
+
+/* Judge by the configuration that the certificate states, when that is known. */
 static void choose_configuration(struct bundle_verifier *verifier, struct span certificate) {
     uint64_t config = 0;
-    if (verifier->chain != NULL && certificate_config(&config, &verifier->arena, certificate) &&
-        config != verifier->configuration->number &&
-        chain_find_configuration(verifier->chain, config, &verifier->found)) {
-        verifier->configuration = &verifier->found;
+    if (!certificate_config(&config, &verifier->arena, certificate) ||
+        config == verifier->configuration->number) {
+        return;
+    }
+    const struct configuration *const found = find_configuration(verifier, config);
+    if (found != NULL) {
+        verifier->configuration = found;
         verifier->has_batch = false;
     }
 }

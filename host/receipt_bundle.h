@@ -63,10 +63,14 @@ MUST_USE bool receipt_bundle_decode(struct receipt_bundle *out, struct arena *ar
  * receipt_verify does for the receipt of every one of its calls. Signatures of a batch are paid for
  * once while its bundles follow each other. One verifier belongs to one thread.
  */
+typedef const struct configuration *(*configuration_finder)(const void *context, uint64_t number);
+
 struct bundle_verifier {
     const struct configuration *configuration; /* borrowed */
-    struct chain *chain;        /* borrowed; NULL: there is that configuration alone */
-    struct configuration found; /* what the chain last led to */
+    struct chain *chain;                       /* borrowed; NULL: none is followed */
+    struct configuration found;                /* what the chain last led to */
+    configuration_finder find;                 /* or, NULL: nobody is asked */
+    const void *find_context;                  /* borrowed */
     struct arena arena;
     bool has_batch;
     struct digest certificate;    /* SHA-256 of its encoding */
@@ -82,6 +86,12 @@ void bundle_verifier_init(struct bundle_verifier *verifier,
  * that the chain does not reach is refused with RECEIPT_CONFIGURATION. chain is borrowed.
  */
 void bundle_verifier_follow(struct bundle_verifier *verifier, struct chain *chain);
+/*
+ * The same with whoever knows the configurations in place of a chain. find returns NULL for one
+ * that is not known; what it returns lives as long as the verifier. context is borrowed.
+ */
+void bundle_verifier_ask(struct bundle_verifier *verifier, configuration_finder find,
+                         const void *context);
 void bundle_verifier_free(struct bundle_verifier *verifier);
 /* stored: as receipt_bundle_encode makes it. Returns: the first check that failed. */
 MUST_USE enum receipt_check bundle_verify(struct bundle_verifier *verifier, struct span stored,

@@ -8,6 +8,8 @@
 #include "ledger/pack.h"
 #include "ledger/strict.h"
 
+#define FIELD_FILE_LINKS 3u
+
 static_assert(SIGNED_SIZE_MAX >=
                   REPLICAS_MAX * (DEMAND_SIZE_MAX + DEMAND_REASON_SIZE_MAX + 256u) + 256u,
               "a report about every replica can be signed");
@@ -58,6 +60,8 @@ enum codec_result demand_report_decode(struct demand_report *out, struct arena *
     field_take_number(&result, &out->ended_ms, in->ended_ms);
     field_check_range(&result, in->deadline_ms, (struct bounds){1, DEMAND_DEADLINE_MS_MAX});
     out->deadline_ms = in->deadline_ms;
+    field_check_range(&result, in->config, (struct bounds){1, INT64_MAX});
+    out->config = in->config;
     field_check_range(&result, in->n_replicas, (struct bounds){1, REPLICAS_MAX});
     out->count = result == CODEC_OK ? (uint32_t)in->n_replicas : 0;
     for (uint32_t i = 0; i < out->count; i++) {
@@ -109,9 +113,24 @@ bool demand_report_encode(struct buffer *out, const struct demand_report *in) {
     message.started_ms = in->started_ms;
     message.ended_ms = in->ended_ms;
     message.deadline_ms = in->deadline_ms;
+    message.config = in->config;
     message.n_replicas = in->count;
     message.replicas = pointers;
     return pack_message(out, &message.base);
+}
+
+static void take_links(enum codec_result *result, struct demand_report_file *out,
+                       struct arena *arena, const Onus__Pb__DemandReportFile *in) {
+    field_check_range(result, in->n_links, (struct bounds){0, CHAIN_LINKS_MAX});
+    if (*result != CODEC_OK || in->n_links == 0) {
+        return;
+    }
+    struct span *const links = field_alloc(result, arena, in->n_links, sizeof *links);
+    for (size_t i = 0; *result == CODEC_OK && i < in->n_links; i++) {
+        field_take_span(result, &links[i], in->links[i], (struct bounds){1, CHAIN_LINK_SIZE_MAX});
+    }
+    out->links = links;
+    out->link_count = (uint32_t)in->n_links;
 }
 
 enum codec_result demand_report_file_decode(struct demand_report_file *out, struct arena *arena,
@@ -123,6 +142,7 @@ enum codec_result demand_report_file_decode(struct demand_report_file *out, stru
     }
     const Onus__Pb__DemandReportFile *const in = unpacked.message;
     enum codec_result result = CODEC_OK;
+    *out = (struct demand_report_file){.link_count = 0};
     if (in->report == NULL) {
         return CODEC_SYNTAX;
     }
@@ -130,6 +150,7 @@ enum codec_result demand_report_file_decode(struct demand_report_file *out, stru
     field_take_span(&result, &out->report.body, in->report->body,
                     (struct bounds){1, SIGNED_SIZE_MAX});
     field_take_signature(&result, &out->report.signature, in->report->signature);
+    take_links(&result, out, arena, in);
     return result;
 }
 
@@ -138,7 +159,14 @@ bool demand_report_file_encode(struct buffer *out, const struct demand_report_fi
     Onus__Pb__DemandReportFile message = ONUS__PB__DEMAND_REPORT_FILE__INIT;
     report.body = pack_span(in->report.body);
     report.signature = pack_signature(&in->report.signature);
+    if (in->link_count > CHAIN_LINKS_MAX) {
+        return pack_refuse(out);
+    }
     message.genesis = pack_span(in->genesis);
     message.report = &report;
-    return pack_message(out, &message.base);
+    bool good = pack_message(out, &message.base);
+    for (uint32_t i = 0; good && i < in->link_count; i++) {
+        good = pack_element_bytes(out, FIELD_FILE_LINKS, in->links[i]);
+    }
+    return good;
 }

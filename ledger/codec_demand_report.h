@@ -13,7 +13,8 @@
 /* How a file begins; an encoded demand_report_file follows. */
 #define DEMAND_REPORT_FILE_MAGIC "onus-demand-report-v1\n"
 #define DEMAND_REPORT_FILE_SIZE_MAX                                                                \
-    (sizeof DEMAND_REPORT_FILE_MAGIC - 1 + GENESIS_SIZE_MAX + SIGNED_SIZE_MAX + 256u)
+    (sizeof DEMAND_REPORT_FILE_MAGIC - 1 + GENESIS_SIZE_MAX + SIGNED_SIZE_MAX + CHAIN_SIZE_MAX +   \
+     256u)
 
 /* One replica that was asked. */
 struct asked_replica {
@@ -36,7 +37,8 @@ struct demand_report {
     uint64_t started_ms;
     uint64_t ended_ms;
     uint64_t deadline_ms;
-    uint32_t count; /* 1..REPLICAS_MAX, ascending replicas */
+    uint64_t config; /* in which replicas have these numbers; 1.. */
+    uint32_t count;  /* 1..REPLICAS_MAX, ascending replicas */
     struct asked_replica replicas[REPLICAS_MAX];
 };
 
@@ -52,6 +54,8 @@ MUST_USE bool demand_report_encode(struct buffer *out, const struct demand_repor
 struct demand_report_file {
     struct span genesis;
     struct signed_body report;
+    const struct span *links; /* encoded, in order */
+    uint32_t link_count;      /* 0..CHAIN_LINKS_MAX */
 };
 
 MUST_USE enum codec_result demand_report_file_decode(struct demand_report_file *out,

@@ -434,9 +434,12 @@ static struct served_judgement judge_range(struct judge *judge, const struct ser
     if (range->first_entry != served->first || range->count != served->end - served->first) {
         return broken(judge, RULE_ENTRY_ORDER, served->first);
     }
-    /* Before the first batch, everybody knows where the ledger stands. */
+    /*
+     * Before the first batch, everybody knows where the ledger stands; but what is judged by a
+     * later configuration begins further on.
+     */
     judge->now =
-        served->first > 1
+        served->first > 1 || judge->configuration->number != 1
             ? (struct standing){0}
             : (struct standing){.has_batch = true, .has_view = true, .next_index = 1, .leaves = 1};
     for (uint32_t i = 0; i < range->count && !judge->ended; i++) {

@@ -50,6 +50,7 @@ static const struct element_limit element_limits[] = {
     LIMIT(proof, Proof, n_certificates, PROOF_CERTIFICATES_MAX),
     LIMIT(proof, Proof, n_statements, PROOF_STATEMENTS_MAX),
     LIMIT(proof, Proof, n_links, CHAIN_LINKS_MAX),
+    LIMIT(demand_report_file, DemandReportFile, n_links, CHAIN_LINKS_MAX),
     LIMIT(demand_report, DemandReport, n_replicas, REPLICAS_MAX),
     LIMIT(proposal, Proposal, n_actions, ACTIONS_MAX),
     LIMIT(constitution, Constitution, n_members, MEMBERS_MAX),

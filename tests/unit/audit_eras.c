@@ -127,6 +127,89 @@ Test(audit_eras, a_damaged_chain_blames_nobody) {
     buffer_free(&file);
 }
 
+/* ---- links that come with receipts ---- */
+
+static void give_links(const struct reform *from, uint32_t first) {
+    struct problem problem = {.code = EXIT_OK};
+    for (uint32_t i = first; i < from->count; i++) {
+        cr_assert_eq(audit_add_link(audit, "receipt", from->links[i], &problem), 0);
+    }
+}
+
+Test(audit_eras, links_of_receipts_tell_who_signed_them) {
+    uint64_t const end = forge_entry_count(&forge);
+    change();
+    story_append_honest(&story, 10);
+    change();
+    story_append_honest(&story, 10);
+    uint64_t const given = give_receipts(&forge, reform.forge->config_start + 1, forge_seq(&forge));
+    give_links(&reform, 0);
+    give_links(&reform, 0);
+    give_beginning(&forge, end);
+    const struct audit_report *const report = run(EXIT_CANNOT_AUDIT);
+    cr_assert_eq(report->coverage.receipts_unknown, 0);
+    cr_assert_eq(report->receipts_valid, given);
+    cr_assert_eq(report->receipts_invalid, 0);
+    cr_assert(report->has_unchecked);
+}
+
+/* Two receipts of one batch that cannot both be, in a configuration that no ledger comes to. */
+Test(audit_eras, links_are_enough_to_convict) {
+    struct fork fork;
+    static struct reform other;
+    uint64_t const end = forge_entry_count(&forge);
+    fork_open(&fork);
+    reform_init(&other, &fork.forge);
+    fork.story.random = 11;
+    story_append_honest(&fork.story, 5);
+    change();
+    struct reform const ours = reform;
+    reform = other;
+    reform.forge = &fork.forge;
+    change();
+    reform_free(&reform);
+    reform = ours;
+    fork.story.random++;
+    story_append(&story, 1, 1, RULE_NONE);
+    story_append(&fork.story, 1, 1, RULE_NONE);
+    uint64_t const seq = forge_seq(&forge);
+    uint64_t const signers =
+        forge_batch_at(&forge, seq)->signers & forge_batch_at(&fork.forge, seq)->signers;
+    give_receipts(&forge, seq, seq);
+    give_receipts(&fork.forge, seq, seq);
+    give_links(&reform, 0);
+    give_beginning(&forge, end);
+    const struct audit_report *const report = run(EXIT_MISBEHAVIOUR);
+    const struct proof_verdict *const verdict = &report->findings[0].verdict;
+    cr_assert_eq(verdict->kind, PROOF_CONFLICTING_CERTIFICATES);
+    cr_assert_eq(verdict->configuration.number, 2);
+    cr_assert_eq(verdict->blamed, signers);
+    cr_assert_eq(check_bytes(buffer_span(&report->findings[0].file)), PROOF_VALID);
+    fork_close(&fork);
+}
+
+Test(audit_eras, links_that_are_missing_or_damaged) {
+    struct problem problem = {.code = EXIT_OK};
+    struct buffer link;
+    uint64_t const end = forge_entry_count(&forge);
+    change();
+    story_append_honest(&story, 5);
+    change();
+    story_append_honest(&story, 5);
+    uint64_t const given = give_receipts(&forge, reform.forge->config_start + 1, forge_seq(&forge));
+    buffer_init(&link, CHAIN_LINK_SIZE_MAX);
+    cr_assert(buffer_append(&link, reform.links[0]));
+    link.data[link.size - 100] ^= 1;
+    cr_assert_eq(audit_add_link(audit, "damaged", buffer_span(&link), &problem), 0);
+    give_links(&reform, 1);
+    give_beginning(&forge, end);
+    const struct audit_report *const report = run(EXIT_CANNOT_AUDIT);
+    cr_assert_eq(report->finding_count, 0);
+    cr_assert_eq(report->coverage.receipts_unknown, given);
+    cr_assert_eq(report->receipts_valid, 0);
+    buffer_free(&link);
+}
+
 /* ---- the guilty, by the keys that they had ---- */
 
 /* One finding, against exactly these of configuration `number`, that a stranger can check. */
@@ -437,6 +520,28 @@ Test(audit_eras, two_chains_that_contradict_each_other) {
     other_close();
 }
 
+/*
+ * A receipt brings another branch: the ledger goes its own way, and what both branches signed in
+ * one place convicts.
+ */
+Test(audit_eras, links_do_not_lead_a_ledger_astray) {
+    struct action const action = charter_without(ACTION_REMOVE_USER, "alice");
+    other_open();
+    forge.signers = 0x7;
+    other.fork.forge.signers = 0xd;
+    change();
+    story_append_honest(&story, 5);
+    reform_end(&other.reform, 1, &action);
+    give_links(&other.reform, 0);
+    give_ledger(&forge);
+    const struct audit_report *const report = run(EXIT_MISBEHAVIOUR);
+    cr_assert_eq(report->coverage.last_batch, forge_seq(&forge));
+    cr_assert_eq(report->coverage.last_config, 2);
+    cr_assert_eq(report->findings[0].verdict.kind, PROOF_CONFLICTING_CERTIFICATES);
+    cr_assert_eq(report->findings[0].verdict.blamed, 0x5);
+    other_close();
+}
+
 /* A ledger that comes to something else than the chain says is not judged by that chain's keys. */
 Test(audit_eras, a_chain_that_is_not_the_ledgers) {
     struct action const action = charter_without(ACTION_REMOVE_USER, "alice");
@@ -642,6 +747,113 @@ Test(audit_eras, an_audit_goes_on_in_any_configuration) {
     open_audit(1);
     cr_assert_eq(begin(saved - 1, false, &problem), -1);
     cr_assert_eq(problem.code, EXIT_CANNOT_AUDIT);
+    for (uint32_t i = 0; i < saved; i++) {
+        buffer_free(&keeper.states[i]);
+        buffer_free(&keeper.progress[i]);
+        buffer_free(&keeper.chains[i]);
+    }
+}
+
+/* ---- parts ---- */
+
+static void set_interval(uint32_t interval) {
+    struct action action = {.kind = ACTION_SET_PARAMETERS};
+    action.parameters = reform.charter.now.parameters;
+    action.parameters.checkpoint_interval = interval;
+    reform_end(&reform, 1, &action);
+    reform_start(&reform);
+}
+
+static bool was_kept(uint64_t seq) {
+    bool kept = false;
+    for (uint32_t i = 0; i < keeper.count; i++) {
+        kept |= keeper.seqs[i] == seq;
+    }
+    return kept;
+}
+
+/* Of the audit that kept them: exactly these are checkpoints. */
+static void expect_checkpoints(void) {
+    struct audit_checkpoint at;
+    uint64_t before = 0;
+    uint64_t nth = 0;
+    for (uint64_t seq = 1; seq <= keeper.seqs[keeper.count - 1]; seq++) {
+        at = audit_checkpoint_at(audit, seq);
+        cr_assert_eq(at.is_one, was_kept(seq), "batch %llu", (unsigned long long)seq);
+        cr_assert_eq(at.before, before, "batch %llu", (unsigned long long)seq);
+        nth += at.is_one;
+        cr_assert_eq(at.nth, nth, "batch %llu", (unsigned long long)seq);
+        before = at.is_one ? seq : before;
+    }
+}
+
+/* A part may begin at any checkpoint, also at a boundary, however far apart they are there. */
+Test(audit_eras, parts_begin_at_checkpoints_of_any_configuration) {
+    struct problem problem = {.code = EXIT_OK};
+    uint32_t const interval = (uint32_t)consortium.configuration.parameters.checkpoint_interval;
+    close_audit();
+    open_watched();
+    story_append_honest(&story, 2 * interval);
+    set_interval(interval + 5);
+    story_append_honest(&story, 3 * interval);
+    change();
+    set_interval(interval + 1);
+    story_append_honest(&story, 4 * interval);
+    give_ledger(&forge);
+    struct audit_coverage const whole = run(EXIT_OK)->coverage;
+    expect_checkpoints();
+    uint32_t const saved = keeper.count;
+    for (uint32_t i = 0; i < saved; i++) {
+        uint64_t const from = keeper.seqs[i];
+        close_audit();
+        open_audit(1);
+        cr_assert_eq(begin(i, true, &problem), 0, "%s", problem.text);
+        give_ledger(&forge);
+        uint64_t const given = give_receipts(&forge, from + 1, forge_seq(&forge) - 1);
+        const struct audit_report *const report = run(EXIT_OK);
+        cr_assert_eq(report->receipts_reconciled, given);
+        cr_assert_eq(report->coverage.start_seq, from);
+        cr_assert_neq(report->coverage.start_signers, 0);
+        cr_assert_eq(report->coverage.last_batch, whole.last_batch);
+        cr_assert(
+            digest_equal(&report->coverage.last_checkpoint_digest, &whole.last_checkpoint_digest));
+    }
+    close_audit();
+    open_audit(1);
+    for (uint32_t i = 0; i < saved; i++) {
+        buffer_free(&keeper.states[i]);
+        buffer_free(&keeper.progress[i]);
+        buffer_free(&keeper.chains[i]);
+    }
+}
+
+/* Who lies behind a part's beginning is convicted as by the whole audit. */
+Test(audit_eras, a_part_of_a_later_configuration_convicts) {
+    struct problem problem = {.code = EXIT_OK};
+    close_audit();
+    open_watched();
+    change();
+    story_append_honest(&story, 40);
+    story_append(&story, 1, 1, RULE_OUTCOME);
+    uint64_t const signers = forge_batch_at(&forge, forge_seq(&forge))->signers;
+    story_append(&story, 1, 1, RULE_NONE);
+    give_ledger(&forge);
+    (void)run(EXIT_MISBEHAVIOUR);
+    uint32_t const saved = keeper.count;
+    uint32_t convicted = 0;
+    for (uint32_t i = 0; i + 1 < saved; i++) {
+        close_audit();
+        open_audit(1);
+        cr_assert_eq(begin(i, true, &problem), 0, "%s", problem.text);
+        give_ledger(&forge);
+        const struct audit_report *const report = run(EXIT_MISBEHAVIOUR);
+        cr_assert_eq(report->findings[0].verdict.kind, PROOF_WRONG_OUTCOME);
+        cr_assert_eq(report->findings[0].verdict.configuration.number, 2);
+        cr_assert_eq(report->findings[0].verdict.blamed, signers);
+        cr_assert_eq(check_bytes(buffer_span(&report->findings[0].file)), PROOF_VALID);
+        convicted++;
+    }
+    cr_assert_geq(convicted, 1);
     for (uint32_t i = 0; i < saved; i++) {
         buffer_free(&keeper.states[i]);
         buffer_free(&keeper.progress[i]);

@@ -9,6 +9,7 @@
 #include "audit-tool/proof.h"
 #include "codec_attack.h"
 #include "tests/forge/consortium.h"
+#include "tests/forge/reform.h"
 
 TestSuite(demand_report, .timeout = 170);
 
@@ -40,6 +41,7 @@ static struct demand_report sample(void) {
         .started_ms = STARTED_MS,
         .ended_ms = STARTED_MS + 60000,
         .deadline_ms = 60000,
+        .config = 1,
         .count = 2,
         .replicas = {{.replica = 1,
                       .state = FETCH_SILENT,
@@ -65,9 +67,12 @@ static void expect_report(const struct demand_report *report, enum codec_result 
 
 Test(demand_report, encodings_withstand_attacks) {
     struct demand_report const report = sample();
+    struct span const links[2] = {span_text("link"), span_text("another")};
     struct demand_report_file const file = {
         .genesis = span_text("genesis"),
-        .report = {.body = span_text("report"), .signature = signature_of(5)}};
+        .report = {.body = span_text("report"), .signature = signature_of(5)},
+        .links = links,
+        .link_count = 2};
     struct buffer bytes = buffer_new();
     cr_assert(demand_report_encode(&bytes, &report));
     attack_decoder("demand report", reencode_report, buffer_span(&bytes));
@@ -101,6 +106,9 @@ Test(demand_report, fields_obey_their_limits) {
     expect_report(&report, CODEC_RANGE);
     report = sample();
     report.count = 0;
+    expect_report(&report, CODEC_RANGE);
+    report = sample();
+    report.config = 0;
     expect_report(&report, CODEC_RANGE);
     report = sample();
     report.replicas[0].reason = span_text("\x1b[2J");
@@ -164,7 +172,8 @@ static struct bench *bench_new(void) {
     bench->report = (struct demand_report){.author = author->key,
                                            .started_ms = STARTED_MS,
                                            .ended_ms = STARTED_MS + 60000,
-                                           .deadline_ms = 60000};
+                                           .deadline_ms = 60000,
+                                           .config = 1};
     cr_assert(demand_report_add(&bench->report, &bench->memory, 1, &bench->results[0]));
     cr_assert(demand_report_add(&bench->report, &bench->memory, 3, &bench->results[1]));
     bench->file = buffer_new();
@@ -182,7 +191,7 @@ static void bench_free(struct bench *bench) {
 static void make(struct bench *bench, const struct key_pair *author) {
     buffer_clear(&bench->file);
     cr_assert(demand_report_file_make(&bench->file, buffer_span(&bench->consortium.genesis_bytes),
-                                      &author->secret, &bench->report));
+                                      NULL, &author->secret, &bench->report));
 }
 
 /* The report as it is, which names another author than the one who signs. */
@@ -233,6 +242,44 @@ Test(demand_report, no_change_of_a_report_holds) {
                       "%zu bytes", at);
     }
     cr_assert_eq(verify(bench, buffer_span(&bench->file)), DEMAND_REPORT_VALID);
+    bench_free(bench);
+}
+
+/* In a later configuration its replicas are others, and its links lead there. */
+Test(demand_report, it_carries_the_links_to_its_configuration) {
+    static struct forge forge;
+    static struct reform reform;
+    struct bench *const bench = bench_new();
+    const struct key_pair *const author = &bench->consortium.users[1];
+    struct span const genesis = buffer_span(&bench->consortium.genesis_bytes);
+    struct eras eras;
+    forge_init(&forge, &bench->consortium);
+    reform_init(&reform, &forge);
+    struct action const action =
+        charter_replica(&reform.charter, &reform.charter.now.replicas[1].identity.key,
+                        reform.charter.now.members[1].name, 6000);
+    reform_end(&reform, 1, &action);
+    cr_assert(eras_init(&eras, genesis));
+    cr_assert_eq(eras_follow(&eras, genesis, reform.links, 1), CHAIN_VALID);
+    bench->report.config = 2;
+    buffer_clear(&bench->file);
+    cr_assert(
+        demand_report_file_make(&bench->file, genesis, &eras, &author->secret, &bench->report));
+    cr_assert_eq(demand_report_verify(&bench->read, NULL, buffer_span(&bench->file)),
+                 DEMAND_REPORT_VALID);
+    cr_assert(public_key_equal(&bench->read.configuration.replicas[1].key,
+                               &reform.consortiums[0].configuration.replicas[1].key));
+    json_t *const told = demand_report_tell(&bench->read, buffer_span(&bench->file));
+    cr_assert_str_eq(json_string_value(json_object_get(told, "configuration")), "2");
+    json_decref(told);
+    demand_report_read_free(&bench->read);
+    bench->file.data[bench->file.size - 100] ^= 1; /* in the link */
+    cr_assert_neq(verify(bench, buffer_span(&bench->file)), DEMAND_REPORT_VALID);
+    make_in_name(bench, author); /* says that it is of the second, without a link */
+    cr_assert_eq(verify(bench, buffer_span(&bench->file)), DEMAND_REPORT_CHAIN);
+    eras_free(&eras);
+    reform_free(&reform);
+    forge_free(&forge);
     bench_free(bench);
 }
 

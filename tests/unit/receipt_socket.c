@@ -32,6 +32,7 @@ static struct {
     pthread_mutex_t mutex;
     unsigned receipts;
     unsigned bundles;
+    unsigned links;
     unsigned commits;
     bool fails;
     bool commit_fails;
@@ -53,7 +54,7 @@ static int count(unsigned *counter, struct receipt_counts *counts, struct proble
 static int on_receipt(void *context, struct span file, struct receipt_counts *counts,
                       struct problem *problem) {
     (void)context;
-    cr_assert_leq(file.size, RECEIPT_FILE_SIZE_MAX);
+    cr_assert_leq(file.size, RECEIPT_SOCKET_FILE_SIZE_MAX);
     return count(&sink.receipts, counts, problem);
 }
 
@@ -63,6 +64,18 @@ static int on_bundle(void *context, struct span bundle, struct span certificate,
     cr_assert_leq(bundle.size, RECEIPT_BUNDLE_SIZE_MAX);
     cr_assert_leq(certificate.size, COMMIT_CERTIFICATE_SIZE_MAX);
     return count(&sink.bundles, counts, problem);
+}
+
+static int on_link(void *context, struct span link, struct receipt_counts *counts,
+                   struct problem *problem) {
+    (void)context;
+    (void)counts;
+    (void)problem;
+    cr_assert_leq(link.size, CHAIN_LINK_SIZE_MAX);
+    pthread_mutex_lock(&sink.mutex);
+    sink.links++;
+    pthread_mutex_unlock(&sink.mutex);
+    return 0;
 }
 
 static int on_commit(void *context, struct problem *problem) {
@@ -79,7 +92,8 @@ static struct receipt_socket *open_at(const char *name, uint32_t idle_ms, struct
         &(struct receipt_socket_options){
             .path = name,
             .service = service,
-            .sink = {.receipt = on_receipt, .bundle = on_bundle, .commit = on_commit},
+            .sink =
+                {.receipt = on_receipt, .bundle = on_bundle, .link = on_link, .commit = on_commit},
             .idle_ms = idle_ms,
         },
         problem);
@@ -214,6 +228,21 @@ Test(receipt_socket, files_and_receipts_mixed) {
     buffer_free(&bytes);
 }
 
+Test(receipt_socket, links_come_first) {
+    struct buffer bytes;
+    buffer_init(&bytes, 1u << 20);
+    put_head(&bytes);
+    put_record(&bytes, 4, 200, 200);
+    put_record(&bytes, 4, 100, 100);
+    put_record(&bytes, 1, 300, 300);
+    put_record(&bytes, 2, 50, 50);
+    put_end(&bytes, 1);
+    cr_assert_str_eq(ask(buffer_span(&bytes)), "kept 1, known 0, invalid 0\n");
+    cr_assert_eq(sink.links, 2);
+    cr_assert_eq(sink.bundles, 1);
+    buffer_free(&bytes);
+}
+
 /* However it drips. */
 Test(receipt_socket, byte_by_byte) {
     static char answer[ANSWER_SIZE];
@@ -258,7 +287,7 @@ static void expect_refusal(const struct buffer *bytes, const char *why) {
 }
 
 Test(receipt_socket, sizes_that_are_too_large) {
-    static const uint32_t sizes[] = {0, RECEIPT_FILE_SIZE_MAX + 1, 0x7fffffff, 0xffffffff};
+    static const uint32_t sizes[] = {0, RECEIPT_SOCKET_FILE_SIZE_MAX + 1, 0x7fffffff, 0xffffffff};
     static const struct {
         uint8_t kind;
         uint32_t size;
@@ -268,7 +297,8 @@ Test(receipt_socket, sizes_that_are_too_large) {
                    {3, 9},
                    {3, 0},
                    {0, 0},
-                   {4, 1},
+                   {4, CHAIN_LINK_SIZE_MAX + 1},
+                   {5, 1},
                    {255, 0xffffffff}};
     for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
         uint8_t length[4];
@@ -313,6 +343,20 @@ Test(receipt_socket, another_service_and_a_wrong_count) {
     bytes.data[sizeof RECEIPTS_FILE_MAGIC] ^= 1;
     expect_refusal(&bytes, "another service");
     buffer_free(&bytes);
+}
+
+Test(receipt_socket, a_link_behind_receipts) {
+    for (uint8_t before = 1; before <= 2; before++) {
+        struct buffer bytes;
+        buffer_init(&bytes, 1024);
+        put_head(&bytes);
+        put_record(&bytes, before, 20, 20);
+        put_record(&bytes, 4, 10, 10);
+        put_end(&bytes, before - 1u);
+        expect_refusal(&bytes, "damaged");
+        buffer_free(&bytes);
+    }
+    cr_assert_eq(sink.links, 0);
 }
 
 /* What came before is answered, what comes after is not taken. */

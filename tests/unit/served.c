@@ -10,6 +10,7 @@
 #include "audit-tool/served_evidence.h"
 #include "codec_attack.h"
 #include "ledger/wire.h"
+#include "tests/forge/reform.h"
 #include "tests/forge/story.h"
 
 #define SERVER 2u
@@ -262,6 +263,56 @@ static void tell_with_views(uint32_t changes) {
             forge_change_view(&forge, &(struct forge_view_order){.view = forge.view + 1});
         }
     }
+}
+
+/* ---- where configurations change ---- */
+
+static struct reform reform;
+
+static void judge_all_by(const struct configuration *configuration) {
+    struct units units;
+    units_read(&units);
+    for (uint32_t i = 0; i < units.count; i++) {
+        for (uint32_t k = i + 1; k <= units.count && k <= i + 12; k++) {
+            struct range *const range = range_new(units.at[i], units.at[k]);
+            range_sign(range, &consortium.replicas[SERVER].signing);
+            struct served_judgement const judgement = served_range_judge(
+                configuration, &range->served, buffer_span(&range->payload), &universally);
+            cr_assert(!judgement.failed && judgement.rule == RULE_NONE,
+                      "configuration %llu, entries %llu to %llu: %s at %llu",
+                      (unsigned long long)configuration->number, (unsigned long long)units.at[i],
+                      (unsigned long long)units.at[k], rule_name(judgement.rule),
+                      (unsigned long long)judgement.entry);
+            range_free(range);
+        }
+    }
+}
+
+/* A replica signs for all of its ledger by the configuration that it is in, from genesis on. */
+Test(served, ranges_across_configurations_are_honest) {
+    consortium_found(&consortium, &(struct consortium_options){.replica_count = 4});
+    forge_init(&forge, &consortium);
+    story = (struct story){.forge = &forge, .random = 11};
+    reform_init(&reform, &forge);
+    for (uint32_t i = 0; i < 2; i++) {
+        struct charter *const charter = &reform.charter;
+        const struct replica_identity *const first = &charter->now.replicas[0].identity;
+        struct action const action = charter_replica(
+            charter, &first->key, charter->now.members[first->member].name, 6000 + i);
+        story_append_honest(&story, 3);
+        reform_end(&reform, 1, &action);
+        reform_start(&reform);
+        story_append_honest(&story, 3);
+        forge_change_view(&forge, &(struct forge_view_order){.view = 1});
+        story_append_honest(&story, 3);
+    }
+    judge_all_by(&consortium.configuration);
+    for (uint32_t i = 0; i < reform.count; i++) {
+        judge_all_by(&reform.consortiums[i].configuration);
+    }
+    reform_free(&reform);
+    forge_free(&forge);
+    consortium_free(&consortium);
 }
 
 static void expect_all_honest(void) {

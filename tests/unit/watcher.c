@@ -16,6 +16,7 @@
 #include "audit-tool/watcher_intake.h"
 #include "host/disk.h"
 #include "host/file.h"
+#include "tests/forge/reform.h"
 #include "tests/forge/story.h"
 
 #define INTERVAL 12u /* of checkpoints, in the consortium's service */
@@ -325,9 +326,8 @@ Test(watcher, what_is_committed_stays) {
     make_file(&forge, &(struct forge_place){.seq = seq}, &file);
     for (unsigned commits = 0; commits < 2; commits++) {
         restart();
-        intake = (struct watcher_intake){.store = watcher_store_of(watcher),
-                                         .configuration = &founding.configuration};
-        watcher_intake_init(&intake);
+        intake = (struct watcher_intake){.store = watcher_store_of(watcher), .founding = &founding};
+        cr_assert_eq(watcher_intake_init(&intake, &problem), 0);
         cr_assert_eq(watcher_intake_receipt(&intake, "it", buffer_span(&file), &problem), 0);
         cr_assert_eq(intake.kept, 1);
         if (commits == 1) {
@@ -505,6 +505,215 @@ Test(watcher, damage_is_no_guilt) {
     play_round();
     cr_assert_eq(watcher_exit_code(watcher), EXIT_OK);
     cr_assert_eq(told[WATCH_MISBEHAVIOUR], 0);
+}
+
+/* ---- from configuration to configuration ----------------------------------------------------- */
+
+static struct reform reform;
+
+/* The first replica is replaced, and one more joins. */
+static void change(void) {
+    struct action actions[2];
+    struct charter *const charter = &reform.charter;
+    const struct replica_identity *const first = &charter->now.replicas[0].identity;
+    uint32_t const number = 6000 + 10 * reform.count;
+    const char *const member = charter->now.members[first->member].name;
+    actions[0] = charter_replica(charter, &first->key, member, number);
+    actions[1] = charter_replica(charter, NULL, member, number + 1);
+    reform_end(&reform, 2, actions);
+    reform_start(&reform);
+}
+
+static void tear_down_reform(void) {
+    reform_free(&reform);
+    tear_down();
+}
+
+static void set_up_reform(void) {
+    set_up();
+    reform_init(&reform, &forge);
+}
+
+TestSuite(watcher_eras, .init = set_up_reform, .fini = tear_down_reform, .timeout = 300);
+
+/* A receipt of the first request of a batch, with the links from `first` on. */
+static void put_linked(uint64_t seq, uint32_t first) {
+    static unsigned names;
+    struct problem problem = {.code = EXIT_OK};
+    struct buffer receipt;
+    struct buffer file;
+    char path[128];
+    buffer_init(&receipt, RECEIPT_SIZE_MAX);
+    buffer_init(&file, RECEIPT_LINKED_FILE_SIZE_MAX);
+    forge_receipt(&forge, &(struct forge_place){.seq = seq}, &receipt);
+    cr_assert(receipt_file_begin_linked(&file, buffer_span(&receipt)));
+    for (uint32_t i = first; i < reform.count; i++) {
+        cr_assert(receipt_file_add_link(&file, reform.links[i]));
+    }
+    (void)snprintf(path, sizeof path, "%s/linked-%u.receipt", receipts, names++);
+    cr_assert_eq(file_write(path, buffer_span(&file), 0600, FILE_KEEP, &problem), 0);
+    buffer_free(&receipt);
+    buffer_free(&file);
+}
+
+/* Restarted or not, and wherever its state is: it goes over, and receipts without links wait. */
+static void follow_through(bool restarts) {
+    uint64_t given = 0;
+    uint64_t done = 0;
+    restart();
+    for (unsigned i = 1; i <= 14; i++) {
+        if (i % 4 == 0) {
+            change();
+        }
+        story_append_honest(&story, 7);
+        put_ledger(&forge, 0);
+        given += put_receipts(&forge, done + 1, forge_seq(&forge) - 1);
+        done = forge_seq(&forge) - 1;
+        if (restarts) {
+            restart();
+        }
+        play_round();
+        cr_assert_eq(status.audited_batch, forge_seq(&forge));
+        cr_assert_eq(status.config, reform.count + 1);
+    }
+    play_round();
+    play_round();
+    cr_assert_eq(status.receipts, given);
+    cr_assert_eq(status.settled, given);
+    cr_assert_eq(status.waiting, 0);
+    for (unsigned kind = 0; kind < WATCH_STATUS; kind++) {
+        cr_assert_eq(told[kind], 0, "%u", kind);
+    }
+    cr_assert_eq(watcher_exit_code(watcher), EXIT_OK);
+}
+
+Test(watcher_eras, it_goes_over_with_the_ledger) {
+    follow_through(false);
+}
+
+Test(watcher_eras, it_goes_over_and_is_restarted) {
+    follow_through(true);
+}
+
+Test(watcher_eras, a_round_costs_what_is_new_in_any_configuration) {
+    story_append_honest(&story, 5 * INTERVAL);
+    change();
+    story_append_honest(&story, 5 * INTERVAL);
+    put_ledger(&forge, 0);
+    restart();
+    play_round();
+    for (unsigned i = 0; i < 4; i++) {
+        story_append_honest(&story, 3);
+        put_ledger(&forge, 0);
+        restart();
+        play_round();
+        cr_assert_eq(status.audited_batch, forge_seq(&forge));
+        cr_assert_leq(status.replayed, 2 * INTERVAL + 3);
+        cr_assert_not(status.read_again);
+    }
+}
+
+Test(watcher_eras, receipts_wait_for_their_configuration) {
+    story_append_honest(&story, 30);
+    put_ledger(&forge, 0);
+    change();
+    story_append_honest(&story, 5);
+    uint64_t const given = put_receipts(&forge, forge.config_start + 1, forge_seq(&forge) - 1);
+    restart();
+    for (unsigned i = 0; i < 3; i++) {
+        play_round();
+        cr_assert_eq(status.receipts, 0);
+        cr_assert_eq(status.waiting, given);
+        cr_assert_eq(watcher_exit_code(watcher), EXIT_CANNOT_AUDIT);
+    }
+    put_ledger(&forge, 0);
+    play_round();
+    play_round();
+    cr_assert_eq(status.settled, given);
+    cr_assert_eq(status.waiting, 0);
+    cr_assert_eq(told[WATCH_BAD_RECEIPT] + told[WATCH_CANNOT], 0);
+    cr_assert_eq(watcher_exit_code(watcher), EXIT_OK);
+}
+
+Test(watcher_eras, receipts_bring_their_links) {
+    story_append_honest(&story, 30);
+    put_ledger(&forge, 0);
+    change();
+    story_append_honest(&story, 5);
+    change();
+    story_append(&story, 1, 1, RULE_NONE);
+    uint64_t const seq = forge_seq(&forge);
+    story_append_honest(&story, 5);
+    put_linked(seq, 1); /* the link before is missing */
+    restart();
+    play_round();
+    cr_assert_eq(status.receipts, 0);
+    cr_assert_eq(status.waiting, 1);
+    put_linked(seq, 0);
+    play_round();
+    uint64_t const kept = status.receipts;
+    cr_assert_geq(kept, 1);
+    cr_assert_eq(status.settled, 0);
+    restart();
+    play_round();
+    put_ledger(&forge, 0);
+    play_round();
+    cr_assert_eq(status.audited_batch, forge_seq(&forge));
+    play_round();
+    cr_assert_eq(status.settled, status.receipts);
+    cr_assert_eq(status.waiting, 0);
+    cr_assert_eq(told[WATCH_BAD_RECEIPT] + told[WATCH_CANNOT] + told[WATCH_MISBEHAVIOUR], 0);
+    cr_assert_eq(watcher_exit_code(watcher), EXIT_OK);
+}
+
+Test(watcher_eras, a_link_that_does_not_hold_is_told_once) {
+    struct problem problem = {.code = EXIT_OK};
+    struct buffer file;
+    char path[128];
+    story_append_honest(&story, 20);
+    put_ledger(&forge, 0);
+    change();
+    story_append(&story, 1, 1, RULE_NONE);
+    put_linked(forge_seq(&forge), 0);
+    (void)snprintf(path, sizeof path, "%s/linked-0.receipt", receipts);
+    buffer_init(&file, RECEIPT_LINKED_FILE_SIZE_MAX);
+    cr_assert_eq(file_read(&file, path, FILE_PUBLIC, &problem), 0);
+    file.data[file.size - 100] ^= 1;
+    cr_assert_eq(file_write(path, buffer_span(&file), 0600, FILE_REPLACE, &problem), 0);
+    buffer_free(&file);
+    restart();
+    play_round();
+    play_round();
+    restart();
+    play_round();
+    cr_assert_eq(told[WATCH_BAD_RECEIPT], 1);
+    cr_assert_eq(told[WATCH_MISBEHAVIOUR], 0);
+    cr_assert_eq(status.receipts, 0);
+}
+
+Test(watcher_eras, who_lies_later_is_named) {
+    story_append_honest(&story, 20);
+    put_ledger(&forge, 0);
+    restart();
+    play_round();
+    change();
+    story_append_honest(&story, 4 * INTERVAL);
+    put_ledger(&forge, 0);
+    play_round();
+    restart();
+    play_round();
+    story_append(&story, 1, 1, RULE_OUTCOME);
+    uint64_t const signers = forge_batch_at(&forge, forge_seq(&forge))->signers;
+    story_append(&story, 1, 1, RULE_NONE);
+    put_ledger(&forge, 0);
+    restart();
+    play_round();
+    cr_assert_not(status.read_again);
+    cr_assert_eq(told[WATCH_MISBEHAVIOUR], 1);
+    cr_assert_eq(blamed, signers);
+    restart();
+    play_round();
+    cr_assert_eq(told[WATCH_MISBEHAVIOUR], 1);
 }
 
 /* ---- outages --------------------------------------------------------------------------------- */
