@@ -202,7 +202,7 @@ def evening(suite, day, payment, forged, digest):
     suite.check(f"configuration {day.configuration}" in clean.out or
                 str(day.configuration) in clean.out, "over all configurations", clean)
     guilty = run(program("onus-audit"), "run", "--service", day.service(), *ledgers, "--receipts",
-                 receipts, os.path.join(forged, "receipts"), timeout=240)
+                 receipts, os.path.join(forged, "receipts"), "--evidence", forged, timeout=240)
     suite.code(guilty, MISBEHAVIOUR, "with what the victim holds it is not")
     suite.check(blamed(guilty) == set(GUILTY), "and names just the guilty", guilty)
 
