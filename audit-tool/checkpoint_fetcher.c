@@ -142,11 +142,10 @@ static void want(struct run *run, uint32_t replica, const struct fetch_question 
 
 static void send_question(struct run *run, const struct join_effect *effect) {
     struct fetch_checkpoint_message part = {.part = CHECKPOINT_OFFER};
-    struct fetch_question question = {
-        .founding = run->options->founding,
-        .configuration = &run->options->founding->configuration,
-        .replica = effect->send.peer,
-        .part = SERVED_ENTRIES};
+    struct fetch_question question = {.founding = run->options->founding,
+                                      .configuration = &run->options->founding->configuration,
+                                      .replica = effect->send.peer,
+                                      .part = SERVED_ENTRIES};
     struct arena arena;
     arena_init(&arena, 4096);
     if (effect->send.kind == MESSAGE_FETCH_RANGE) {

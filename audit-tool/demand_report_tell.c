@@ -103,15 +103,14 @@ json_t *demand_report_tell(const struct demand_report_read *read, struct span fi
             return NULL;
         }
     }
-    return json_pack("{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "kind",
-                     "demand-report", "note", DEMAND_REPORT_NOT_A_PROOF, "service",
-                     json_of_digest(&read->genesis.service), "service_name",
-                     json_of_text(read->genesis.name), "author", author_name(read), "author_key",
-                     telling_bytes(span_of(report->author.bytes, PUBLIC_KEY_SIZE)), "started",
-                     telling_time(report->started_ms), "ended", telling_time(report->ended_ms),
-                     "deadline_ms", json_of_u64(report->deadline_ms), "configuration",
-                     json_of_u64(report->config), "file_digest",
-                     json_of_digest(&digest), "replicas", replicas);
+    return json_pack(
+        "{s:s, s:s, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:o}", "kind", "demand-report",
+        "note", DEMAND_REPORT_NOT_A_PROOF, "service", json_of_digest(&read->genesis.service),
+        "service_name", json_of_text(read->genesis.name), "author", author_name(read), "author_key",
+        telling_bytes(span_of(report->author.bytes, PUBLIC_KEY_SIZE)), "started",
+        telling_time(report->started_ms), "ended", telling_time(report->ended_ms), "deadline_ms",
+        json_of_u64(report->deadline_ms), "configuration", json_of_u64(report->config),
+        "file_digest", json_of_digest(&digest), "replicas", replicas);
 }
 
 json_t *demand_report_open(const struct digest *service, const char *path, struct span file,

@@ -31,7 +31,7 @@ struct fetch_question {
     const struct configuration *configuration; /* in which it has the number: */
     uint32_t replica;
     const struct eras *eras; /* what else is known; NULL: nothing */
-    struct digest demand; /* LABEL_DEMAND */
+    struct digest demand;    /* LABEL_DEMAND */
     enum served_part part;
     uint64_t seq;   /* of the checkpoint, for its digests and items */
     uint64_t first; /* entry, or group */
@@ -39,10 +39,10 @@ struct fetch_question {
 
 struct fetch_answer {
     enum fetch_answer_kind kind;
-    const char *reason;   /* one line, static: why it is not good */
-    struct served served; /* unless invalid */
+    const char *reason;                        /* one line, static: why it is not good */
+    struct served served;                      /* unless invalid */
     const struct configuration *configuration; /* that it states; NULL: it is not known */
-    union {               /* when good; points into the payload's copy or the arena */
+    union { /* when good; points into the payload's copy or the arena */
         struct range_message range;
         struct checkpoint_offer_message offer;
         struct checkpoint_digests_message digests;

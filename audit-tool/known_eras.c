@@ -40,8 +40,8 @@ static int read_links(struct eras *eras, const struct founding *founding, struct
                      : problem_set(problem, EXIT_ERROR, "out of memory for the governance chain");
     }
     if (status == 0) {
-        status = more < 0 ? damaged(problem, "it is damaged")
-                          : follow(eras, founding, &links, problem);
+        status =
+            more < 0 ? damaged(problem, "it is damaged") : follow(eras, founding, &links, problem);
     }
     buffer_free(&links);
     arena_free(&arena);

@@ -13,11 +13,13 @@
 #include <stdlib.h>
 
 #include "audit-tool/watcher_internal.h"
+#include "governance/founding.h"
 #include "host/clock.h"
 
 #define SAVE_INTERVAL_MS 10000u /* how much work a killed audit loses at most, or so */
 #define REREAD_SHARE 10u        /* reading again takes one part in so many of the time */
-#define LEFT_TRIES_MAX 3u       /* so often may damage be what somebody is just writing */
+#define ARENA_SIZE (1u << 20)
+#define LEFT_TRIES_MAX 3u /* so often may damage be what somebody is just writing */
 
 enum watch_way { WAY_ONWARD, WAY_AGAIN, WAY_ANEW };
 
@@ -28,6 +30,32 @@ struct giving {
     struct problem *problem;
 };
 
+/*
+ * A receipt that was kept does not hold. In a later configuration that may be since it brought
+ * links of another chain than the ledgers have gone along with: then it waits for ever, and who
+ * signed both is for the audit to say.
+ */
+static int judge_unfit(const struct giving *giving, const struct stored_claim *stored) {
+    uint64_t config = 0;
+    struct arena arena;
+    char text[PROBLEM_TEXT_SIZE];
+    arena_init(&arena, ARENA_SIZE);
+    bool const decodes = certificate_config(&config, &arena, stored->certificate);
+    arena_free(&arena);
+    if (!decodes || config == FOUNDING_CONFIGURATION) {
+        return problem_set(giving->problem, EXIT_CORRUPT,
+                           "%s/store: a receipt that was kept is damaged; begin with another "
+                           "--state",
+                           giving->watcher->state);
+    }
+    (void)snprintf(text, sizeof text,
+                   "receipts of configuration %" PRIu64
+                   ", taken in by the links that they brought, "
+                   "do not hold by its keys as the ledgers have come to it",
+                   config);
+    return watch_tell_line(giving->watcher, WATCH_CANNOT, text, giving->problem);
+}
+
 /* Of a configuration that the audit has not come to yet: it waits there. */
 static int give_claim(void *context, const struct stored_claim *stored) {
     struct giving *const giving = context;
@@ -36,13 +64,7 @@ static int give_claim(void *context, const struct stored_claim *stored) {
                         giving->problem) != 0) {
         return -1;
     }
-    return check == RECEIPT_VALID
-               ? 0
-               : problem_set(giving->problem, EXIT_CORRUPT,
-                             "%s/store: a receipt that was kept does not hold: it is damaged, or "
-                             "the ledgers have come to other keys than those it was judged by; "
-                             "begin with another --state",
-                             giving->watcher->state);
+    return check == RECEIPT_VALID ? 0 : judge_unfit(giving, stored);
 }
 
 static int give_claims(struct watcher *watcher, enum watch_way way, struct problem *problem) {

@@ -61,12 +61,12 @@ struct watcher {
     uint64_t kept_audited; /* receipts that were at hand when the last audit began */
     uint64_t reread_ms;    /* monotonic: when the last one ended */
     uint64_t reread_cost_ms;
-    bool owes_anew;   /* a ledger does not go on from where it was audited to */
-    bool owes_claim;  /* views have changed since late receipts were tried */
+    bool owes_anew;        /* a ledger does not go on from where it was audited to */
+    bool owes_claim;       /* views have changed since late receipts were tried */
     uint64_t asked_config; /* whose replicas were asked; 0: none so far */
     uint64_t outages;      /* bitmap of them */
-    bool cannot;      /* the last audit could not check something */
-    bool has_audited; /* since the start */
+    bool cannot;           /* the last audit could not check something */
+    bool has_audited;      /* since the start */
     uint64_t bad_receipts;
     struct watch_status status;
 };

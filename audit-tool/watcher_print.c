@@ -144,8 +144,8 @@ static void print_what(FILE *out, const struct watch_event *event) {
         print_proof(out, event);
         return;
     case WATCH_OUTAGE:
-        (void)fprintf(out, "replica %" PRIu32 " (%s) since %s: ", event->replica,
-                      member_of(event), since);
+        (void)fprintf(out, "replica %" PRIu32 " (%s) since %s: ", event->replica, member_of(event),
+                      since);
         print_clean(out, event->text);
         if (event->path != NULL) {
             (void)fputs(" · report ", out);

@@ -10,7 +10,7 @@
 #include "audit-tool/watcher.h"
 
 struct watcher_printer {
-    FILE *out;                                 /* borrowed */
+    FILE *out; /* borrowed */
     bool json;
     bool quiet; /* no status */
 

@@ -9,7 +9,7 @@ import os
 import shutil
 import signal
 
-from harness import CANNOT_AUDIT, OK, finish, main, program, run
+from harness import CANNOT_AUDIT, OK, USAGE, main, program, run
 from reconfigure import Service
 from watch import Watcher, ask, read
 
@@ -72,8 +72,9 @@ class Watched:
         """Again and again, while checkpoints of the new configuration pass."""
         suite, service, watcher = self.suite, self.service, self.watcher
         for turn in range(3):
-            lines = [["kv.put", "more", f"{turn}-{n}"] for n in range(2 * INTERVAL)]
-            suite.code(finish(service.load(lines, "--bundle", 1), 60), OK, "life goes on")
+            done = [service.onus("submit", "kv.put", "more", f"{turn}-{n}").code == OK
+                    for n in range(INTERVAL)]
+            suite.check(all(done), "life goes on")
             watcher.end(signal.SIGKILL)
             begun = len(watcher.events("status"))
             watcher.start()
@@ -112,11 +113,29 @@ class Watched:
                        *found, "--receipts", self.folder), OK, "they are audited")
         suite.code(run(program("onus-audit"), "verify", "--service", service.service(),
                        os.path.join(out, "fetch.report")), OK, "and the report verifies")
+        self.parts(found)
         short = run(program("onus-audit"), "run", "--service", service.service(), "--ledger",
                     self.old, "--receipts", self.folder, "-f", "json")
         suite.code(short, CANNOT_AUDIT, "with an old ledger receipts are judged by their links")
         suite.check("no ledger given reaches" in short.out and
                     "of configurations that no ledger" not in short.out, "and found good", short)
+
+    def parts(self, ledgers):
+        """An audit in parts, which begin at checkpoints of both configurations."""
+        suite, states = self.suite, os.path.join(self.suite.dir, "states")
+        command = [program("onus-audit"), "run", "--service", self.service.service(), "--ledger",
+                   *ledgers, "--state", states]
+        suite.code(run(*command, "--every", 1), OK, "an audit keeps its states")
+        kept = sorted(int(name[len("checkpoint-"):-len(".state")]) for name in os.listdir(states)
+                      if name.endswith(".state"))
+        boundary = [seq for seq in kept if seq % INTERVAL != 0]
+        suite.check(len(kept) >= 3, "there are several", kept)
+        for seq in {kept[-1], *boundary}:
+            part = run(*command, "--from", seq, "-f", "json")
+            suite.code(part, OK, f"a part begins at checkpoint {seq}")
+        wrong = run(*command, "--from", kept[-1] + 1)
+        suite.check(wrong.code == USAGE and "configuration 2" in wrong.err,
+                    "what is none is told by the configuration's interval", wrong)
 
     def end(self):
         suite, watcher = self.suite, self.watcher

@@ -537,7 +537,7 @@ static void set_up_reform(void) {
 TestSuite(watcher_eras, .init = set_up_reform, .fini = tear_down_reform, .timeout = 300);
 
 /* A receipt of the first request of a batch, with the links from `first` on. */
-static void put_linked(uint64_t seq, uint32_t first) {
+static void put_linked(const struct reform *from, uint64_t seq, uint32_t first) {
     static unsigned names;
     struct problem problem = {.code = EXIT_OK};
     struct buffer receipt;
@@ -545,10 +545,10 @@ static void put_linked(uint64_t seq, uint32_t first) {
     char path[128];
     buffer_init(&receipt, RECEIPT_SIZE_MAX);
     buffer_init(&file, RECEIPT_LINKED_FILE_SIZE_MAX);
-    forge_receipt(&forge, &(struct forge_place){.seq = seq}, &receipt);
+    forge_receipt(from->forge, &(struct forge_place){.seq = seq}, &receipt);
     cr_assert(receipt_file_begin_linked(&file, buffer_span(&receipt)));
-    for (uint32_t i = first; i < reform.count; i++) {
-        cr_assert(receipt_file_add_link(&file, reform.links[i]));
+    for (uint32_t i = first; i < from->count; i++) {
+        cr_assert(receipt_file_add_link(&file, from->links[i]));
     }
     (void)snprintf(path, sizeof path, "%s/linked-%u.receipt", receipts, names++);
     cr_assert_eq(file_write(path, buffer_span(&file), 0600, FILE_KEEP, &problem), 0);
@@ -644,12 +644,12 @@ Test(watcher_eras, receipts_bring_their_links) {
     story_append(&story, 1, 1, RULE_NONE);
     uint64_t const seq = forge_seq(&forge);
     story_append_honest(&story, 5);
-    put_linked(seq, 1); /* the link before is missing */
+    put_linked(&reform, seq, 1); /* the link before is missing */
     restart();
     play_round();
     cr_assert_eq(status.receipts, 0);
     cr_assert_eq(status.waiting, 1);
-    put_linked(seq, 0);
+    put_linked(&reform, seq, 0);
     play_round();
     uint64_t const kept = status.receipts;
     cr_assert_geq(kept, 1);
@@ -674,7 +674,7 @@ Test(watcher_eras, a_link_that_does_not_hold_is_told_once) {
     put_ledger(&forge, 0);
     change();
     story_append(&story, 1, 1, RULE_NONE);
-    put_linked(forge_seq(&forge), 0);
+    put_linked(&reform, forge_seq(&forge), 0);
     (void)snprintf(path, sizeof path, "%s/linked-0.receipt", receipts);
     buffer_init(&file, RECEIPT_LINKED_FILE_SIZE_MAX);
     cr_assert_eq(file_read(&file, path, FILE_PUBLIC, &problem), 0);
@@ -689,6 +689,41 @@ Test(watcher_eras, a_link_that_does_not_hold_is_told_once) {
     cr_assert_eq(told[WATCH_BAD_RECEIPT], 1);
     cr_assert_eq(told[WATCH_MISBEHAVIOUR], 0);
     cr_assert_eq(status.receipts, 0);
+}
+
+/* It brings another chain: who signed both is named, and the watcher goes on with the ledger. */
+Test(watcher_eras, a_receipt_of_a_forked_chain) {
+    static struct reform other;
+    struct forge fork;
+    struct story again;
+    forge_init(&fork, &consortium);
+    again = (struct story){.forge = &fork, .random = 11};
+    reform_init(&other, &fork);
+    story_append_honest(&again, 20);
+    again.random = 4711;
+    struct action const action = charter_named(&other.charter, ACTION_ADD_USER, "dave", 7000);
+    reform_end(&other, 1, &action);
+    reform_start(&other);
+    story_append(&again, 1, 1, RULE_NONE);
+    story_append_honest(&story, 20);
+    put_ledger(&forge, 0);
+    put_linked(&other, forge_seq(&fork), 0);
+    restart();
+    play_round();
+    change();
+    story_append_honest(&story, 4 * INTERVAL);
+    put_ledger(&forge, 0);
+    for (unsigned i = 0; i < 3; i++) {
+        play_round();
+        restart();
+        play_round();
+        cr_assert_eq(status.audited_batch, forge_seq(&forge));
+    }
+    cr_assert_geq(told[WATCH_MISBEHAVIOUR], 1);
+    cr_assert_geq(__builtin_popcountll(blamed), 2);
+    cr_assert_eq(watcher_exit_code(watcher), EXIT_MISBEHAVIOUR);
+    reform_free(&other);
+    forge_free(&fork);
 }
 
 Test(watcher_eras, who_lies_later_is_named) {
