@@ -239,13 +239,19 @@ static void part(struct replica *replica, struct walk *walk) {
 
 /* ---- applying ---- */
 
+/* Does it rank by a copy of its last batch that is of a higher view than the one that lies here? */
+static bool ranks_above(struct replica *replica) {
+    const struct slot *const last = slot_find(replica, replica->executed_seq);
+    return last != NULL && last->body.view < replica->best_rank.view;
+}
+
 /*
  * Where the configuration ends, the next is entered with its first batch, which shows that the last
  * one of this is committed; or with a new view before that batch: a quorum of the next holds f + 1
  * who were in this one (§9), and the correct one among them knows how it has ended. One at a time,
  * since one can be left again, should a signature of the range not hold.
- * Returns: false: not now. It is the second, and for the next range; or a new view for which this
- * replica has just gone back.
+ * Returns: false: not now. It is the second, and for the next range; or a new view, from which this
+ * replica has just gone back, or behind a lower copy of the last batch than it ranks by.
  */
 static bool enter_if_shown(struct replica *replica, const struct batch *batch,
                            enum batch_step step) {
@@ -256,7 +262,7 @@ static bool enter_if_shown(struct replica *replica, const struct batch *batch,
         return true;
     }
     if (replica->configuration->number != replica->range_base_config ||
-        (step == BATCH_VIEW && is_called(replica))) {
+        (step == BATCH_VIEW && (is_called(replica) || ranks_above(replica)))) {
         return false;
     }
     configuration_enter(replica);

@@ -370,8 +370,8 @@ void view_tick(struct replica *replica) {
         suspect(replica); /* it asks for nothing, but says that others should */
     }
     if (replica->guard != GUARD_NONE || replica->stopping || replica->range_token != 0 ||
-        !is_member(replica)) {
-        return; /* those who are not part of the configuration follow, and ask for nothing */
+        !is_member(replica) || replica->configuration->number < replica->reached_config) {
+        return; /* who is not part of the configuration, or done with it, asks for nothing */
     }
     if (replica->now_ms >= replica->status_due_ms) {
         join(replica);
