@@ -166,9 +166,9 @@ static bool is_earlier_copy(struct replica *replica, const struct walk *walk,
 
 /*
  * The last batch before the configuration stands in another copy there (§9): is it followed? One
- * that the first batch evidences, always. Else only upwards, since what was committed in the higher
- * view may be held by those who have it here alone: the primary's, as long as nothing in this
- * configuration is certified here; and one for which a change of view waits.
+ * behind which the first batch is evidenced, always. Else only upwards, since what was committed in
+ * the higher view may be held by those who have it here alone: the primary's, as long as nothing in
+ * this configuration is certified here; and one for which a change of view waits.
  */
 static bool may_part_before(struct replica *replica, const struct walk *walk,
                             const struct batch *batch, enum batch_step step) {
