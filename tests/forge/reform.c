@@ -137,6 +137,18 @@ void reform_start(struct reform *reform) {
     append(reform, 0, NULL);
 }
 
+void reform_shift(struct reform *reform) {
+    struct action actions[2];
+    struct charter *const charter = &reform->charter;
+    const struct replica_identity *const first = &charter->now.replicas[0].identity;
+    uint32_t const number = 6000 + 10 * reform->count;
+    const char *const member = charter->now.members[first->member].name;
+    actions[0] = charter_replica(charter, &first->key, member, number);
+    actions[1] = charter_replica(charter, NULL, member, number + 1);
+    reform_end(reform, 2, actions);
+    reform_start(reform);
+}
+
 void reform_chain(const struct reform *reform, struct buffer *out) {
     CHECK(chain_file_begin(out, buffer_span(&reform->charter.consortium->genesis_bytes)));
     for (uint32_t i = 0; i < reform->count; i++) {

@@ -44,6 +44,9 @@ void reform_close(struct reform *reform, struct span proposal);
 void reform_end(struct reform *reform, uint32_t count, const struct action *actions);
 /* Enter what was decided, with its first batch. */
 void reform_start(struct reform *reform);
+/* All of it: the first replica is replaced, and one more joins; so all others have another place.
+ */
+void reform_shift(struct reform *reform);
 /* Append the file of the chain so far. */
 void reform_chain(const struct reform *reform, struct buffer *out);
 

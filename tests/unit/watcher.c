@@ -511,17 +511,8 @@ Test(watcher, damage_is_no_guilt) {
 
 static struct reform reform;
 
-/* The first replica is replaced, and one more joins. */
 static void change(void) {
-    struct action actions[2];
-    struct charter *const charter = &reform.charter;
-    const struct replica_identity *const first = &charter->now.replicas[0].identity;
-    uint32_t const number = 6000 + 10 * reform.count;
-    const char *const member = charter->now.members[first->member].name;
-    actions[0] = charter_replica(charter, &first->key, member, number);
-    actions[1] = charter_replica(charter, NULL, member, number + 1);
-    reform_end(&reform, 2, actions);
-    reform_start(&reform);
+    reform_shift(&reform);
 }
 
 static void tear_down_reform(void) {
