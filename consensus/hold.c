@@ -162,20 +162,52 @@ static void forget_durable(struct replica *replica) {
     }
 }
 
+static struct rank rank_of(const struct slot *slot) {
+    return slot == NULL ? (struct rank){0}
+                        : (struct rank){.view = slot->body.view, .seq = slot->seq};
+}
+
+/* Its evidence may have been in what is cut off: the journal keeps what the ledger does not. */
+static void keep_certificate(struct replica *replica, const struct slot *slot) {
+    struct journal_record const record = journal_certificate(replica, slot, JOURNAL_PREPARED);
+    (void)effect_journal(replica, &record);
+}
+
+/*
+ * Behind a boundary the tail may hold the copy of the last batch before it that this replica ranks
+ * by there, should it have to speak there again (protocol §9): does the one in memory stand for it?
+ * Out: the certificate of that one, which the journal must have first.
+ */
+static bool end_outranks(struct replica *replica, const struct slot **certified) {
+    const struct tenure *const tenure = tenure_before(replica);
+    const struct slot *const end = slot_find(replica, config_start(replica));
+    if (tenure == NULL || end == NULL || tenure->best_rank.seq != end->seq ||
+        digest_equal(&tenure->best_digest, &end->digest)) {
+        return true; /* all before the last batch is evidenced in every copy of it */
+    }
+    if (slot_is_certified(replica, end) && rank_compare(rank_of(end), tenure->best_rank) >= 0) {
+        *certified = end;
+        return true;
+    }
+    return checker_position(replica->checker)->evidence_upto >=
+           end->seq; /* it speaks there no more */
+}
+
 bool try_release(struct replica *replica) {
-    if (!replica->held || replica->range_token != 0 || ranks_beyond(replica)) {
+    const struct slot *end = NULL;
+    if (!replica->held || replica->range_token != 0 || ranks_beyond(replica) ||
+        !end_outranks(replica, &end)) {
         return false;
     }
     const struct slot *const slot = rank_highest(replica);
-    struct rank const rank = {.view = slot == NULL ? 0 : slot->body.view,
-                              .seq = slot == NULL ? 0 : slot->seq};
-    if (rank_compare(rank, replica->best_rank) < 0) {
+    if (rank_compare(rank_of(slot), replica->best_rank) < 0) {
         return false;
     }
-    /* Its evidence may have been in what is cut off: the journal keeps what the ledger does not. */
+    if (end != NULL) {
+        keep_certificate(replica, end);
+    }
     if (slot != NULL && slot->seq > checker_position(replica->checker)->evidence_upto) {
-        struct journal_record const record = journal_certificate(replica, slot, JOURNAL_PREPARED);
-        (void)effect_journal(replica, &record);
+        keep_certificate(replica, slot);
     }
     write_tail(replica);
     forget_durable(replica);

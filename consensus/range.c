@@ -178,7 +178,10 @@ static bool may_part_before(struct replica *replica, const struct walk *walk,
     if (evidenced_in(replica, walk->range) > config_start(replica)) {
         return true;
     }
-    return !is_earlier_copy(replica, walk, batch, step) &&
+    uint64_t const shown =
+        evidenced_behind(replica, walk->range, replica->configuration->number - 1);
+    bool const is_behind = shown < config_start(replica);
+    return (!is_earlier_copy(replica, walk, batch, step) || !is_behind) &&
            (view_waits_for_range(replica) ||
             (!has_certified(replica) && is_primarys && !is_primary(replica)));
 }
@@ -251,10 +254,11 @@ static bool ranks_above(struct replica *replica) {
  * who were in this one (§9), and the correct one among them knows how it has ended. One at a time,
  * since one can be left again, should a signature of the range not hold.
  * Returns: false: not now. It is the second, and for the next range; or a new view, from which this
- * replica has just gone back, or behind a lower copy of the last batch than it ranks by.
+ * replica has just gone back, or behind a lower copy of the last batch than it ranks by, and no
+ * first batch comes behind it.
  */
-static bool enter_if_shown(struct replica *replica, const struct batch *batch,
-                           enum batch_step step) {
+static bool enter_if_shown(struct replica *replica, const struct walk *walk,
+                           const struct batch *batch, enum batch_step step) {
     uint64_t const next = replica->configuration->number + 1;
     uint64_t const config =
         step == BATCH_VIEW ? batch->view.new_view.config : batch->pre_prepare.config;
@@ -262,7 +266,8 @@ static bool enter_if_shown(struct replica *replica, const struct batch *batch,
         return true;
     }
     if (replica->configuration->number != replica->range_base_config ||
-        (step == BATCH_VIEW && (is_called(replica) || ranks_above(replica)))) {
+        (step == BATCH_VIEW && !shows_the_end(replica, walk) &&
+         (is_called(replica) || ranks_above(replica)))) {
         return false;
     }
     configuration_enter(replica);
@@ -317,7 +322,7 @@ static bool follow(struct replica *replica, struct walk *walk, const struct batc
         }
         part(replica, walk);
     }
-    if (!has_room(replica, walk, step) || !enter_if_shown(replica, batch, step)) {
+    if (!has_room(replica, walk, step) || !enter_if_shown(replica, walk, batch, step)) {
         walk->refused = true;
         return false;
     }

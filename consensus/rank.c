@@ -86,9 +86,9 @@ void rank_capture(struct replica *replica) {
     struct signature signatures[REPLICAS_MAX];
     struct digest nonce_hashes[REPLICAS_MAX];
     struct chain_item chain[PIPELINE_MAX];
-    struct slot *const slot = replica->held || !is_member(replica) ? NULL : rank_highest(replica);
-    if (slot == NULL) {
-        return;
+    struct slot *const slot = is_member(replica) ? rank_highest(replica) : NULL;
+    if (slot == NULL || (replica->held && slot->seq > replica->held_seq)) {
+        return; /* the disk does not have it */
     }
     struct rank const rank = {.view = slot->body.view, .seq = slot->seq};
     struct view_change out = {

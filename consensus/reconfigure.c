@@ -295,6 +295,14 @@ bool has_certified(struct replica *replica) {
     return replica->best_rank.seq != 0 || rank_highest(replica) != NULL;
 }
 
+const struct tenure *tenure_before(const struct replica *replica) {
+    if (replica->before == NULL) {
+        return NULL;
+    }
+    const struct tenure *const tenure = &replica->tenures[replica->before->number % 2];
+    return tenure->config == replica->before->number ? tenure : NULL;
+}
+
 /* What it has said in the next configuration, which it left again; NULL: it was not there. */
 static const struct tenure *tenure_beyond(const struct replica *replica) {
     uint64_t const next = replica->configuration->number + 1;
@@ -350,7 +358,7 @@ static bool may_return(struct replica *replica, const struct slot *last) {
     const struct tenure *const tenure = &replica->tenures[replica->before->number % 2];
     return last->body.view >= replica->nonce_view && last->body.view >= tenure->best_rank.view &&
            replica->self_before < replica->before->replica_count &&
-           checker_may_leave(replica->checker) && !has_certified(replica) && !replica->held &&
+           checker_may_leave(replica->checker) && !has_certified(replica) &&
            replica->range_token == 0 && replica->guard == GUARD_NONE;
 }
 
@@ -413,7 +421,7 @@ bool try_return(struct replica *replica) {
     if (replica->called_view == 0) {
         return go_back(replica);
     }
-    if (!replica->held && replica->asked_view < replica->called_view) {
+    if (replica->asked_view < replica->called_view) {
         ask_for_view(replica, replica->called_view);
     }
     return false;

@@ -137,7 +137,8 @@ struct journal_record journal_plain(const struct replica *replica, enum journal_
 struct journal_record journal_certificate(struct replica *replica, const struct slot *slot,
                                           enum journal_kind kind) {
     const struct ledger_position *const at = checker_position_at(replica->checker, slot->seq);
-    uint32_t const wanted = replica->configuration->quorum - 1;
+    const struct configuration *const configuration = slot_configuration(replica, slot);
+    uint32_t const wanted = configuration->quorum - 1;
     struct signature signatures[REPLICAS_MAX];
     struct digest nonce_hashes[REPLICAS_MAX];
     CHECK(at != NULL);
@@ -152,7 +153,7 @@ struct journal_record journal_certificate(struct replica *replica, const struct 
         .pre_prepare_digest = slot->digest,
     };
     for (uint32_t r = 0; record.signature_count < wanted; r++) {
-        CHECK(r < replica->configuration->replica_count);
+        CHECK(r < configuration->replica_count);
         if ((slot->prepared_by >> r & 1) != 0) {
             record.signers |= UINT64_C(1) << r;
             signatures[record.signature_count] = slot->votes[r].signature;

@@ -435,6 +435,8 @@ bool try_configure(struct replica *replica);
 bool try_return(struct replica *replica);
 /* Does this replica rank by any batch of this configuration? */
 bool has_certified(struct replica *replica);
+/* What it has said in the configuration before; NULL: there is none here. */
+const struct tenure *tenure_before(const struct replica *replica);
 /* It was in the next configuration: does it rank there, by what its disk has and nothing here
  * shows? */
 bool ranks_beyond(const struct replica *replica);

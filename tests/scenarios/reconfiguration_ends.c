@@ -14,7 +14,9 @@ struct censor {
     uint64_t first_end;  /* the first one */
     uint32_t no_commits; /* bitmap of those who get no nonces for `last` */
     uint32_t no_views;   /* of those who get no new views, nor ranges */
-    bool no_start;       /* no batch of configuration 2 reaches anybody */
+    uint32_t no_start;   /* of those who get no batches of configuration 2 */
+    uint32_t no_votes;   /* of those who get no prepares of configuration 2; nonces nobody gets */
+    bool certified;      /* somebody has a quorum of such prepares: it has revealed its nonce */
     bool zero_lies; /* replica 0 keeps its nonces, claims more than it has, and damages ranges */
     struct arena scratch;
 };
@@ -29,7 +31,7 @@ static void note_end(struct censor *censor, const struct pre_prepare *body) {
     censor->last = censor->first_end + 1;
 }
 
-static bool proposal_passes(struct censor *censor, struct span payload) {
+static bool proposal_passes(struct censor *censor, uint32_t to, struct span payload) {
     struct pre_prepare_message message;
     struct pre_prepare body;
     if (pre_prepare_message_decode(&message, &censor->scratch, payload) != CODEC_OK ||
@@ -37,14 +39,27 @@ static bool proposal_passes(struct censor *censor, struct span payload) {
         return true;
     }
     note_end(censor, &body);
-    return !censor->no_start || body.config == 1;
+    return (censor->no_start >> to & 1) == 0 || body.config == 1;
+}
+
+static bool vote_passes(struct censor *censor, uint32_t to, struct span payload) {
+    struct signed_body statement;
+    struct prepare body;
+    return (censor->no_votes >> to & 1) == 0 ||
+           signed_decode(&statement, &censor->scratch, payload, STATEMENT_SIZE_MAX) != CODEC_OK ||
+           prepare_decode(&body, &censor->scratch, statement.body) != CODEC_OK || body.config == 1;
 }
 
 static bool nonce_passes(struct censor *censor, uint32_t to, struct span payload) {
     struct commit_message commit;
-    return (censor->no_commits >> to & 1) == 0 || censor->last == 0 ||
-           commit_message_decode(&commit, &censor->scratch, payload) != CODEC_OK ||
-           commit.config != 1 || commit.seq != censor->last;
+    if (commit_message_decode(&commit, &censor->scratch, payload) != CODEC_OK) {
+        return true;
+    }
+    if (commit.config != 1) {
+        censor->certified = true;
+        return censor->no_votes == 0;
+    }
+    return (censor->no_commits >> to & 1) == 0 || commit.seq != censor->last;
 }
 
 /* Is this the pre-prepare of a batch of configuration 1? */
@@ -112,7 +127,10 @@ static bool passes(void *context, struct cluster *c, const struct frame *frame) 
         return false;
     }
     if (frame->kind == MESSAGE_PRE_PREPARE) {
-        return proposal_passes(censor, frame->payload);
+        return proposal_passes(censor, frame->to, frame->payload);
+    }
+    if (frame->kind == MESSAGE_PREPARE) {
+        return vote_passes(censor, frame->to, frame->payload);
     }
     if (frame->kind == MESSAGE_COMMIT) {
         return nonce_passes(censor, frame->to, frame->payload);
@@ -136,6 +154,13 @@ static struct cluster *censored(struct censor *censor, uint64_t seed) {
 
 static void dave_comes(struct cluster *c) {
     struct action const add = charter_named(c->charter, ACTION_ADD_USER, "dave", 7000);
+    reform_change(c, 1, &add);
+}
+
+/* A fifth replica, which hears of nothing yet. */
+static void four_comes(struct cluster *c) {
+    struct action const add = charter_replica(c->charter, NULL, "bank-a", CLUSTER_SPARE_NUMBER + 4);
+    cluster_isolate(c, 4, true);
     reform_change(c, 1, &add);
 }
 
@@ -198,7 +223,7 @@ Test(reconfiguration_ends, too_few_on_either_side) {
  * and is never seen again. The others lose power. What committed the end was in memory.
  */
 Test(reconfiguration_ends, nobody_remembers_how_it_ended) {
-    struct censor censor = {.no_commits = 0x1, .no_views = 0x1, .no_start = true};
+    struct censor censor = {.no_commits = 0x1, .no_views = 0x1, .no_start = 0x1f};
     struct cluster *const c = censored(&censor, 2);
     dave_comes(c);
     run_until_view(c, 2, 2, 1);
@@ -224,7 +249,7 @@ Test(reconfiguration_ends, nobody_remembers_how_it_ended) {
  * same.
  */
 Test(reconfiguration_ends, who_is_over_has_not_committed_the_end) {
-    struct censor censor = {.no_commits = 0x8, .no_views = 0x8, .no_start = true};
+    struct censor censor = {.no_commits = 0x8, .no_views = 0x8, .no_start = 0x1f};
     struct cluster *const c = censored(&censor, 3);
     dave_comes(c);
     for (uint32_t node = 0; node < 3; node++) {
@@ -253,7 +278,7 @@ Test(reconfiguration_ends, who_is_over_has_not_committed_the_end) {
  * nonces of all of them are needed to go over again, for 0 keeps its own.
  */
 Test(reconfiguration_ends, a_liar_undoes_the_end_for_all) {
-    struct censor censor = {.no_start = true};
+    struct censor censor = {.no_start = 0x1f};
     struct cluster *const c = censored(&censor, 4);
     cluster_isolate(c, 0, true);
     cluster_submit(c, "kv.put first 1");
@@ -286,11 +311,9 @@ Test(reconfiguration_ends, a_liar_undoes_the_end_for_all) {
  */
 Test(reconfiguration_ends, a_higher_copy_is_not_given_up) {
     static const uint32_t rest[] = {0, 2, 3};
-    struct censor censor = {.no_start = true, .no_commits = 0x10};
+    struct censor censor = {.no_start = 0x1f, .no_commits = 0x10};
     struct cluster *const c = censored_with(&censor, 5, 1);
-    struct action const add = charter_replica(c->charter, NULL, "bank-a", CLUSTER_SPARE_NUMBER + 4);
-    cluster_isolate(c, 4, true);
-    reform_change(c, 1, &add);
+    four_comes(c);
     for (uint32_t node = 0; node < 4; node++) {
         run_until_view(c, node, 2, 1);
     }
@@ -322,16 +345,18 @@ Test(reconfiguration_ends, a_higher_copy_is_not_given_up) {
 }
 
 /*
- * Replica 4 is added. 0 alone sees the end commit. The others ask for view 1 to end it there; 1
+ * 0 alone sees the end commit. The others ask for view 1 to end it there; 1
  * leads that, and is in it before 2 and 3 hear from 0 how it ended. So 1 alone is left behind, in a
- * view that nobody else will be in; and with five replicas the others may not be enough without it.
+ * view that nobody else will be in.
  */
-static struct cluster *leave_one_behind(struct censor *censor, uint64_t seed) {
-    *censor = (struct censor){.no_commits = 0xe, .no_views = 0xc, .no_start = true};
-    struct cluster *const c = censored_with(censor, seed, 1);
-    struct action const add = charter_replica(c->charter, NULL, "bank-a", CLUSTER_SPARE_NUMBER + 4);
-    cluster_isolate(c, 4, true);
-    reform_change(c, 1, &add);
+static struct cluster *leave_one_behind(struct censor *censor, uint64_t seed, uint32_t spares) {
+    *censor = (struct censor){.no_commits = 0xe, .no_views = 0xc, .no_start = 0x1f};
+    struct cluster *const c = censored_with(censor, seed, spares);
+    if (spares == 0) {
+        dave_comes(c);
+    } else {
+        four_comes(c);
+    }
     run_until_view(c, 0, 2, 0);
     cluster_isolate(c, 0, true);
     run_until_view(c, 1, 1, 1);
@@ -341,19 +366,26 @@ static struct cluster *leave_one_behind(struct censor *censor, uint64_t seed) {
     }
     cluster_isolate(c, 1, true);
     cluster_isolate(c, 0, false);
-    cluster_cut(c, 0, 1, true);
-    cluster_cut(c, 1, 0, true);
+    for (uint32_t other = 1; other < 3; other++) {
+        cluster_cut(c, 0, other, true); /* two could call it back */
+        cluster_cut(c, other, 0, true);
+    }
     censor->no_commits = 0x2;
-    run_until_view(c, 2, 2, 0);
     run_until_view(c, 3, 2, 0);
+    run_until_view(c, 2, 2, 0);
+    cluster_cut(c, 0, 2, false);
+    cluster_cut(c, 2, 0, false);
     cr_assert_eq(cluster_status(c, 1).config, 1);
     return c;
 }
 
-/* The first batch of the next configuration shows it how the other ended. */
+/*
+ * With five replicas the others may not be enough without it. The first batch of the next
+ * configuration shows it how the other ended.
+ */
 Test(reconfiguration_ends, one_waits_in_a_view_of_its_own) {
     struct censor censor;
-    struct cluster *const c = leave_one_behind(&censor, 6);
+    struct cluster *const c = leave_one_behind(&censor, 6, 1);
     cluster_crash(c, 4);
     c->nodes[4].left_out = true;
     censor = (struct censor){.scratch = censor.scratch};
@@ -366,9 +398,52 @@ Test(reconfiguration_ends, one_waits_in_a_view_of_its_own) {
 /* There is no such batch, for who would begin is never seen again: they join the one. */
 Test(reconfiguration_ends, one_calls_the_others_back) {
     struct censor censor;
-    struct cluster *const c = leave_one_behind(&censor, 7);
+    struct cluster *const c = leave_one_behind(&censor, 7, 1);
     cluster_crash(c, 0);
     c->nodes[0].left_out = true;
+    censor = (struct censor){.scratch = censor.scratch};
+    cluster_heal(c);
+    ends_well(c, &censor);
+}
+
+/*
+ * 0 begins, and what it begins is certified; nobody else knows that, and the one that was left
+ * behind calls them back. They end configuration 1 again, and go over behind that copy. Then the
+ * one is never seen again, so that they need 0. It cannot give up what is certified; but it shows
+ * how its own copy, the lower one, was committed.
+ */
+Test(reconfiguration_ends, a_first_batch_stands_behind_a_lower_copy) {
+    struct censor censor;
+    struct cluster *const c = leave_one_behind(&censor, 8, 0);
+    censor = (struct censor){.scratch = censor.scratch, .last = censor.last, .no_votes = 0xe};
+    for (uint32_t ms = 0; ms < 20000 && !censor.certified; ms++) {
+        cluster_run_ms(c, 1);
+    }
+    cr_assert(censor.certified);
+    cluster_isolate(c, 0, true);
+    cluster_isolate(c, 1, false);
+    cluster_cut(c, 0, 1, true);
+    cluster_cut(c, 1, 0, true);
+    censor = (struct censor){.scratch = censor.scratch,
+                             .last = censor.last,
+                             .no_views = 0x2,
+                             .no_start = 0xf,
+                             .no_commits = 0x2};
+    for (uint32_t node = 2; node < 4; node++) {
+        while (cluster_status(c, node).config == 2) {
+            cluster_run_ms(c, 1);
+        }
+    }
+    censor.no_commits = 0;
+    censor.no_views = 0;
+    for (uint32_t node = 1; node < 4; node++) {
+        while (cluster_status(c, node).config == 1) {
+            cluster_run_ms(c, 1);
+        }
+    }
+    cluster_run_ms(c, 50);
+    cluster_crash(c, 1);
+    c->nodes[1].left_out = true;
     censor = (struct censor){.scratch = censor.scratch};
     cluster_heal(c);
     ends_well(c, &censor);
