@@ -19,6 +19,12 @@ void telling_served(struct telling *telling) {
                 telling_replicas(configuration, (uint64_t)1 << served.replica), NULL);
     telling_row(telling, rows, "in answer to the demand with digest",
                 telling_digest(&served.demand), NULL);
+    telling_row(telling, rows, "one of configuration", telling_number(served.config), NULL);
+    telling_row(telling, rows, "its constitution", telling_digest(&served.constitution), NULL);
+    telling_row(telling, rows, "the entries are said to lie in configuration",
+                telling_number(served.range_config), NULL);
+    telling_row(telling, rows, "its constitution", telling_digest(&served.range_constitution),
+                NULL);
     telling_row(telling, rows, "first entry", telling_number(served.first), NULL);
     telling_row(telling, rows, "end, not included", telling_number(served.end), NULL);
     telling_row(telling, rows, "entries that it said it had", telling_number(served.available),

@@ -188,28 +188,13 @@ static void verify_and_keep(struct audit *audit, struct buffer *file) {
     free(verdict);
 }
 
-/* The links up to a configuration. Returns: false when one is not at hand, or memory is short. */
-static bool links_of(const struct audit *audit, uint64_t config, struct span **out) {
-    struct span *const links = calloc(config, sizeof *links);
-    bool known = links != NULL;
-    for (uint64_t number = FOUNDING_CONFIGURATION + 1; known && number <= config; number++) {
-        const struct era *const era = eras_find(&audit->eras, number);
-        known = era != NULL && era->link.size != 0;
-        if (known) {
-            links[number - FOUNDING_CONFIGURATION - 1] = buffer_span(&era->link);
-        }
-    }
-    *out = links;
-    return known;
-}
-
 void blame_with(struct audit *audit, uint64_t config, struct proof *proof) {
     struct buffer file;
     struct span *links = NULL;
     buffer_init(&file, EVIDENCE_FILE_SIZE_MAX);
     proof->genesis = audit->options.genesis;
     proof_order(proof);
-    bool const is_linked = links_of(audit, config, &links);
+    bool const is_linked = eras_links(&audit->eras, config, &links);
     proof->links = links;
     proof->link_count = (uint32_t)(config - FOUNDING_CONFIGURATION);
     if (!is_linked) {

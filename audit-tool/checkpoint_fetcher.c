@@ -64,7 +64,7 @@ struct run {
 };
 
 static uint32_t replica_count(const struct run *run) {
-    return run->options->founding->configuration.replica_count;
+    return fetcher_configuration(run->options)->replica_count;
 }
 
 static void fail(struct run *run, const char *text) {
@@ -143,10 +143,17 @@ static void want(struct run *run, uint32_t replica, const struct fetch_question 
 static void send_question(struct run *run, const struct join_effect *effect) {
     struct fetch_checkpoint_message part = {.part = CHECKPOINT_OFFER};
     struct fetch_question question = {.founding = run->options->founding,
-                                      .configuration = &run->options->founding->configuration,
+                                      .configuration = fetcher_configuration(run->options),
+                                      .eras = run->options->eras,
                                       .replica = effect->send.peer,
                                       .part = SERVED_ENTRIES};
     struct arena arena;
+    if (effect->send.kind == MESSAGE_CHAIN_QUERY) {
+        /* Links were asked for before this began; the next fetch asks for those that came since. */
+        exclude(&run->sources[effect->send.peer], FETCH_BEHIND,
+                "its checkpoint is of a configuration that is newer than this fetch: fetch again");
+        return;
+    }
     arena_init(&arena, 4096);
     if (effect->send.kind == MESSAGE_FETCH_RANGE) {
         CHECK(fetch_range_message_decode(&question.first, &arena, effect->send.payload) ==
@@ -206,9 +213,13 @@ static void take_note(struct run *run, const struct join_effect *effect) {
     case JOIN_NOTE_OLDER_REFUSED:
         break;
     case JOIN_NOTE_OFFER_LATER:
+        break; /* its links are asked for next */
     case JOIN_NOTE_LINKS_REFUSED:
+        UNREACHABLE(); /* it gets none */
     case JOIN_NOTE_STATE_REFUSED:
-        UNREACHABLE(); /* it has no chain */
+        exclude(source, FETCH_INVALID,
+                "its state says otherwise of governance than the governance chain");
+        break;
     case JOIN_NOTE_OFFER_REFUSED:
         exclude(source, FETCH_INVALID, "its offer is of no checkpoint that a quorum signed");
         break;
@@ -525,7 +536,7 @@ static int open_links(struct run *run, struct problem *problem) {
         return problem_set(problem, EXIT_ERROR, "set up the event loop: %s", uv_strerror(error));
     }
     uint64_t const replicas = run->options->replicas == 0 ? UINT64_MAX : run->options->replicas;
-    run->links = replica_links_create(&run->loop, &run->options->founding->configuration, replicas,
+    run->links = replica_links_create(&run->loop, fetcher_configuration(run->options), replicas,
                                       &handlers, problem);
     if (run->links == NULL) {
         (void)uv_run(&run->loop, UV_RUN_DEFAULT); /* until what was begun is closed */
@@ -563,12 +574,20 @@ static void prepare(struct checkpoint_fetch *out, struct run *run) {
     }
 }
 
+/* For the join: a checkpoint may have been signed before the newest configuration began. */
+static const struct constitution *find_constitution(void *context, uint64_t number) {
+    const struct run *const run = context;
+    const struct era *const era = eras_find(run->options->eras, number);
+    return era == NULL ? NULL : &era->constitution;
+}
+
 int checkpoint_fetch_run(struct checkpoint_fetch *out, const struct fetcher_options *options,
                          bool (*stop)(void *context), void *context, struct problem *problem) {
-    struct join_options const join = {.configuration = &options->founding->configuration,
-                                      .self = REPLICAS_MAX,
-                                      .retry_ms = PATIENCE_MS};
     struct run *const run = calloc(1, sizeof *run);
+    struct join_options const join = {.configuration = fetcher_configuration(options),
+                                      .self = REPLICAS_MAX,
+                                      .retry_ms = PATIENCE_MS,
+                                      .chain = {.context = run, .find = find_constitution}};
     if (run == NULL) {
         *out = (struct checkpoint_fetch){.outcome = CHECKPOINT_LATE};
         return problem_set(problem, EXIT_ERROR, "out of memory");

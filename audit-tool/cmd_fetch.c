@@ -16,6 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "audit-tool/chain_fetcher.h"
 #include "audit-tool/checkpoint_fetcher.h"
 #include "audit-tool/checkpoint_store.h"
 #include "audit-tool/command.h"
@@ -33,6 +34,7 @@
 #define DEADLINE_S_MAX (DEMAND_DEADLINE_MS_MAX / 1000u)
 #define PROGRESS_MS 500u
 #define TIME_SIZE 32u
+#define CHAIN_ROUND_MS 5000u /* at most, for replicas to say how the consortium has changed */
 
 struct fetch {
     const char *context_directory;
@@ -42,7 +44,7 @@ struct fetch {
     bool json;
     bool quiet;
     struct context context;
-    struct eras eras; /* that the context knows */
+    struct eras eras; /* that the context knows, with what replicas have told it now */
     bool wants_checkpoint;
     char states[PATH_MAX];  /* where the checkpoint is, or goes */
     struct fetch_mark base; /* behind it; all zero: there is none, and ledgers begin at genesis */
@@ -419,7 +421,7 @@ static bool print_json(const struct fetch *fetch, const char *service) {
     return printed;
 }
 
-/* The configurations that the context has come to by its other commands. */
+/* The configurations that the context has come to. */
 static int load_eras(struct fetch *fetch, struct problem *problem) {
     struct buffer chain;
     buffer_init(&chain, CHAIN_SIZE_MAX);
@@ -429,11 +431,24 @@ static int load_eras(struct fetch *fetch, struct problem *problem) {
             known_eras_read(&fetch->eras, &fetch->context.founding, buffer_span(&chain), problem);
     }
     buffer_free(&chain);
-    if (status == 0 && fetch->wants_checkpoint && fetch->eras.count != FOUNDING_CONFIGURATION) {
-        return problem_set(problem, EXIT_CANNOT_AUDIT,
-                           "--checkpoint: there are no checkpoints for auditors in configuration "
-                           "%" PRIu64 "; fetch the whole ledger instead",
-                           fetch->eras.count);
+    return status;
+}
+
+/* Ask replicas for what the context's chain lacks: those of now are asked for their ledgers. */
+static int follow(struct fetch *fetch, struct problem *problem) {
+    struct problem unkept = {.code = EXIT_OK};
+    uint64_t const deadline_ms = fetch->deadline_s * 1000;
+    struct follower *const follower = follower_open(&fetch->context, problem);
+    int const status =
+        follower == NULL
+            ? -1
+            : chain_fetch(follower,
+                          deadline_ms / 2 < CHAIN_ROUND_MS ? deadline_ms / 2 : CHAIN_ROUND_MS,
+                          &unkept, problem);
+    follower_close(follower);
+    if (status == 0 && unkept.code != EXIT_OK) {
+        (void)fprintf(stderr, "onus-audit: %s: this fetch goes by the governance chain as it was\n",
+                      unkept.text);
     }
     return status;
 }
@@ -441,7 +456,7 @@ static int load_eras(struct fetch *fetch, struct problem *problem) {
 static int fetch_all(struct fetch *fetch, struct problem *problem) {
     char service[2 * DIGEST_SIZE + 1];
     if (context_load(&fetch->context, fetch->context_directory, problem) != 0 ||
-        context_load_key(&fetch->context, problem) != 0 ||
+        context_load_key(&fetch->context, problem) != 0 || follow(fetch, problem) != 0 ||
         context_chain_check_key(&fetch->context, problem) != 0 || load_eras(fetch, problem) != 0) {
         return -1;
     }

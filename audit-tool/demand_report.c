@@ -197,17 +197,6 @@ bool demand_report_add(struct demand_report *report, struct arena *memory, uint3
     return true;
 }
 
-/* Out: the links up to this configuration. Returns: how many. */
-static uint32_t links_to(struct span *links, const struct eras *eras, uint64_t config) {
-    uint32_t count = 0;
-    for (uint64_t n = FOUNDING_CONFIGURATION + 1; n <= config; n++) {
-        const struct era *const era = eras_find(eras, n);
-        CHECK(era != NULL && era->link.size != 0);
-        links[count++] = buffer_span(&era->link);
-    }
-    return count;
-}
-
 bool demand_report_file_make(struct buffer *file, struct span genesis, const struct eras *eras,
                              const struct secret_key *secret, const struct demand_report *report) {
     struct digest const no_service = {{0}};
@@ -215,13 +204,14 @@ bool demand_report_file_make(struct buffer *file, struct span genesis, const str
     struct buffer body;
     buffer_init(&body, SIGNED_SIZE_MAX);
     CHECK(report->config <= CHAIN_LINKS_MAX && (eras != NULL || report->config == 1));
-    struct span *const links = calloc(report->config, sizeof *links);
-    bool made = links != NULL && demand_report_encode(&body, report);
+    struct span *links = NULL;
+    bool made = (eras == NULL || eras_links(eras, report->config, &links)) &&
+                demand_report_encode(&body, report);
     if (made) {
         struct demand_report_file const content = {
             .genesis = genesis,
             .links = links,
-            .link_count = eras == NULL ? 0 : links_to(links, eras, report->config),
+            .link_count = (uint32_t)(report->config - FOUNDING_CONFIGURATION),
             .report = {.body = buffer_span(&body),
                        .signature = sign_labelled(secret, &report->author, LABEL_DEMAND_REPORT,
                                                   &service, buffer_span(&body))},

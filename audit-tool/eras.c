@@ -77,6 +77,13 @@ const struct configuration *eras_configuration(const struct eras *eras, uint64_t
     return era == NULL ? NULL : &era->configuration;
 }
 
+bool eras_constitution_is(const struct eras *eras, uint64_t number, const struct digest *digest) {
+    const struct era *const era = eras_find(eras, number);
+    struct digest own;
+    return era != NULL && constitution_digest(&own, &era->constitution) &&
+           digest_equal(&own, digest);
+}
+
 enum era_step eras_reach(struct eras *eras, const struct constitution *constitution) {
     const struct era *const known = eras_find(eras, constitution->number);
     if (known != NULL) {
@@ -103,6 +110,19 @@ enum era_step eras_reach(struct eras *eras, const struct constitution *constitut
 bool era_link_keep(struct era *era, struct span link) {
     buffer_clear(&era->link);
     return buffer_append(&era->link, link);
+}
+
+bool eras_links(const struct eras *eras, uint64_t config, struct span **links) {
+    *links = calloc(config, sizeof **links);
+    bool known = *links != NULL;
+    for (uint64_t number = FOUNDING_CONFIGURATION + 1; known && number <= config; number++) {
+        const struct era *const era = eras_find(eras, number);
+        known = era != NULL && era->link.size != 0;
+        if (known) {
+            (*links)[number - FOUNDING_CONFIGURATION - 1] = buffer_span(&era->link);
+        }
+    }
+    return known;
 }
 
 static enum chain_check follow(struct eras *eras, struct chain *chain, const struct span *links,

@@ -50,6 +50,10 @@ struct era *eras_find(const struct eras *eras, uint64_t number);
 /* What statements of that configuration are judged against. NULL: not known. */
 const struct configuration *eras_configuration(const struct eras *eras, uint64_t number);
 
+/* Does the constitution of that number have this digest? False also when it is not known. */
+MUST_USE bool eras_constitution_is(const struct eras *eras, uint64_t number,
+                                   const struct digest *digest);
+
 enum era_step {
     ERA_ADDED,
     ERA_KNOWN,   /* and is the same */
@@ -61,6 +65,11 @@ MUST_USE enum era_step eras_reach(struct eras *eras, const struct constitution *
 
 /* Remember the link that leads to an era, which was verified. Returns: false: memory is short. */
 MUST_USE bool era_link_keep(struct era *era, struct span link);
+/*
+ * The links up to a configuration, as files bring them; free() them. Spans point into the eras.
+ * Returns: false when one is not at hand, or memory is short; *links may be freed in any case.
+ */
+MUST_USE bool eras_links(const struct eras *eras, uint64_t config, struct span **links);
 /*
  * Go on from the founding one along a governance chain, all of whose links must hold; genesis as
  * eras_init had it, and nothing but the founding era known so far.

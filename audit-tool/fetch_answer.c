@@ -6,7 +6,6 @@
 
 #include "audit-tool/served_evidence.h"
 #include "execution/state_parts.h"
-#include "governance/founding.h"
 #include "ledger/served.h"
 
 /* The message, and the range in it: bytes unpacked, packed again to be compared, and places. */
@@ -35,21 +34,17 @@ static enum fetch_answer_kind say(struct fetch_answer *answer, enum fetch_answer
     return answer->arena.exhausted ? FETCH_ANSWER_FAILED : kind;
 }
 
-/* NULL: it is not known. */
-static const struct configuration *find_configuration(const struct fetch_question *question,
-                                                      uint64_t number) {
-    if (number == question->configuration->number) {
-        return question->configuration;
-    }
-    return question->eras == NULL ? NULL : eras_configuration(question->eras, number);
-}
-
 /* Does that key have the number that is stated, as far as this is known? */
 static bool is_place_of(const struct fetch_answer *answer, const struct public_key *key) {
     const struct configuration *const stated = answer->configuration;
     uint32_t const replica = answer->served.replica;
     return stated == NULL || (replica < stated->replica_count &&
                               public_key_equal(&stated->replicas[replica].key, key));
+}
+
+/* Is it the constitution to which the governance chain leads, as far as that is known? */
+static bool is_of_chain(const struct eras *eras, uint64_t number, const struct digest *digest) {
+    return eras_find(eras, number) == NULL || eras_constitution_is(eras, number, digest);
 }
 
 /* Is it that replica's statement about the answer to this very demand? */
@@ -62,7 +57,7 @@ static enum fetch_answer_kind check_statement(struct fetch_answer *answer,
     if (served_decode(&answer->served, &answer->arena, message->statement.body) != CODEC_OK) {
         return say(answer, FETCH_ANSWER_INVALID, "its statement does not decode");
     }
-    answer->configuration = find_configuration(question, served->config);
+    answer->configuration = eras_configuration(question->eras, served->config);
     if (!is_place_of(answer, key)) {
         return say(answer, FETCH_ANSWER_INVALID, "its statement is not one of this replica");
     }
@@ -75,6 +70,11 @@ static enum fetch_answer_kind check_statement(struct fetch_answer *answer,
                                      .label = LABEL_SERVED_RANGE};
     if (!sign_verify_universal(&configuration->service, &check)) {
         return say(answer, FETCH_ANSWER_INVALID, "its statement has a bad signature");
+    }
+    if (!is_of_chain(question->eras, served->config, &served->constitution) ||
+        !is_of_chain(question->eras, served->range_config, &served->range_constitution)) {
+        return say(answer, FETCH_ANSWER_INVALID,
+                   "it goes by another constitution than the governance chain leads to");
     }
     if (served->part != question->part || served->first != question->first ||
         (served->part != SERVED_OFFER && served->seq != question->seq)) {
@@ -96,7 +96,8 @@ static enum fetch_answer_kind decode_range(struct fetch_answer *answer, struct s
 static enum fetch_answer_kind check_range(struct fetch_answer *answer,
                                           const struct fetch_question *question,
                                           const struct served_message *message) {
-    const struct configuration *const configuration = answer->configuration;
+    const struct configuration *const configuration =
+        eras_configuration(question->eras, answer->served.range_config);
     if (configuration == NULL) {
         return decode_range(answer, message->payload);
     }
@@ -113,11 +114,12 @@ static enum fetch_answer_kind check_range(struct fetch_answer *answer,
                    : say(answer, FETCH_ANSWER_FAILED, "out of memory");
     }
     answer->reason = rule_text(judgement.rule);
-    if (configuration->number != FOUNDING_CONFIGURATION) {
-        return say(answer, FETCH_ANSWER_INVALID, answer->reason); /* see proof_served.c */
+    if (answer->configuration == NULL) {
+        return say(answer, FETCH_ANSWER_INVALID,
+                   answer->reason); /* nobody can tell yet who it is */
     }
     return served_evidence(&answer->evidence, NULL, question->founding->genesis.bytes,
-                           &message->statement, message->payload)
+                           question->eras, &message->statement, message->payload)
                ? FETCH_ANSWER_MALFORMED
                : say(answer, FETCH_ANSWER_FAILED, "out of memory");
 }

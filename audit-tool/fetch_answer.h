@@ -3,8 +3,8 @@
  * §10)? Every byte is hostile. Pure, slow for the signatures: for threads beside the loop.
  *
  * A replica may have gone over to a configuration that nobody here knows yet. Its statement is then
- * judged by the key of the one that was asked, and what it hands over is taken if it decodes: the
- * audit judges all of it, and is led on by it.
+ * judged by the key of the one that was asked, and what lies in such a configuration is taken if it
+ * decodes: the audit judges all of it, and is led on by it.
  *
  * Of a part of a checkpoint only the form is judged here. Whether it is what a quorum signed is
  * asked by consensus/join.h; bytes that are not convict nobody (protocol §10), so they are never
@@ -30,7 +30,7 @@ struct fetch_question {
     const struct founding *founding;
     const struct configuration *configuration; /* in which it has the number: */
     uint32_t replica;
-    const struct eras *eras; /* what else is known; NULL: nothing */
+    const struct eras *eras; /* all that are known, with the links that lead to them */
     struct digest demand;    /* LABEL_DEMAND */
     enum served_part part;
     uint64_t seq;   /* of the checkpoint, for its digests and items */

@@ -569,8 +569,7 @@ const struct fetch_result *fetcher_result(const struct fetcher *fetcher, uint32_
 /* ---- life ------------------------------------------------------------------------------------ */
 
 const struct configuration *fetcher_configuration(const struct fetcher_options *options) {
-    return options->eras == NULL ? &options->founding->configuration
-                                 : eras_configuration(options->eras, options->eras->count);
+    return eras_configuration(options->eras, options->eras->count);
 }
 
 void fetcher_name(char name[static FETCHER_NAME_SIZE], const struct fetcher_options *options,

@@ -47,8 +47,8 @@ struct fetch_result {
 struct fetcher_options {
     const struct founding *founding; /* borrowed */
     /*
-     * The configurations that are known; borrowed. The replicas of the newest are asked, by their
-     * numbers in it. NULL: the founding one alone.
+     * The configurations that are known, with their links; borrowed. The replicas of the newest are
+     * asked, by their numbers in it.
      */
     const struct eras *eras;
     struct secret_key secret; /* of a user or member, who demands */

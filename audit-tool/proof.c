@@ -278,7 +278,7 @@ static enum proof_check judge(struct proof_verdict *out, struct arena *arena,
     case PROOF_FORKED_VIEW:
         return judge_forked_view(out, arena, proof);
     case PROOF_MALFORMED_RANGE:
-        return judge_served(out, arena, proof);
+        return judge_served(out, arena, eras, proof);
     }
     return PROOF_ENCODING;
 }

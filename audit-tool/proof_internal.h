@@ -36,7 +36,7 @@ enum proof_check judge_forked_view(struct proof_verdict *out, struct arena *aren
 
 /* What a replica signed for, and is no range of a ledger. */
 enum proof_check judge_served(struct proof_verdict *out, struct arena *arena,
-                              const struct proof *proof);
+                              const struct eras *eras, const struct proof *proof);
 
 /* Within one view a correct replica signs the batches of one chain: can b extend a? */
 bool batch_extends(const struct configuration *configuration, const struct pre_prepare *a,

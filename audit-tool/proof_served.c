@@ -6,12 +6,11 @@
  * this very judge (ledger/served.h), so bytes that the judge refuses are not a correct replica's.
  * Its statement binds their digest: other bytes cannot be put in their place.
  *
- * What it judged by was the configuration that it was in. Nothing here says that this was the one
- * that a chain gives for its number, which liars could have forked; so only what was signed in the
- * founding configuration, which the service id binds, convicts.
+ * It states the constitutions that it has its number in and that it judged by. Both must be those
+ * to which the chain that is given leads: whoever forked that convicts nobody who went by another
+ * one.
  */
 #include "audit-tool/proof_internal.h"
-#include "governance/founding.h"
 #include "ledger/served.h"
 
 static bool check_universally(void *context, const struct sign_check *check, enum rule rule) {
@@ -21,12 +20,14 @@ static bool check_universally(void *context, const struct sign_check *check, enu
 }
 
 static enum proof_check read_served(struct served *served, struct arena *arena,
-                                    const struct configuration *configuration,
-                                    const struct proof *proof) {
+                                    const struct eras *eras, const struct proof *proof) {
+    const struct configuration *const configuration = eras_configuration(eras, eras->count);
     const struct signed_body *const statement = &proof->statements[0];
     if (served_decode(served, arena, statement->body) != CODEC_OK ||
         served->part != SERVED_ENTRIES || served->config != configuration->number ||
-        served->replica >= configuration->replica_count) {
+        served->replica >= configuration->replica_count ||
+        !eras_constitution_is(eras, served->config, &served->constitution) ||
+        !eras_constitution_is(eras, served->range_config, &served->range_constitution)) {
         return PROOF_STATEMENTS;
     }
     struct sign_check const check = {
@@ -43,19 +44,18 @@ static enum proof_check read_served(struct served *served, struct arena *arena,
 }
 
 enum proof_check judge_served(struct proof_verdict *out, struct arena *arena,
-                              const struct proof *proof) {
+                              const struct eras *eras, const struct proof *proof) {
     struct served served;
-    if (!proof_has_parts(proof, &(struct proof_parts){.statements = 1, .may_have_served = true}) ||
-        out->configuration.number != FOUNDING_CONFIGURATION) {
+    if (!proof_has_parts(proof, &(struct proof_parts){.statements = 1, .may_have_served = true})) {
         return PROOF_PARTS;
     }
-    enum proof_check const check = read_served(&served, arena, &out->configuration, proof);
+    enum proof_check const check = read_served(&served, arena, eras, proof);
     if (check != PROOF_VALID) {
         return check;
     }
     struct sign_sink const sink = {.context = out, .check = check_universally};
-    struct served_judgement const judgement =
-        served_range_judge(&out->configuration, &served, proof->served, &sink);
+    struct served_judgement const judgement = served_range_judge(
+        eras_configuration(eras, served.range_config), &served, proof->served, &sink);
     if (judgement.failed) {
         return PROOF_MEMORY;
     }

@@ -9,12 +9,13 @@
 
 /*
  * Append the file. It is verified as a stranger would, for the service of this genesis.
- * In: statement: a signed served, as it came; payload: the bytes that came with it.
+ * In: eras: with links up to the configuration in which that was signed; NULL: it is the founding
+ * one. statement: a signed served, as it came; payload: the bytes that came with it.
  * Out: verdict: what it comes to; may be NULL.
  * Returns: false when it proves nothing, or out of memory; file is then as it was.
  */
 MUST_USE bool served_evidence(struct buffer *file, struct proof_verdict *verdict,
-                              struct span genesis, const struct signed_body *statement,
-                              struct span payload);
+                              struct span genesis, const struct eras *eras,
+                              const struct signed_body *statement, struct span payload);
 
 #endif

@@ -15,7 +15,7 @@
 #include <stdlib.h>
 
 #include "base/check.h"
-#include "client/follower.h"
+#include "host/follower.h"
 #include "client/writer.h"
 #include "host/random.h"
 #include "host/replica_links.h"

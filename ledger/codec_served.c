@@ -76,6 +76,15 @@ static bool numbers_fit(const struct served *served) {
     return false;
 }
 
+/* Only entries lie in a configuration, which may be an earlier one. */
+static bool range_fits(const struct served *served) {
+    bool const has_entries = served->part == SERVED_ENTRIES && served->first < served->end;
+    return served->range_config < served->config
+               ? has_entries
+               : served->range_config == served->config &&
+                     digest_equal(&served->range_constitution, &served->constitution);
+}
+
 enum codec_result served_decode(struct served *out, struct arena *arena, struct span body) {
     struct unpacked const unpacked =
         strict_unpack(arena, &onus__pb__served__descriptor, STATEMENT_SIZE_MAX, body);
@@ -93,7 +102,10 @@ enum codec_result served_decode(struct served *out, struct arena *arena, struct 
     field_take_number(&result, &out->end, in->end);
     field_take_number(&result, &out->available, in->available);
     field_take_digest(&result, &out->digest, in->digest);
-    if (result == CODEC_OK && !numbers_fit(out)) {
+    field_take_digest(&result, &out->constitution, in->constitution);
+    field_take_seq(&result, &out->range_config, in->range_config);
+    field_take_digest(&result, &out->range_constitution, in->range_constitution);
+    if (result == CODEC_OK && (!numbers_fit(out) || !range_fits(out))) {
         field_fail(&result, CODEC_MISMATCH);
     }
     return result;
@@ -110,6 +122,9 @@ bool served_encode(struct buffer *out, const struct served *in) {
     message.end = in->end;
     message.available = in->available;
     message.digest = pack_digest(&in->digest);
+    message.constitution = pack_digest(&in->constitution);
+    message.range_config = in->range_config;
+    message.range_constitution = pack_digest(&in->range_constitution);
     return pack_message(out, &message.base);
 }
 

@@ -36,11 +36,18 @@ struct demand {
 MUST_USE enum codec_result demand_decode(struct demand *out, struct arena *arena, struct span body);
 MUST_USE bool demand_encode(struct buffer *out, const struct demand *in);
 
-/* What a replica says of the bytes that it hands over. Signed with LABEL_SERVED_RANGE. */
+/*
+ * What a replica says of the bytes that it hands over. Signed with LABEL_SERVED_RANGE. It names the
+ * constitutions themselves, since a number alone would leave it to whoever forks the chain what was
+ * in force.
+ */
 struct served {
-    uint64_t config;
+    uint64_t config; /* in which it has the number: */
     uint32_t replica;
-    struct digest demand; /* LABEL_DEMAND, with signature */
+    struct digest constitution;       /* LABEL_CONSTITUTION: of `config` */
+    uint64_t range_config;            /* in which all entries lie, 1..config; else `config` */
+    struct digest range_constitution; /* of that one */
+    struct digest demand;             /* LABEL_DEMAND, with signature */
     enum served_part part;
     uint64_t seq;   /* of the checkpoint; 0 for entries, and for an offer of nothing */
     uint64_t first; /* entries, or groups, [first, end); empty: there is nothing there */
@@ -49,7 +56,10 @@ struct served {
     struct digest digest; /* LABEL_SERVED_BYTES */
 };
 
-/* CODEC_MISMATCH: end before first, or a part with numbers that it does not have. */
+/*
+ * CODEC_MISMATCH: end before first, a part with numbers that it does not have, or entries of a
+ * later configuration than the replica's, or of its own with another constitution.
+ */
 MUST_USE enum codec_result served_decode(struct served *out, struct arena *arena, struct span body);
 MUST_USE bool served_encode(struct buffer *out, const struct served *in);
 

@@ -4,9 +4,10 @@
  * What is not known where the range begins (batch numbers, the view, the leaves of M) is learnt
  * from its first batch and new view, and from then on every statement must follow from those before
  * it. Only what the checker demands of every ledger (ledger/checker.c) is asked here, so that a
- * range cut from a verified ledger between any two units breaks no rule. Whether a vote has passed
- * is not seen without executing, so the batches that end a configuration are taken as they come;
- * what lies in another configuration than the one given is not judged (protocol §9).
+ * range cut from a verified ledger between any two units of one configuration breaks no rule.
+ * Whether a vote has passed is not seen without executing, so the batches that end a configuration
+ * are taken as they come. What lies in another configuration than the one that was signed for
+ * breaks the rule RULE_CONFIGURATION: who hands over ends where the next begins (protocol §9).
  *
  * What is found convicts the server, so want of memory must never look like a broken rule: it sets
  * `failed`, and then nothing is said.
@@ -36,8 +37,7 @@ struct standing {
     bool has_view;  /* view, view_start and leaves are known */
     bool has_tree;  /* frontier is known: the range begins with genesis */
     bool after_view;
-    uint32_t endings_min; /* batches that end the configuration, so far: at least and at most, */
-    uint32_t endings_max; /* since the range may begin between them */
+    uint32_t endings; /* batches that end the configuration; the range may begin between them */
     uint64_t seq;
     uint64_t next_index;
     uint64_t evidence_upto;
@@ -57,7 +57,6 @@ struct judge {
     struct batch batch;
     struct frontier requests; /* G of the batch at hand */
     struct arena arena;       /* of one request */
-    bool ended;               /* another configuration begins */
     bool failed;
 };
 
@@ -167,23 +166,16 @@ static enum rule judge_requests(struct judge *judge, uint32_t *entry) {
     return digest_equal(&root, &body->batch_root) ? RULE_NONE : RULE_BATCH_ROOT;
 }
 
-/* Could the next unit be of another configuration than the one given? */
-static bool may_be_of_another(const struct judge *judge, uint64_t config) {
-    const struct standing *const now = &judge->now;
-    bool const is_next = config == judge->configuration->number + 1;
-    return now->has_batch ? is_next && now->endings_max == CLOSING_BATCHES : !now->has_view;
-}
-
 /* Kinds stand in their order; two empty batches end a configuration, and nothing follows. */
 static bool kind_fits(const struct judge *judge, const struct pre_prepare *body) {
     const struct standing *const now = &judge->now;
     bool is_good = false;
     switch (body->kind) {
     case BATCH_NORMAL:
-        is_good = now->endings_min == 0;
+        is_good = now->endings == 0;
         break;
     case BATCH_END_OF_CONFIGURATION:
-        is_good = body->tx_count == 0 && now->endings_min < CLOSING_BATCHES;
+        is_good = body->tx_count == 0 && now->endings < CLOSING_BATCHES;
         break;
     case BATCH_START_OF_CONFIGURATION:
         is_good = body->tx_count == 0 && judge->configuration->number != 1 && !now->has_batch;
@@ -236,7 +228,7 @@ static enum rule judge_place(const struct standing *now, const struct pre_prepar
     if (body->first_index != now->next_index) {
         return RULE_FIRST_INDEX;
     }
-    bool const ends = body->kind == BATCH_END_OF_CONFIGURATION && now->endings_min == 0;
+    bool const ends = body->kind == BATCH_END_OF_CONFIGURATION && now->endings == 0;
     if (body->gov_index != (ends ? now->next_index - 1 : now->gov_index)) {
         return RULE_GOVERNANCE_INDEX;
     }
@@ -284,11 +276,7 @@ static void advance_batch(struct judge *judge, const struct standing *before) {
     const struct batch_seal *const seal = &judge->batch.seal;
     struct standing *const now = &judge->now;
     advance_leaves(now, before, body->ledger_leaves, ENTRY_PRE_PREPARE, seal->entry_payload);
-    if (body->kind == BATCH_END_OF_CONFIGURATION) {
-        bool const is_only = now->has_batch && now->endings_max == 0;
-        now->endings_max = is_only ? 1 : CLOSING_BATCHES;
-        now->endings_min++;
-    }
+    now->endings += body->kind == BATCH_END_OF_CONFIGURATION ? 1 : 0;
     now->has_batch = true;
     now->has_view = true;
     now->after_view = false;
@@ -313,11 +301,6 @@ static enum rule judge_batch(struct judge *judge, uint32_t *entry) {
     const struct pre_prepare *const body = &judge->batch.pre_prepare;
     struct span const evidence = judge->batch.seal.evidence_payload;
     struct standing const before = before_statement(judge, ENTRY_EVIDENCE, evidence);
-    judge->ended =
-        body->config != judge->configuration->number && may_be_of_another(judge, body->config);
-    if (judge->ended) {
-        return RULE_NONE;
-    }
     *entry = evidence.size == 0 ? 0 : 1;
     enum rule rule = judge_statement(judge);
     if (rule == RULE_NONE) {
@@ -353,8 +336,7 @@ static enum rule judge_view(struct judge *judge) {
         .label = LABEL_NEW_VIEW,
     };
     if (body->config != judge->configuration->number) {
-        judge->ended = may_be_of_another(judge, body->config);
-        return judge->ended ? RULE_NONE : RULE_CONFIGURATION;
+        return RULE_CONFIGURATION;
     }
     if (unit->set.count != judge->configuration->quorum) {
         return RULE_VIEW_CHANGES;
@@ -387,6 +369,9 @@ static enum rule judge_genesis(struct judge *judge, const struct entry *entry) {
     struct digest const digest = hash_labelled(LABEL_GENESIS, &no_service, entry->payload);
     if (entry->kind != ENTRY_GENESIS) {
         return RULE_ENTRY_ORDER;
+    }
+    if (judge->configuration->number != 1) {
+        return RULE_CONFIGURATION;
     }
     if (!digest_equal(&digest, &judge->configuration->service)) {
         return RULE_ENTRY_ENCODING;
@@ -442,7 +427,7 @@ static struct served_judgement judge_range(struct judge *judge, const struct ser
         served->first > 1 || judge->configuration->number != 1
             ? (struct standing){0}
             : (struct standing){.has_batch = true, .has_view = true, .next_index = 1, .leaves = 1};
-    for (uint32_t i = 0; i < range->count && !judge->ended; i++) {
+    for (uint32_t i = 0; i < range->count; i++) {
         struct served_judgement const judgement =
             judge_entry(judge, served->first + i, &range->entries[i]);
         if (judgement.failed || judgement.rule != RULE_NONE) {
@@ -475,7 +460,8 @@ static void judge_free(struct judge *judge) {
 struct served_judgement served_range_judge(const struct configuration *configuration,
                                            const struct served *served, struct span payload,
                                            const struct sign_sink *sink) {
-    CHECK(served->part == SERVED_ENTRIES && served->first <= served->end);
+    CHECK(served->part == SERVED_ENTRIES && served->first <= served->end &&
+          served->range_config == configuration->number);
     struct judge *const judge = judge_new(configuration, sink);
     if (judge == NULL) {
         return (struct served_judgement){.failed = true};

@@ -23,7 +23,8 @@ struct served_judgement {
 
 /*
  * Judge the bytes of an answer of part SERVED_ENTRIES against its statement, whose signature and
- * digest are the caller's to check. sink: takes the signatures to be checked; NULL: they are not
+ * digests are the caller's to check, by the configuration in which it says that they lie: that is
+ * `range_config`. sink: takes the signatures to be checked; NULL: they are not
  * looked at, as by the server itself, which verified them when it took the entries in.
  */
 struct served_judgement served_range_judge(const struct configuration *configuration,

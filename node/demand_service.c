@@ -11,6 +11,7 @@
 
 #include "base/check.h"
 #include "ledger/served.h"
+#include "node/chain_keeper.h"
 #include "node/join_service.h"
 #include "node/node.h"
 #include "node/range_piece.h"
@@ -38,13 +39,15 @@ struct demand_job {
     struct background_job job;
     struct node *node;
     struct place *place;
-    struct configuration *configuration; /* in which it is signed: a copy */
+    struct constitution *constitution; /* in which it is signed: a copy */
     uint32_t self;
-    uint64_t first_entry; /* what is handed over begins at or after it */
-    uint64_t end_entry;   /* how far the ledger goes */
-    uint64_t version;     /* of the ledger */
-    bool changed;         /* it was replaced meanwhile */
-    bool unsound;         /* what was read is no range: nothing was signed */
+    uint64_t range_config;                   /* in which the piece lies; 0: nothing was read yet */
+    struct constitution *range_constitution; /* an earlier one, a copy; NULL: as `constitution` */
+    uint64_t first_entry;                    /* what is handed over begins at or after it */
+    uint64_t end_entry;                      /* how far the ledger goes */
+    uint64_t version;                        /* of the ledger */
+    bool changed;                            /* it was replaced meanwhile */
+    bool unsound;                            /* what was read is no range: nothing was signed */
     struct range_piece piece;
     struct buffer range; /* encoded */
     struct buffer message;
@@ -136,16 +139,16 @@ static void sign_answer(struct demand_job *job, const struct served *served) {
     buffer_free(&statement);
 }
 
-/* Sign for what was read, if it is what a correct replica may sign for. */
-static void answer(struct demand_job *job) {
-    const struct configuration *const configuration = job->configuration;
-    if (!encode_range(job)) {
-        return;
-    }
+/* Sign for the piece, if it is what a correct replica may sign for. */
+static void answer_by(struct demand_job *job, const struct configuration *configuration,
+                      const struct digest *constitution, const struct digest *range_constitution) {
     uint64_t const first = job->place->demand.first;
     struct served const served = {
-        .config = configuration->number,
+        .config = job->constitution->number,
         .replica = job->self,
+        .constitution = *constitution,
+        .range_config = configuration->number,
+        .range_constitution = *range_constitution,
         .demand = job->place->digest,
         .part = SERVED_ENTRIES,
         .first = first,
@@ -161,12 +164,29 @@ static void answer(struct demand_job *job) {
     }
 }
 
-static void run(struct background_job *background_job) {
-    struct demand_job *const job = (struct demand_job *)background_job;
+static void answer(struct demand_job *job) {
+    const struct constitution *const of_range =
+        job->range_constitution == NULL ? job->constitution : job->range_constitution;
+    struct configuration *const configuration = malloc(sizeof *configuration);
+    struct digest digests[2];
+    if (configuration != NULL && constitution_digest(&digests[0], job->constitution) &&
+        constitution_digest(&digests[1], of_range) && encode_range(job)) {
+        constitution_configuration(configuration, of_range);
+        answer_by(job, configuration, &digests[0], &digests[1]);
+    }
+    free(configuration);
+}
+
+/* Does it take a constitution that is yet to be found? Then the loop finds it. */
+static bool lacks_constitution(const struct demand_job *job) {
+    return job->range_config != 0 && job->range_config != job->constitution->number &&
+           job->range_constitution == NULL;
+}
+
+static void read_piece(struct demand_job *job) {
     const struct node *const node = job->node;
     uint64_t const first = job->place->demand.first;
     struct segment_reader reader;
-    background_lower_priority();
     segment_reader_init(&reader, &node->ledger_disk.disk,
                         &node->identity.founding.configuration.service, true);
     job->changed = disk_thread_ledger_version(node->disk) != job->version;
@@ -176,9 +196,20 @@ static void run(struct background_job *background_job) {
         job->changed = disk_thread_ledger_version(node->disk) != job->version;
     }
     segment_reader_free(&reader);
+}
+
+static void run(struct background_job *background_job) {
+    struct demand_job *const job = (struct demand_job *)background_job;
+    background_lower_priority();
+    if (job->range_config == 0) {
+        read_piece(job);
+        job->unsound = !job->changed && job->piece.count != 0 &&
+                       !range_piece_keep_configuration(&job->piece, &job->range_config);
+    }
     if (job->changed) {
         job->problem = (struct problem){0};
-    } else if (job->problem.code == EXIT_OK || job->piece.count != 0) {
+    } else if (!job->unsound && !lacks_constitution(job) &&
+               (job->problem.code == EXIT_OK || job->piece.count != 0)) {
         answer(job); /* what came before a problem is handed over; done tells of the problem */
     }
 }
@@ -198,10 +229,36 @@ static void log_job(struct node *node, const struct demand_job *job) {
     }
 }
 
+/* Returns: false when it is not known here, or not now. */
+static bool find_constitution(struct demand_job *job) {
+    struct node *const node = job->node;
+    const struct constitution *known = replica_constitution_of(node->replica, job->range_config);
+    if (known == NULL) {
+        known = chain_keeper_find(node, job->range_config);
+    }
+    struct constitution *const copy = known == NULL ? NULL : malloc(sizeof *copy);
+    if (copy != NULL) {
+        *copy = *known;
+    }
+    job->range_constitution = copy;
+    return copy != NULL;
+}
+
+static enum reject_reason refusal(const struct demand_job *job) {
+    if (job->unsound) {
+        return REJECT_MALFORMED;
+    }
+    return lacks_constitution(job) ? REJECT_BUSY : REJECT_UNKNOWN;
+}
+
 static void done(struct background_job *background_job) {
     struct demand_job *const job = (struct demand_job *)background_job;
     struct node *const node = job->node;
     struct place *const place = job->place;
+    if (!node->stopping && !job->changed && lacks_constitution(job) && find_constitution(job)) {
+        background_add(node->demand_service->thread, &job->job); /* and now it is judged */
+        return;
+    }
     node->demand_service->reading = false;
     log_job(node, job);
     place->state = job->changed ? PLACE_WAITING : PLACE_FREE;
@@ -209,14 +266,14 @@ static void done(struct background_job *background_job) {
         if (job->message.size != 0) {
             clients_send(node, place->origin, MESSAGE_SERVED, buffer_span(&job->message));
         } else {
-            clients_reject(node, place->origin, &place->digest,
-                           job->unsound ? REJECT_MALFORMED : REJECT_UNKNOWN);
+            clients_reject(node, place->origin, &place->digest, refusal(job));
         }
     }
     range_piece_free(&job->piece);
     buffer_free(&job->range);
     buffer_free(&job->message);
-    free(job->configuration);
+    free(job->constitution);
+    free(job->range_constitution);
     free(job);
     serve_next(node);
 }
@@ -240,10 +297,10 @@ static struct place *next_place(struct node *node) {
 static void start(struct node *node, struct place *place) {
     struct demand_service *const service = node->demand_service;
     struct demand_job *const job = calloc(1, sizeof *job);
-    struct configuration *const configuration = node_copy_configuration(node);
-    if (job == NULL || configuration == NULL) {
+    struct constitution *const constitution = node_copy_constitution(node);
+    if (job == NULL || constitution == NULL) {
         free(job);
-        free(configuration);
+        free(constitution);
         clients_reject(node, place->origin, &place->digest, REJECT_BUSY);
         place->state = PLACE_FREE;
         return;
@@ -251,7 +308,7 @@ static void start(struct node *node, struct place *place) {
     *job = (struct demand_job){.job = {.run = run, .done = done},
                                .node = node,
                                .place = place,
-                               .configuration = configuration,
+                               .constitution = constitution,
                                .self = replica_self(node->replica),
                                .first_entry = node->beginning.end_entry,
                                .end_entry = service->durable_entries,
@@ -317,7 +374,12 @@ static void serve_next(struct node *node) {
     if (service->reading || node->stopping) {
         return;
     }
-    struct place *const place = next_place(node);
+    struct place *place = next_place(node);
+    while (place != NULL && replica_self(node->replica) == REPLICAS_MAX) {
+        clients_reject(node, place->origin, &place->digest, REJECT_UNKNOWN);
+        place->state = PLACE_FREE; /* it was one of the replicas when that was demanded */
+        place = next_place(node);
+    }
     if (place == NULL) {
         return;
     }

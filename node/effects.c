@@ -323,10 +323,10 @@ static void carry_out(struct node *node, const struct effect *effect) {
     }
 }
 
-struct configuration *node_copy_configuration(const struct node *node) {
-    struct configuration *const copy = malloc(sizeof *copy);
+struct constitution *node_copy_constitution(const struct node *node) {
+    struct constitution *const copy = malloc(sizeof *copy);
     if (copy != NULL) {
-        *copy = *replica_configuration(node->replica);
+        *copy = *replica_constitution(node->replica);
     }
     return copy;
 }

@@ -40,8 +40,8 @@ struct join_service {
 struct serve_job {
     struct background_job job;
     struct join_service *service;
-    uint32_t peer;   /* unless it is for an auditor */
-    uint64_t config; /* in which an auditor's is signed */
+    uint32_t peer;                     /* unless it is for an auditor */
+    struct constitution *constitution; /* in which an auditor's is signed: a copy; else NULL */
     uint32_t self;
     bool for_auditor;
     bool has_nothing;     /* there is nothing of what is wanted: an auditor gets that signed */
@@ -240,13 +240,17 @@ static enum served_part served_part_of(enum checkpoint_part part) {
 }
 
 /* What is said of the bytes in `message`; an offer has no number but its checkpoint's. */
-static struct served describe(const struct serve_job *job, bool is_nothing) {
+static struct served describe(const struct serve_job *job, const struct digest *constitution,
+                              bool is_nothing) {
     const struct digest *const service = &job->service->node->identity.founding.genesis.service;
     bool const is_offer = job->wanted.part == CHECKPOINT_OFFER;
     uint64_t const offered = is_nothing ? 0 : job->service->seq;
     return (struct served){
-        .config = job->config,
+        .config = job->constitution->number,
         .replica = job->self,
+        .constitution = *constitution,
+        .range_config = job->constitution->number,
+        .range_constitution = *constitution,
         .demand = job->demand,
         .part = served_part_of(job->wanted.part),
         .seq = is_offer ? offered : job->wanted.seq,
@@ -262,10 +266,12 @@ static void sign_for(struct serve_job *job) {
     const struct identity *const identity = &job->service->node->identity;
     bool const is_nothing = job->message.size == 0;
     struct buffer statement;
-    if (is_nothing && !encode_nothing(&job->message, &job->wanted)) {
+    struct digest constitution;
+    if ((is_nothing && !encode_nothing(&job->message, &job->wanted)) ||
+        !constitution_digest(&constitution, job->constitution)) {
         return;
     }
-    struct served const served = describe(job, is_nothing);
+    struct served const served = describe(job, &constitution, is_nothing);
     buffer_init(&statement, STATEMENT_SIZE_MAX);
     if (served_encode(&statement, &served)) {
         struct span const body = buffer_span(&statement);
@@ -369,6 +375,7 @@ static void done(struct background_job *background_job) {
     }
     buffer_free(&job->served);
     buffer_free(&job->message);
+    free(job->constitution);
     free(job);
 }
 
@@ -424,7 +431,6 @@ static struct serve_job *new_job(struct join_service *service,
     *job = (struct serve_job){.job = {.run = run, .done = done},
                               .service = service,
                               .wanted = *wanted,
-                              .config = replica_configuration(service->node->replica)->number,
                               .self = replica_self(service->node->replica),
                               .version = service->node->ledger_version};
     buffer_init(&job->message, FRAME_SIZE_MAX);
@@ -477,11 +483,14 @@ bool join_service_demand(struct node *node, const struct fetch_checkpoint_messag
                          const struct digest *demand) {
     struct join_service *const service = node->join_service;
     CHECK(!service->auditor_under_way);
-    struct serve_job *const job = new_job(service, wanted);
+    struct constitution *const constitution = node_copy_constitution(node);
+    struct serve_job *const job = constitution == NULL ? NULL : new_job(service, wanted);
     if (job == NULL) {
+        free(constitution);
         return false;
     }
     job->for_auditor = true;
+    job->constitution = constitution;
     job->demand = *demand;
     job->has_nothing = !can_serve(service, wanted);
     service->used_ms = job->has_nothing ? service->used_ms : uv_now(&node->loop);

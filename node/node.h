@@ -214,8 +214,8 @@ void node_want_turn(struct node *node);
 void node_step(struct node *node, struct event *event);
 /* The disk is durable up to this position: let frames go, tell the replica, or end. */
 void node_durable(void *context, uint64_t position);
-/* A copy of the present configuration, for another thread; free() it. NULL: out of memory. */
-MUST_USE struct configuration *node_copy_configuration(const struct node *node);
+/* A copy of the present constitution, for another thread; free() it. NULL: out of memory. */
+MUST_USE struct constitution *node_copy_constitution(const struct node *node);
 /* A signature check came back. */
 void node_checked(void *context, const struct verify_item *item);
 /* The replica's guard was engaged: tell, and write it down. */

@@ -4,6 +4,13 @@
  */
 #include "node/range_piece.h"
 
+#include "base/arena.h"
+#include "governance/founding.h"
+#include "ledger/codec_view.h"
+
+/* For decoding one statement. */
+#define STATEMENT_ARENA_SIZE (8 * (size_t)STATEMENT_SIZE_MAX)
+
 struct stored {
     enum entry_kind kind;
     size_t offset;
@@ -93,6 +100,68 @@ bool range_piece_drop_last(struct range_piece *piece) {
         last--;
     }
     return false;
+}
+
+/* What a pre-prepare or new view names. Returns: false when it does not decode. */
+static bool statement_config(struct arena *arena, enum entry_kind kind, struct span payload,
+                             uint64_t *config) {
+    struct signed_body statement;
+    struct pre_prepare pre_prepare;
+    struct new_view new_view;
+    if (signed_decode(&statement, arena, payload, STATEMENT_SIZE_MAX) != CODEC_OK) {
+        return false;
+    }
+    if (kind == ENTRY_PRE_PREPARE) {
+        bool const decodes = pre_prepare_decode(&pre_prepare, arena, statement.body) == CODEC_OK;
+        *config = decodes ? pre_prepare.config : 0;
+        return decodes;
+    }
+    bool const decodes = new_view_decode(&new_view, arena, statement.body) == CODEC_OK;
+    *config = decodes ? new_view.config : 0;
+    return decodes;
+}
+
+/* Of the nth entry, which is part of the piece. Returns: false when it names none. */
+static bool entry_config(const struct range_piece *piece, uint32_t nth, uint64_t *config) {
+    struct stored const stored = stored_at(piece, nth);
+    struct span const payload = span_of(piece->payloads.data + stored.offset, stored.size);
+    if (stored.kind == ENTRY_GENESIS) {
+        *config = FOUNDING_CONFIGURATION;
+        return true;
+    }
+    if (stored.kind != ENTRY_PRE_PREPARE && stored.kind != ENTRY_NEW_VIEW) {
+        return false;
+    }
+    struct arena arena;
+    arena_init(&arena, STATEMENT_ARENA_SIZE);
+    bool const named = statement_config(&arena, stored.kind, payload, config);
+    arena_free(&arena);
+    return named;
+}
+
+static bool last_config(const struct range_piece *piece, uint64_t *config) {
+    uint32_t nth = piece->count;
+    while (nth > 0 && !entry_config(piece, nth - 1, config)) {
+        nth--;
+    }
+    return nth > 0;
+}
+
+bool range_piece_keep_configuration(struct range_piece *piece, uint64_t *config) {
+    uint32_t nth = 0;
+    uint64_t last = 0;
+    while (nth < piece->count && !entry_config(piece, nth, config)) {
+        nth++;
+    }
+    if (nth == piece->count) {
+        return false;
+    }
+    while (last_config(piece, &last) && last != *config) {
+        if (!range_piece_drop_last(piece)) {
+            return false;
+        }
+    }
+    return true;
 }
 
 bool range_piece_message(struct range_piece *piece, struct range_message *message) {

@@ -30,6 +30,13 @@ void range_piece_free(struct range_piece *piece);
 MUST_USE int range_piece_read(struct range_piece *piece, struct segment_reader *reader,
                               uint64_t first_entry, uint64_t end_entry, struct problem *problem);
 
+/*
+ * Keep what lies in the configuration of the first batch or new view, and leave the rest out.
+ * Out: the configuration; genesis lies in that which it founds.
+ * Returns: false when nothing is there, or no configuration can be read in it.
+ */
+MUST_USE bool range_piece_keep_configuration(struct range_piece *piece, uint64_t *config);
+
 /* Leave the last whole batch or new view out. Returns: false when it is the only one. */
 MUST_USE bool range_piece_drop_last(struct range_piece *piece);
 

@@ -3,6 +3,8 @@
  */
 #include "tests/forge/consortium.h"
 
+#include <stdlib.h>
+
 #include "base/check.h"
 #include "governance/founding.h"
 
@@ -200,4 +202,15 @@ void order_encode(struct buffer *out, const struct consortium *consortium,
         buffer_free(&encoded[i]);
     }
     buffer_free(&header);
+}
+
+void consortium_state(const struct consortium *consortium, struct served *served) {
+    struct constitution *const founding = malloc(sizeof *founding);
+    struct problem problem;
+    CHECK(founding != NULL && constitution_found(founding, &consortium->genesis, &problem) == 0 &&
+          constitution_digest(&served->constitution, founding));
+    served->config = founding->number;
+    served->range_config = founding->number;
+    served->range_constitution = served->constitution;
+    free(founding);
 }

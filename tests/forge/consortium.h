@@ -8,6 +8,7 @@
 #include "base/problem.h"
 #include "base/sign.h"
 #include "ledger/codec.h"
+#include "ledger/codec_served.h"
 #include "ledger/configuration.h"
 
 #define CONSORTIUM_USERS 3u
@@ -52,6 +53,9 @@ void consortium_found(struct consortium *consortium, const struct consortium_opt
 MUST_USE int consortium_load(struct consortium *consortium, struct span genesis,
                              struct problem *problem);
 void consortium_free(struct consortium *consortium);
+
+/* What an answer to a demand says of who signs, and of where its entries lie: the founding one. */
+void consortium_state(const struct consortium *consortium, struct served *served);
 
 /* What a request is made of; calls are text, split at spaces: "kv.put a 1". */
 struct order {

@@ -39,9 +39,11 @@ static enum codec_result take_served(struct arena *arena, struct span payload) {
     if (result == CODEC_OK) {
         result = served_decode(&served, arena, message.statement.body);
     }
-    if (result == CODEC_OK && served.part == SERVED_ENTRIES) {
+    const struct configuration *const configuration = &target_consortium()->configuration;
+    if (result == CODEC_OK && served.part == SERVED_ENTRIES &&
+        served.range_config == configuration->number) {
         struct served_judgement const judgement =
-            served_range_judge(&target_consortium()->configuration, &served, message.payload, NULL);
+            served_range_judge(configuration, &served, message.payload, NULL);
         CHECK(rule_name(judgement.rule) != NULL);
     } else if (result == CODEC_OK) {
         result = take_part(served.part, arena, message.payload);

@@ -287,13 +287,13 @@ static void answer_of(const struct samples *samples, const struct forge *forge, 
     }
     CHECK(
         range_message_encode(payload, &(struct range_message){.count = count, .entries = entries}));
-    struct served const served = {.config = 1,
-                                  .replica = 2,
-                                  .demand = *service,
-                                  .part = SERVED_ENTRIES,
-                                  .end = count,
-                                  .available = count,
-                                  .digest = served_bytes_digest(service, buffer_span(payload))};
+    struct served served = {.replica = 2,
+                            .demand = *service,
+                            .part = SERVED_ENTRIES,
+                            .end = count,
+                            .available = count,
+                            .digest = served_bytes_digest(service, buffer_span(payload))};
+    consortium_state(&samples->consortium, &served);
     CHECK(served_encode(statement, &served));
     *out = (struct served_message){
         .statement = {.body = buffer_span(statement),
@@ -319,7 +319,7 @@ static void make_malformed_range(struct samples *samples, enum rule lie) {
     answer_of(samples, &forge, lie == RULE_NONE ? 1 : 0, &answer, &statement, &payload);
     struct sample *const sample = sample_add(samples, SAMPLE_EVIDENCE, "malformed-range");
     CHECK(served_evidence(&sample->bytes, NULL, buffer_span(&samples->consortium.genesis_bytes),
-                          &answer.statement, answer.payload));
+                          NULL, &answer.statement, answer.payload));
     sample->kind = PROOF_MALFORMED_RANGE;
     sample->blamed = 0x4;
     buffer_free(&statement);

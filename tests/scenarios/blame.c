@@ -299,14 +299,13 @@ static void hand_over(struct handing_over *over, const struct cluster *c, uint32
     const struct key_pair *const key = &c->consortium.replicas[bank].signing;
     struct range_message const range = {.count = (uint32_t)count, .entries = entries};
     cr_assert(range_message_encode(&over->payload, &range));
-    struct served const served = {.config = c->configuration->number,
-                                  .replica = bank,
-                                  .demand = demand_digest(service, &over->demand),
-                                  .part = SERVED_ENTRIES,
-                                  .end = count,
-                                  .available = count,
-                                  .digest =
-                                      served_bytes_digest(service, buffer_span(&over->payload))};
+    struct served served = {.replica = bank,
+                            .demand = demand_digest(service, &over->demand),
+                            .part = SERVED_ENTRIES,
+                            .end = count,
+                            .available = count,
+                            .digest = served_bytes_digest(service, buffer_span(&over->payload))};
+    consortium_state(&c->consortium, &served);
     cr_assert(served_encode(&over->statement, &served));
     over->answer.body = buffer_span(&over->statement);
     over->answer.signature =
@@ -322,8 +321,8 @@ static void handing_over_free(struct handing_over *over) {
 /* What anybody can make of the answer. Returns: is there a proof? */
 static bool proves(const struct handing_over *over, const struct cluster *c, struct buffer *file) {
     buffer_init(file, EVIDENCE_FILE_SIZE_MAX);
-    return served_evidence(file, NULL, buffer_span(&c->consortium.genesis_bytes), &over->answer,
-                           buffer_span(&over->payload));
+    return served_evidence(file, NULL, buffer_span(&c->consortium.genesis_bytes), NULL,
+                           &over->answer, buffer_span(&over->payload));
 }
 
 /*

@@ -17,18 +17,31 @@ static bool check_universally(void *context, const struct sign_check *check, enu
     return sign_verify_universal(&cluster->consortium.configuration.service, check);
 }
 
+/* The configuration of the batch or new view that ends with this entry. */
+static uint64_t unit_config(const struct entry_list *list, uint64_t entry) {
+    return cluster_config_of(list->marks[entry].view);
+}
+
 static void judge_range(struct cluster *cluster, uint32_t node, uint64_t first, uint64_t end) {
     const struct entry_list *const list = &cluster->nodes[node].disk.durable;
     struct range_message const range = {
         .first_entry = first, .count = (uint32_t)(end - first), .entries = &list->items[first]};
-    struct served const served = {
-        .config = 1, .part = SERVED_ENTRIES, .first = first, .end = end, .available = list->count};
+    uint64_t const config = unit_config(list, end - 1);
+    struct served const served = {.config = config,
+                                  .range_config = config,
+                                  .part = SERVED_ENTRIES,
+                                  .first = first,
+                                  .end = end,
+                                  .available = list->count};
     struct sign_sink const sink = {.context = cluster, .check = check_universally};
     struct buffer payload;
     buffer_init(&payload, FRAME_SIZE_MAX);
     CHECK(range_message_encode(&payload, &range));
-    struct served_judgement const judgement = served_range_judge(
-        &cluster->consortium.configuration, &served, buffer_span(&payload), &sink);
+    const struct configuration *const configuration =
+        config == 1 ? &cluster->consortium.configuration : &cluster->eras[config].configuration;
+    CHECK(config < CLUSTER_ERAS_MAX && (config == 1 || cluster->eras[config].known));
+    struct served_judgement const judgement =
+        served_range_judge(configuration, &served, buffer_span(&payload), &sink);
     if (judgement.failed || judgement.rule != RULE_NONE) {
         cluster_fail(cluster, "node %u would be blamed for entries %llu to %llu: %s at %llu", node,
                      (unsigned long long)first, (unsigned long long)end, rule_name(judgement.rule),
@@ -37,7 +50,10 @@ static void judge_range(struct cluster *cluster, uint32_t node, uint64_t first, 
     buffer_free(&payload);
 }
 
-/* Where so many units from here end, or those that one answer holds; `first` when there is none. */
+/*
+ * Where so many units of one configuration from here end, or those that one answer holds; `first`
+ * when there is none.
+ */
 static uint64_t units_end(const struct entry_list *list, uint64_t first, uint32_t units) {
     uint64_t end = first;
     uint64_t size = 0;
@@ -47,6 +63,9 @@ static uint64_t units_end(const struct entry_list *list, uint64_t first, uint32_
             break;
         }
         if (i == 0 || list->marks[i].ends_unit) {
+            if (end > first && unit_config(list, i) != unit_config(list, end - 1)) {
+                break;
+            }
             end = i + 1;
             units--;
         }

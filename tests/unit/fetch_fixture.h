@@ -48,6 +48,7 @@ extern struct consortium consortium;
 extern struct forge forge;
 extern struct story story;
 extern struct founding founding;
+extern struct eras known; /* the founding one, with the server's address */
 extern char directory[64]; /* of the test, and removed after it */
 extern char out[128];      /* in it */
 

@@ -27,6 +27,7 @@ struct forge forge;
 struct offered offered;
 struct story story;
 struct founding founding;
+struct eras known;
 char directory[64];
 char out[128];
 
@@ -148,14 +149,14 @@ static void encode_items(struct buffer *payload, struct served *served) {
 }
 
 static void answer_part(struct link *link, const struct demand *demand, const struct digest *id) {
-    struct served served = {.config = 1,
-                            .replica = SERVER,
+    struct served served = {.replica = SERVER,
                             .demand = *id,
                             .part = demand->part,
                             .seq = demand->seq,
                             .first = demand->first,
                             .end = demand->first};
     struct buffer payload;
+    consortium_state(&consortium, &served);
     buffer_init(&payload, SERVED_PAYLOAD_SIZE_MAX);
     if (demand->part == SERVED_OFFER) {
         encode_offer(&payload, &served);
@@ -184,14 +185,14 @@ static void answer(struct link *link, const struct demand *demand, const struct 
     end = server.lie == NOTHING || first < server.begins ? first : end;
     end -= server.lie == CUT_SHORT && end - first > 1 ? 1 : 0;
     encode_range(&payload, first, end);
-    struct served served = {.config = 1,
-                            .replica = server.lie == OTHERS_NAME ? OTHER : SERVER,
+    struct served served = {.replica = server.lie == OTHERS_NAME ? OTHER : SERVER,
                             .demand = *id,
                             .part = SERVED_ENTRIES,
                             .first = first,
                             .end = end,
                             .available = available,
                             .digest = served_bytes_digest(service, buffer_span(&payload))};
+    consortium_state(&consortium, &served);
     served.demand.bytes[0] ^= server.lie == OTHER_DEMAND ? 1 : 0;
     if (server.lie == OTHER_BYTES) {
         payload.data[payload.size - 1] ^= 1;
@@ -275,6 +276,11 @@ static void *serve(void *argument) {
     return NULL;
 }
 
+/* Where those who ask find the server, and whom they expect there. */
+static struct replica_identity *server_identity(void) {
+    return &known.list[0]->configuration.replicas[SERVER];
+}
+
 static void server_certificate(void) {
     static char certificate[96];
     static char key[96];
@@ -287,7 +293,7 @@ static void server_certificate(void) {
                  problem.text);
     server.certificate = tls_certificate_load(&paths, &problem);
     cr_assert(server.certificate != NULL, "%s", problem.text);
-    founding.configuration.replicas[SERVER].tls_digest = digest;
+    server_identity()->tls_digest = digest;
 }
 
 static void server_start(void) {
@@ -310,8 +316,8 @@ static void server_start(void) {
                                                       .frame_size_max = frame_size_max}};
     cr_assert_eq(link_group_listen(server.group, "127.0.0.1:0", &options, &problem), 0, "%s",
                  problem.text);
-    (void)snprintf(founding.configuration.replicas[SERVER].client_address, ADDRESS_SIZE_MAX,
-                   "127.0.0.1:%u", link_group_port(server.group));
+    (void)snprintf(server_identity()->client_address, ADDRESS_SIZE_MAX, "127.0.0.1:%u",
+                   link_group_port(server.group));
     cr_assert_eq(pthread_create(&server.thread, NULL, serve, NULL), 0);
 }
 
@@ -333,6 +339,7 @@ static void set_up(void) {
     story_append_honest(&story, BATCHES);
     cr_assert_eq(
         founding_decode(&founding, buffer_span(&consortium.genesis_bytes), "test", &problem), 0);
+    cr_assert(eras_init(&known, buffer_span(&consortium.genesis_bytes)));
     (void)snprintf(directory, sizeof directory, "/tmp/onus-fetcher-XXXXXX");
     cr_assert(mkdtemp(directory) != NULL);
     (void)snprintf(out, sizeof out, "%s/out", directory);
@@ -349,6 +356,8 @@ static void tear_down(void) {
     buffer_free(&offered.digests);
     offered = (struct offered){.seq = 0};
     founding_free(&founding);
+    eras_free(&known);
+    known = (struct eras){.count = 0};
     forge_free(&forge);
     consortium_free(&consortium);
     (void)snprintf(command, sizeof command, "rm -rf %s", directory);
@@ -360,6 +369,7 @@ TestSuite(fetcher, .init = set_up, .fini = tear_down, .timeout = 120);
 static struct fetcher *new_fetcher_with(uint64_t deadline_ms, uint64_t absent_ms) {
     struct problem problem = {.code = EXIT_OK};
     struct fetcher_options const options = {.founding = &founding,
+                                            .eras = &known,
                                             .secret = consortium.users[0].secret,
                                             .key = consortium.users[0].key,
                                             .directory = out,
@@ -617,13 +627,13 @@ Test(fetcher, links_that_break_are_made_anew_until_the_deadline) {
 
 /* From now on nobody listens where the replica is said to be; and it is put right again. */
 static void hide_server(char kept[static ADDRESS_SIZE_MAX + 1]) {
-    char *const address = founding.configuration.replicas[SERVER].client_address;
+    char *const address = server_identity()->client_address;
     memcpy(kept, address, ADDRESS_SIZE_MAX + 1);
     (void)snprintf(address, ADDRESS_SIZE_MAX, "127.0.0.1:1");
 }
 
 static void show_server(const char *kept) {
-    memcpy(founding.configuration.replicas[SERVER].client_address, kept, ADDRESS_SIZE_MAX + 1);
+    memcpy(server_identity()->client_address, kept, ADDRESS_SIZE_MAX + 1);
 }
 
 Test(fetcher, nobody_there) {

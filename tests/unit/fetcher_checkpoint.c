@@ -54,21 +54,12 @@ static void make_offer(struct buffer *offer, const struct replayer_cut *cut, uin
     buffer_free(&snapshot);
 }
 
-/* What the replayers here borrow. */
-static struct eras *founding_era(void) {
-    static struct eras eras;
-    if (eras.count == 0) {
-        cr_assert(eras_init(&eras, buffer_span(&consortium.genesis_bytes)));
-    }
-    return &eras;
-}
-
 /* The story goes on beyond a checkpoint, and the server can hand that over. */
 static void offer_checkpoint(void) {
     static struct replayer replayer;
     struct batch batch;
     story_append_honest(&story, 2 * CHECKPOINT - BATCHES);
-    cr_assert(replayer_init(&replayer, founding_era(), NULL, true));
+    cr_assert(replayer_init(&replayer, &known, NULL, true));
     replayer_start(&replayer, buffer_span(&consortium.genesis_bytes));
     batch_init(&batch);
     for (uint64_t seq = 1; seq <= CHECKPOINT; seq++) {
@@ -98,6 +89,7 @@ static struct checkpoint_fetch *fetch_checkpoint(enum lie lie, uint64_t deadline
     struct problem problem = {.code = EXIT_OK};
     (void)snprintf(states, sizeof states, "%s/state", directory);
     struct fetcher_options const options = {.founding = &founding,
+                                            .eras = &known,
                                             .secret = consortium.users[0].secret,
                                             .key = consortium.users[0].key,
                                             .directory = states,
@@ -143,7 +135,7 @@ Test(fetcher, a_checkpoint_is_a_state_to_begin_at) {
     cr_assert_eq(saved_state_read_head(file, &consortium.configuration.service, &genesis, &seq,
                                        path, &problem),
                  0, "%s", problem.text);
-    cr_assert(replayer_init(&replayer, founding_era(), NULL, true));
+    cr_assert(replayer_init(&replayer, &known, NULL, true));
     cr_assert_eq(saved_state_read(file, &replayer, seq, path, &problem), 0, "%s", problem.text);
     struct digest const *const digest =
         &forge_batch_at(&forge, CHECKPOINT + INTERVAL)->body.checkpoint_digest;
@@ -164,6 +156,7 @@ Test(fetcher, a_ledger_begins_behind_a_checkpoint) {
     offer_checkpoint();
     struct checkpoint_fetch *const fetch = fetch_checkpoint(HONEST, 60000);
     struct fetcher_options const options = {.founding = &founding,
+                                            .eras = &known,
                                             .secret = consortium.users[0].secret,
                                             .key = consortium.users[0].key,
                                             .directory = out,

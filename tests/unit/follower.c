@@ -2,7 +2,7 @@
  * follower: what a client makes of links that replicas hand over: those that hold lead it on, and
  * the next run too; others do not; and the context's addresses go with the newest configuration.
  */
-#include "client/follower.h"
+#include "host/follower.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>

@@ -1,10 +1,10 @@
 /*
- * follower: what a client knows of the consortium's configurations (protocol §9): the chain of its
- * context, which grows by the links that replicas hand over. Each link is judged, then kept in the
- * context's file, so that the next run begins where this one ends.
+ * follower: what a client or auditor knows of the consortium's configurations (protocol §9): the
+ * chain of its context, which grows by the links that replicas hand over. Each link is judged, then
+ * kept in the context's file, so that the next run begins where this one ends.
  */
-#ifndef ONUS_CLIENT_FOLLOWER_H
-#define ONUS_CLIENT_FOLLOWER_H
+#ifndef ONUS_HOST_FOLLOWER_H
+#define ONUS_HOST_FOLLOWER_H
 
 #include "host/context_chain.h"
 

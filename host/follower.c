@@ -1,7 +1,7 @@
 /*
  * follower: see follower.h. Invariant: what is in the file holds by the chain in memory.
  */
-#include "client/follower.h"
+#include "host/follower.h"
 
 #include <stdlib.h>
 
