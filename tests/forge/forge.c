@@ -760,3 +760,25 @@ int forge_write_beginning(const struct forge *forge, uint64_t end, const struct 
 int forge_write(const struct forge *forge, const struct disk *disk, struct problem *problem) {
     return forge_write_beginning(forge, forge_entry_count(forge), disk, problem);
 }
+
+uint64_t entry_config(const struct entry *entry) {
+    struct arena arena;
+    struct signed_body statement;
+    struct pre_prepare pre_prepare;
+    struct new_view new_view;
+    uint64_t config = entry->kind == ENTRY_GENESIS ? 1 : 0;
+    if (entry->kind != ENTRY_PRE_PREPARE && entry->kind != ENTRY_NEW_VIEW) {
+        return config;
+    }
+    arena_init(&arena, 1u << 20);
+    CHECK(signed_decode(&statement, &arena, entry->payload, STATEMENT_SIZE_MAX) == CODEC_OK);
+    if (entry->kind == ENTRY_PRE_PREPARE) {
+        CHECK(pre_prepare_decode(&pre_prepare, &arena, statement.body) == CODEC_OK);
+        config = pre_prepare.config;
+    } else {
+        CHECK(new_view_decode(&new_view, &arena, statement.body) == CODEC_OK);
+        config = new_view.config;
+    }
+    arena_free(&arena);
+    return config;
+}

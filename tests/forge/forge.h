@@ -171,4 +171,7 @@ MUST_USE int forge_write(const struct forge *forge, const struct disk *disk,
 MUST_USE int forge_write_beginning(const struct forge *forge, uint64_t end, const struct disk *disk,
                                    struct problem *problem);
 
+/* The configuration that an entry names; genesis: the founding one; 0: it names none. */
+uint64_t entry_config(const struct entry *entry);
+
 #endif

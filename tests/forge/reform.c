@@ -149,6 +149,15 @@ void reform_shift(struct reform *reform) {
     reform_start(reform);
 }
 
+void reform_state(const struct reform *reform, uint64_t range_config, struct served *served) {
+    CHECK(range_config >= 1 && range_config <= reform->count + 1);
+    served->config = reform->count + 1;
+    served->range_config = range_config;
+    CHECK(
+        constitution_digest(&served->constitution, &reform->constitutions[reform->count]) &&
+        constitution_digest(&served->range_constitution, &reform->constitutions[range_config - 1]));
+}
+
 void reform_chain(const struct reform *reform, struct buffer *out) {
     CHECK(chain_file_begin(out, buffer_span(&reform->charter.consortium->genesis_bytes)));
     for (uint32_t i = 0; i < reform->count; i++) {

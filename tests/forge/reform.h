@@ -47,6 +47,11 @@ void reform_start(struct reform *reform);
 /* All of it: the first replica is replaced, and one more joins; so all others have another place.
  */
 void reform_shift(struct reform *reform);
+/*
+ * What an answer to a demand says of a replica of the newest configuration, whose entries lie in
+ * that one, or in an earlier one.
+ */
+void reform_state(const struct reform *reform, uint64_t range_config, struct served *served);
 /* Append the file of the chain so far. */
 void reform_chain(const struct reform *reform, struct buffer *out);
 

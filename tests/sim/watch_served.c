@@ -37,11 +37,8 @@ static void judge_range(struct cluster *cluster, uint32_t node, uint64_t first, 
     struct buffer payload;
     buffer_init(&payload, FRAME_SIZE_MAX);
     CHECK(range_message_encode(&payload, &range));
-    const struct configuration *const configuration =
-        config == 1 ? &cluster->consortium.configuration : &cluster->eras[config].configuration;
-    CHECK(config < CLUSTER_ERAS_MAX && (config == 1 || cluster->eras[config].known));
-    struct served_judgement const judgement =
-        served_range_judge(configuration, &served, buffer_span(&payload), &sink);
+    struct served_judgement const judgement = served_range_judge(
+        cluster_configuration(cluster, config), &served, buffer_span(&payload), &sink);
     if (judgement.failed || judgement.rule != RULE_NONE) {
         cluster_fail(cluster, "node %u would be blamed for entries %llu to %llu: %s at %llu", node,
                      (unsigned long long)first, (unsigned long long)end, rule_name(judgement.rule),

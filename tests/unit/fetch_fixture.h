@@ -24,6 +24,8 @@ enum lie {
     OTHERS_NAME,      /* says to be another replica, with its own signature */
     OTHER_DEMAND,     /* a statement that answers another one */
     OTHER_PLACE,      /* entries from elsewhere */
+    OTHER_NAME,       /* goes by a constitution that nobody knows */
+    OTHER_RULES,      /* judged the entries by one that nobody knows */
     NOTHING,          /* empty answers, though there is more */
     MUTE,             /* never answers */
     UNKNOWN_AUTHOR,   /* refuses */
@@ -48,7 +50,7 @@ extern struct consortium consortium;
 extern struct forge forge;
 extern struct story story;
 extern struct founding founding;
-extern struct eras known; /* the founding one, with the server's address */
+extern struct eras known;  /* the founding one first, with the server's address */
 extern char directory[64]; /* of the test, and removed after it */
 extern char out[128];      /* in it */
 
@@ -78,7 +80,16 @@ extern struct server {
     uint64_t first;  /* the first entry that was demanded */
     uint64_t begins; /* where its ledger begins: it joined, and hands over nothing before that */
     bool was_busy;
+    const struct reform *reform; /* that its ledger has been through; NULL: none */
 } server;
+
+/* The known configurations, with these links, lead to the server. */
+void know_links(const struct span *links, uint32_t count);
+
+/* The ledger as it is, and who asks for it. */
+struct fetcher *new_fetcher(uint64_t deadline_ms);
+/* Does this directory hold the ledger of the forge, entry by entry? */
+void expect_kept(const char *name, const struct forge *from);
 
 /* One round, with this lie. Returns: what became of the server. */
 const struct fetch_result *round_of(struct fetcher *fetcher, enum lie lie);

@@ -17,6 +17,7 @@
 #include "execution/state_parts.h"
 #include "host/clock.h"
 #include "ledger/served.h"
+#include "tests/forge/reform.h"
 #include "tests/unit/fetch_fixture.h"
 
 #define UNITS_SERVED 3u /* so that a ledger takes several answers */
@@ -175,6 +176,37 @@ static void answer_part(struct link *link, const struct demand *demand, const st
     buffer_free(&payload);
 }
 
+/* The configuration of the batch or new view that begins there. */
+static uint64_t config_at(const struct forge *from, uint64_t first) {
+    uint64_t config = 0;
+    for (uint64_t i = first; config == 0 && i < forge_entry_count(from); i++) {
+        struct entry const entry = forge_entry_at(from, i);
+        config = entry_config(&entry);
+    }
+    return config;
+}
+
+/* Where the configuration ends in which `first` lies, or the range does. */
+static uint64_t end_of_config(const struct forge *from, uint64_t first, uint64_t end) {
+    for (uint64_t i = first; i < end; i++) {
+        if (begins_unit(from, i) && config_at(from, i) != config_at(from, first)) {
+            return i;
+        }
+    }
+    return end;
+}
+
+static void state(struct served *served) {
+    if (server.reform == NULL) {
+        consortium_state(&consortium, served);
+        return;
+    }
+    bool const has_entries = served->part == SERVED_ENTRIES && served->first < served->end;
+    reform_state(server.reform,
+                 has_entries ? config_at(server.forge, served->first) : server.reform->count + 1,
+                 served);
+}
+
 static void answer(struct link *link, const struct demand *demand, const struct digest *id) {
     const struct digest *const service = &consortium.configuration.service;
     uint64_t const available = forge_entry_count(server.forge);
@@ -183,6 +215,7 @@ static void answer(struct link *link, const struct demand *demand, const struct 
     struct buffer payload;
     buffer_init(&payload, SERVED_PAYLOAD_SIZE_MAX);
     end = server.lie == NOTHING || first < server.begins ? first : end;
+    end = end_of_config(server.forge, first, end);
     end -= server.lie == CUT_SHORT && end - first > 1 ? 1 : 0;
     encode_range(&payload, first, end);
     struct served served = {.replica = server.lie == OTHERS_NAME ? OTHER : SERVER,
@@ -192,7 +225,13 @@ static void answer(struct link *link, const struct demand *demand, const struct 
                             .end = end,
                             .available = available,
                             .digest = served_bytes_digest(service, buffer_span(&payload))};
-    consortium_state(&consortium, &served);
+    state(&served);
+    served.constitution.bytes[0] ^= server.lie == OTHER_NAME ? 1 : 0;
+    served.range_constitution.bytes[0] ^=
+        server.lie == OTHER_RULES ||
+                (server.lie == OTHER_NAME && served.range_config == served.config)
+            ? 1
+            : 0;
     served.demand.bytes[0] ^= server.lie == OTHER_DEMAND ? 1 : 0;
     if (server.lie == OTHER_BYTES) {
         payload.data[payload.size - 1] ^= 1;
@@ -296,6 +335,16 @@ static void server_certificate(void) {
     server_identity()->tls_digest = digest;
 }
 
+void know_links(const struct span *links, uint32_t count) {
+    cr_assert_eq(eras_follow(&known, buffer_span(&consortium.genesis_bytes), links, count),
+                 CHAIN_VALID);
+    for (uint64_t i = 1; i < known.count; i++) {
+        struct replica_identity *const later = &known.list[i]->configuration.replicas[SERVER];
+        later->tls_digest = server_identity()->tls_digest;
+        memcpy(later->client_address, server_identity()->client_address, ADDRESS_SIZE_MAX);
+    }
+}
+
 static void server_start(void) {
     struct problem problem = {.code = EXIT_OK};
     server = (struct server){.forge = &forge};
@@ -381,7 +430,7 @@ static struct fetcher *new_fetcher_with(uint64_t deadline_ms, uint64_t absent_ms
     return fetcher;
 }
 
-static struct fetcher *new_fetcher(uint64_t deadline_ms) {
+struct fetcher *new_fetcher(uint64_t deadline_ms) {
     return new_fetcher_with(deadline_ms, 0);
 }
 
@@ -394,8 +443,7 @@ const struct fetch_result *round_of(struct fetcher *fetcher, enum lie lie) {
     return fetcher_result(fetcher, SERVER);
 }
 
-/* Does this directory hold the ledger of the forge, entry by entry? */
-static void expect_kept(const char *name, const struct forge *from) {
+void expect_kept(const char *name, const struct forge *from) {
     char path[192];
     struct host_disk disk;
     struct segment_reader reader;

@@ -7,9 +7,9 @@
 
 #include <criterion/criterion.h>
 
+#include "audit-tool/eras.h"
 #include "audit-tool/served_evidence.h"
 #include "codec_attack.h"
-#include "ledger/codec_view.h"
 #include "ledger/wire.h"
 #include "tests/forge/reform.h"
 #include "tests/forge/story.h"
@@ -293,32 +293,9 @@ static void tell_with_views(uint32_t changes) {
 
 static struct reform reform;
 
-/* The configuration that an entry names; genesis: the founding one; 0: it names none. */
-static uint64_t config_of(const struct entry *entry) {
-    struct arena arena;
-    struct signed_body statement;
-    struct pre_prepare pre_prepare;
-    struct new_view new_view;
-    uint64_t config = entry->kind == ENTRY_GENESIS ? 1 : 0;
-    if (entry->kind != ENTRY_PRE_PREPARE && entry->kind != ENTRY_NEW_VIEW) {
-        return config;
-    }
-    arena_init(&arena, 1u << 20);
-    cr_assert_eq(signed_decode(&statement, &arena, entry->payload, STATEMENT_SIZE_MAX), CODEC_OK);
-    if (entry->kind == ENTRY_PRE_PREPARE) {
-        cr_assert_eq(pre_prepare_decode(&pre_prepare, &arena, statement.body), CODEC_OK);
-        config = pre_prepare.config;
-    } else {
-        cr_assert_eq(new_view_decode(&new_view, &arena, statement.body), CODEC_OK);
-        config = new_view.config;
-    }
-    arena_free(&arena);
-    return config;
-}
-
 static bool lies_in(const struct range *range, uint64_t config) {
     for (uint32_t i = 0; i < range->message.count; i++) {
-        uint64_t const named = config_of(&range->entries[i]);
+        uint64_t const named = entry_config(&range->entries[i]);
         if (named != 0 && named != config) {
             return false;
         }
@@ -744,6 +721,129 @@ Test(served_range, an_honest_answer_cannot_be_turned_against_its_author) {
     }
     cr_assert_not(is_proven(range));
     range_free(range);
+}
+
+/* ---- in later configurations ---- */
+
+static struct eras eras;
+
+static void follow(const struct reform *from) {
+    eras_free(&eras);
+    cr_assert(eras_init(&eras, buffer_span(&consortium.genesis_bytes)));
+    cr_assert_eq(
+        eras_follow(&eras, buffer_span(&consortium.genesis_bytes), from->links, from->count),
+        CHAIN_VALID);
+}
+
+/* Two configurations, in each of which there are some batches. */
+static void tell_two_eras(void) {
+    reform_init(&reform, &forge);
+    story_append_honest(&story, 4);
+    struct action const action = charter_named(&reform.charter, ACTION_ADD_USER, "dave", 7000);
+    reform_end(&reform, 1, &action);
+    reform_start(&reform);
+    story_append_honest(&story, 4);
+    follow(&reform);
+}
+
+/* The units of a configuration, from its second on. */
+static struct range *range_of_config(uint64_t config) {
+    uint64_t first = 0;
+    uint64_t end = 0;
+    struct units units;
+    units_read(&units);
+    for (uint32_t i = 0; i < units.count; i++) {
+        uint64_t named = 0;
+        for (uint64_t k = units.at[i]; named == 0; k++) {
+            struct entry const entry = forge_entry_at(&forge, k);
+            named = entry_config(&entry);
+        }
+        if (named == config && units.at[i] != 0) {
+            first = first == 0 ? units.at[i] : first;
+            end = units.at[i + 1];
+        }
+    }
+    cr_assert(end > first + 4);
+    return range_new(first, end);
+}
+
+/* As a replica of configuration 2 signs it, and says that it lies in this one. */
+static void sign_later(struct range *range, uint64_t range_config) {
+    const struct key_pair *const key = &consortium.replicas[SERVER].signing;
+    range_sign(range, key);
+    reform_state(&reform, range_config, &range->served);
+    struct buffer payload = buffer_new();
+    cr_assert(buffer_append(&payload, buffer_span(&range->payload)));
+    sign_bytes(range, buffer_span(&payload), key);
+    buffer_free(&payload);
+}
+
+static bool is_proven_by(const struct range *range, const struct eras *known, uint64_t config) {
+    struct buffer file = buffer_new();
+    struct proof_verdict *const verdict = calloc(1, sizeof *verdict);
+    cr_assert(verdict != NULL);
+    bool const proven = served_evidence(&file, verdict, buffer_span(&consortium.genesis_bytes),
+                                        known, &range->signature, buffer_span(&range->payload));
+    if (proven) {
+        cr_assert_eq(verdict->kind, PROOF_MALFORMED_RANGE);
+        cr_assert_eq(verdict->config, config);
+        cr_assert_eq(verdict->configuration.number, config);
+        cr_assert_eq(verdict->blamed, (uint64_t)1 << SERVER);
+    }
+    free(verdict);
+    buffer_free(&file);
+    return proven;
+}
+
+/* Entries of its own configuration, and those of the one before. */
+Test(served_range, a_replica_of_a_later_configuration_is_convicted) {
+    tell_two_eras();
+    for (uint64_t config = 1; config <= 2; config++) {
+        struct range *const range = range_of_config(config);
+        sign_later(range, config);
+        cr_assert_not(is_proven_by(range, &eras, 2), "it is honest");
+        sign_later(range, 3 - config); /* it says that they lie in the other one */
+        cr_assert(is_proven_by(range, &eras, 2));
+        drop(range, find(range, ENTRY_REQUEST));
+        sign_later(range, config);
+        cr_assert(is_proven_by(range, &eras, 2));
+        cr_assert_not(is_proven_by(range, NULL, 2), "there are no links to it");
+        range_free(range);
+    }
+    eras_free(&eras);
+    eras = (struct eras){.count = 0};
+    reform_free(&reform);
+}
+
+/* Who forks the chain shows others than those that the replica went by. */
+Test(served_range, a_forked_chain_convicts_nobody) {
+    static struct reform other;
+    static struct forge branch;
+    tell_two_eras();
+    struct range *const range = range_of_config(2);
+    drop(range, find(range, ENTRY_REQUEST));
+    sign_later(range, 2);
+    cr_assert(is_proven_by(range, &eras, 2));
+    forge_init(&branch, &consortium);
+    reform_init(&other, &branch);
+    struct action const action = charter_named(&other.charter, ACTION_ADD_USER, "erin", 7001);
+    reform_end(&other, 1, &action);
+    follow(&other);
+    cr_assert_not(is_proven_by(range, &eras, 2));
+    follow(&reform);
+    range->served.range_constitution.bytes[0] ^= 1;
+    range->served.constitution.bytes[0] ^= 1;
+    struct buffer payload = buffer_new();
+    cr_assert(buffer_append(&payload, buffer_span(&range->payload)));
+    sign_bytes(range, buffer_span(&payload), &consortium.replicas[SERVER].signing);
+    cr_assert_not(is_proven_by(range, &eras, 2), "nor one that the replica made up");
+    buffer_free(&payload);
+    range_free(range);
+    eras_free(&eras);
+    eras = (struct eras){.count = 0};
+    reform_free(&other);
+    reform_free(&reform);
+    forge_free(&branch);
 }
 
 /* A small proof, of which every byte is changed, and every end cut off. */
