@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "audit-tool/saved_state.h"
+#include "audit-tool/state_dir.h"
 #include "host/file.h"
 
 #define NAME_PREFIX "checkpoint-"
@@ -142,6 +143,28 @@ static bool write_all(FILE *file, const struct founding *founding,
            fflush(file) == 0 && fsync(fileno(file)) == 0;
 }
 
+static int make_directory(const char *directory, struct problem *problem) {
+    return mkdir(directory, 0755) == 0 || errno == EEXIST
+               ? 0
+               : problem_set(problem, EXIT_ERROR, "%s: %s", directory, strerror(errno));
+}
+
+int checkpoint_store_write_chain(const char *directory, struct span chain,
+                                 struct problem *problem) {
+    char path[PATH_MAX];
+    struct stat status;
+    int const size = snprintf(path, sizeof path, "%s/%s", directory, STATE_DIR_CHAIN);
+    if (size < 0 || (size_t)size >= sizeof path) {
+        return problem_set(problem, EXIT_USAGE, "%s: the name is too long", directory);
+    }
+    if (make_directory(directory, problem) != 0) {
+        return -1;
+    }
+    /* A chain grows at its end: of two, the longer one holds all of the other. */
+    bool const is_there = stat(path, &status) == 0 && (uint64_t)status.st_size >= chain.size;
+    return is_there ? 0 : file_write(path, chain, 0644, FILE_REPLACE, problem);
+}
+
 int checkpoint_store_write(const char *directory, const struct founding *founding,
                            const struct checkpoint_parts *parts, struct problem *problem) {
     char path[PATH_MAX];
@@ -150,8 +173,8 @@ int checkpoint_store_write(const char *directory, const struct founding *foundin
         make_path(fresh, directory, parts->seq, ".new", problem) != 0) {
         return -1;
     }
-    if (mkdir(directory, 0755) != 0 && errno != EEXIST) {
-        return problem_set(problem, EXIT_ERROR, "%s: %s", directory, strerror(errno));
+    if (make_directory(directory, problem) != 0) {
+        return -1;
     }
     FILE *const file = fopen(fresh, "wbe");
     if (file == NULL) {

@@ -27,6 +27,12 @@ struct checkpoint_parts {
 MUST_USE int checkpoint_store_find(struct fetch_mark *out, const char *directory,
                                    const struct founding *founding, struct problem *problem);
 
+/*
+ * Put down the governance chain (receipts/chain.h) that leads to the configuration of a checkpoint,
+ * before that one. A longer one that lies there stays; the directory is made. Returns: 0 or -1.
+ */
+MUST_USE int checkpoint_store_write_chain(const char *directory, struct span chain,
+                                          struct problem *problem);
 /* Write a checkpoint: it appears whole, or not at all. The directory is made. Returns: 0 or -1. */
 MUST_USE int checkpoint_store_write(const char *directory, const struct founding *founding,
                                     const struct checkpoint_parts *parts, struct problem *problem);

@@ -44,7 +44,8 @@ struct fetch {
     bool json;
     bool quiet;
     struct context context;
-    struct eras eras; /* that the context knows, with what replicas have told it now */
+    struct eras eras;    /* that the context knows, with what replicas have told it now */
+    struct buffer chain; /* that leads to them; empty: there is but the founding one */
     bool wants_checkpoint;
     char states[PATH_MAX];  /* where the checkpoint is, or goes */
     struct fetch_mark base; /* behind it; all zero: there is none, and ledgers begin at genesis */
@@ -110,6 +111,10 @@ static int find_beginning(struct fetch *fetch, const struct fetcher_options *opt
     }
     struct fetcher_options wanted = *options;
     wanted.directory = fetch->states;
+    if (fetch->eras.count != FOUNDING_CONFIGURATION &&
+        checkpoint_store_write_chain(fetch->states, buffer_span(&fetch->chain), problem) != 0) {
+        return -1;
+    }
     if (checkpoint_fetch_run(&fetch->checkpoint, &wanted, never_stops, NULL, problem) != 0) {
         return -1;
     }
@@ -423,15 +428,10 @@ static bool print_json(const struct fetch *fetch, const char *service) {
 
 /* The configurations that the context has come to. */
 static int load_eras(struct fetch *fetch, struct problem *problem) {
-    struct buffer chain;
-    buffer_init(&chain, CHAIN_SIZE_MAX);
-    int status = context_chain_read(&fetch->context, &chain, problem);
-    if (status == 0) {
-        status =
-            known_eras_read(&fetch->eras, &fetch->context.founding, buffer_span(&chain), problem);
-    }
-    buffer_free(&chain);
-    return status;
+    return context_chain_read(&fetch->context, &fetch->chain, problem) != 0
+               ? -1
+               : known_eras_read(&fetch->eras, &fetch->context.founding, buffer_span(&fetch->chain),
+                                 problem);
 }
 
 /* Ask replicas for what the context's chain lacks: those of now are asked for their ledgers. */
@@ -568,10 +568,12 @@ int command_fetch(const struct command *command, int argc, char **argv) {
         return command_misused(command, "out of memory");
     }
     fetch->deadline_s = DEADLINE_S_DEFAULT;
+    buffer_init(&fetch->chain, CHAIN_SIZE_MAX);
     int const code = command_fetch_with(fetch, command, argc, argv);
     fetcher_free(fetch->fetcher);
     checkpoint_fetch_free(&fetch->checkpoint);
     eras_free(&fetch->eras);
+    buffer_free(&fetch->chain);
     context_free(&fetch->context);
     free(fetch);
     return code;

@@ -120,6 +120,39 @@ class Watched:
         suite.check("no ledger given reaches" in short.out and
                     "of configurations that no ledger" not in short.out, "and found good", short)
 
+    def away(self):
+        """An auditor who has heard nothing since the founding asks the replicas how to go on."""
+        suite, service = self.suite, self.service
+        context, out = (os.path.join(suite.dir, name) for name in ("away", "away-fetched"))
+        shutil.copytree(service.context, context)
+        os.remove(os.path.join(context, "chain"))
+        fetched = self.ask_for(out, context)
+        suite.code(fetched, OK, "a fetch of one who knows the founding configuration alone")
+        found = [name for name in os.listdir(out) if name.startswith("replica-")]
+        suite.check(len(found) == 4 and "replica-2" not in found,
+                    "it asks the replicas of now", found)
+        chain = os.path.join(context, "chain")
+        suite.check(read(chain) == read(os.path.join(service.context, "chain")),
+                    "and the context knows them from now on")
+
+    def ask_for(self, out, context, *options):
+        return run(program("onus-audit"), "fetch", "--context", context, "--out", out,
+                   "--deadline", 30, "-o", "json", *options)
+
+    def beginning(self):
+        """Ledgers that begin behind a checkpoint of the new configuration."""
+        suite, service = self.suite, self.service
+        out = os.path.join(suite.dir, "beginning")
+        fetched = self.ask_for(out, service.context, "--checkpoint")
+        suite.code(fetched, OK, "a fetch from a checkpoint")
+        number = int(fetched.json()["checkpoint"]) if fetched.code == OK else 0
+        suite.check(number >= self.boundary, "it is one of the new configuration", number)
+        ledgers = sorted(os.path.join(out, name) for name in os.listdir(out)
+                         if name.startswith("replica-"))
+        audited = run(program("onus-audit"), "run", "--service", service.service(), "--ledger",
+                      *ledgers, "--state", os.path.join(out, "state"), "--from", number)
+        suite.code(audited, OK, "what lies behind it audits clean")
+
     def parts(self, ledgers):
         """An audit in parts, which begin at checkpoints of both configurations."""
         suite, states = self.suite, os.path.join(self.suite.dir, "states")
@@ -130,6 +163,7 @@ class Watched:
                       if name.endswith(".state"))
         boundary = [seq for seq in kept if seq % INTERVAL != 0]
         suite.check(len(kept) >= 3, "there are several", kept)
+        self.boundary = min(boundary)
         for seq in {kept[-1], *boundary}:
             part = run(*command, "--from", seq, "-f", "json")
             suite.code(part, OK, f"a part begins at checkpoint {seq}")
@@ -160,6 +194,8 @@ def watched(suite):
     scene.restart()
     scene.outage()
     scene.fetch()
+    scene.away()
+    scene.beginning()
     scene.end()
 
 
