@@ -27,6 +27,7 @@ struct audit *audit_new(const struct audit_options *options) {
     spill_init(&audit->waiting_bytes);
     spill_init(&audit->brought);
     spill_init(&audit->brought_bytes);
+    spill_init(&audit->left);
     watch_init(&audit->watch);
     audit->signatures = signatures_new(&options->configuration->service, options->jobs);
     audit->link_maker = link_maker_new();
@@ -61,6 +62,7 @@ void audit_free(struct audit *audit) {
     spill_free(&audit->waiting_bytes);
     spill_free(&audit->brought);
     spill_free(&audit->brought_bytes);
+    spill_free(&audit->left);
     claims_free(&audit->claims);
     claims_free(&audit->aside);
     resumption_free(audit->resumption);
@@ -219,6 +221,7 @@ int audit_run(struct audit *audit, struct problem *problem) {
     }
     reconcile_rest(audit);
     audit_note_waiting(audit);
+    audit_branches(audit);
     cover_ledgers(audit);
     return 0;
 }

@@ -1,9 +1,9 @@
 /*
  * audit_internal: what the files of the audit share; not for others. audit_receipts.c takes
  * receipts and audit_chains.c governance chains, audit.c compares receipts; walk.c follows the
- * ledgers and parting.c decides where they part; start.c begins at a checkpoint, and resume.c goes
- * on with an earlier run; reconcile.c holds receipts against them; views.c looks at changes of
- * view; blame.c and blame_view.c make the proofs.
+ * ledgers and parting.c decides where they part, and branches.c sees to those that are left and go
+ * on; start.c begins at a checkpoint, and resume.c goes on with an earlier run; reconcile.c holds
+ * receipts against them; views.c looks at changes of view; blame.c and blame_view.c make proofs.
  */
 #ifndef ONUS_AUDIT_TOOL_AUDIT_INTERNAL_H
 #define ONUS_AUDIT_TOOL_AUDIT_INTERNAL_H
@@ -22,6 +22,7 @@ struct audit_ledger {
     enum ledger_state state;
     bool has_next; /* what the reader stands on is next: a batch or a new view, not yet judged */
     uint64_t last_seq; /* of the last batch that it shares with what was followed */
+    bool goes_its_way; /* it was left on a sound way, further than trials go: a branch */
 };
 
 /* A new view in the ledger that is followed. */
@@ -47,6 +48,16 @@ struct batch_place {
 struct view_left {
     const struct audit_ledger *ledger;
     struct view_seen seen;
+    struct digest constitution; /* by which it was judged */
+};
+
+/* A batch behind the end of a configuration, in a ledger that is not followed there. */
+struct batch_left {
+    const struct audit_ledger *ledger;
+    uint64_t entry;
+    uint64_t config;
+    struct rank rank;
+    struct digest constitution; /* by which it was judged */
 };
 
 struct view_watch {
@@ -95,7 +106,9 @@ struct audit {
     struct audit_resumption *resumption; /* NULL: this is no other run's continuation */
     bool starts_anew;                    /* it cannot be */
     bool is_own;                         /* the state to begin at is the caller's own */
+    bool is_branch;                      /* of another audit, which looks after further branches */
     uint64_t seq;                        /* of the last batch that was taken; 0: none */
+    struct spill left;                   /* of struct batch_left */
     struct claims aside; /* what ways that were not followed show; they are claims, too */
     struct audit_report report;
 };
@@ -128,6 +141,11 @@ MUST_USE bool audit_compare_claims(struct audit *audit);
 MUST_USE bool audit_take_waiting(struct audit *audit, bool *any);
 /* At the end: tell what was never judged. */
 void audit_note_waiting(struct audit *audit);
+/*
+ * A certificate that a way shows which is not followed: it claims its batch, as soon as its
+ * configuration is known. To be compared. Returns: false when memory or disk is short.
+ */
+MUST_USE bool audit_take_aside(struct audit *audit, struct span certificate);
 /* Say that there is no room for receipts. Returns: -1. */
 int receipts_exhausted(struct problem *problem);
 
@@ -188,6 +206,14 @@ void judge_astray(struct audit *audit, const struct audit_ledger *theirs, enum r
  */
 struct audit_ledger *audit_choose_way(struct audit *audit);
 
+/* The batch that was taken: did its primary sign another one in its place, on another way? */
+void audit_meet_left(struct audit *audit, const struct audit_ledger *ledger);
+
+/* ---- branches.c ---- */
+
+/* At the end: audit each ledger that goes its own way by itself, and take over what that finds. */
+void audit_branches(struct audit *audit);
+
 /* ---- reconcile.c ---- */
 
 /* Hold all claims about this batch against it, which was just replayed, and is sound or not. */
@@ -215,9 +241,11 @@ MUST_USE int watch_first_above(struct audit *audit, uint64_t config, uint64_t vi
 void watch_hold(struct audit *audit, const struct audit_ledger *ledger, uint64_t entry);
 /*
  * The same for a new view that the audit does not follow its ledger into, now and for as long as
- * the ledger followed shows what was revealed in earlier views. Returns: false: out of memory.
+ * the ledger followed shows what was revealed in earlier views; as soon as that has come to the
+ * constitution by which the view was judged. Returns: false: out of memory.
  */
-MUST_USE bool watch_leave(struct audit *audit, const struct audit_ledger *ledger, uint64_t entry);
+MUST_USE bool watch_leave(struct audit *audit, const struct audit_ledger *ledger, uint64_t entry,
+                          const struct digest *constitution);
 /* Hold those new views once more against what was revealed. */
 void watch_hold_left(struct audit *audit);
 

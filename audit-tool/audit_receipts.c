@@ -129,6 +129,20 @@ int audit_add_claim(struct audit *audit, struct span certificate, struct claim_r
     return wait_for(audit, one, "", certificate) ? 0 : receipts_exhausted(problem);
 }
 
+bool audit_take_aside(struct audit *audit, struct span certificate) {
+    struct problem ignored = {.code = EXIT_OK};
+    struct claim_receipts const none = {.count = 0};
+    enum receipt_check check = RECEIPT_VALID;
+    struct found_certificate found;
+    found_certificate_init(&found);
+    bool const taken = certificate_open(audit, &found, certificate) &&
+                       claims_add_certificate(&audit->aside, &found.batch, certificate) &&
+                       audit_add_claim(audit, certificate, none, &check, &ignored) == 0 &&
+                       check == RECEIPT_VALID;
+    found_certificate_free(&found);
+    return taken;
+}
+
 /* A certificate that was believed when it came, by another chain than the ledger's. */
 static void note_astray(struct audit *audit, const struct waiting *one, enum receipt_check check) {
     if (one->receipts.count != 0) {

@@ -136,18 +136,6 @@ bool claims_add_certificate(struct claims *claims, const struct verified_batch *
     return add(claims, &claim, certificate);
 }
 
-bool claims_add_all(struct claims *claims, struct claims *from) {
-    for (uint64_t i = 0; i < claims_count(from); i++) {
-        struct claim claim = *claims_at(from, i);
-        struct span const certificate = claims_certificate(from, &claim);
-        claim.offset = claims->bytes.size;
-        if (!add(claims, &claim, certificate)) {
-            return false;
-        }
-    }
-    return true;
-}
-
 bool claims_sort(struct claims *claims, enum claims_order order) {
     uint64_t const count = claims_count(claims);
     uint64_t kept = 0;

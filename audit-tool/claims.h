@@ -63,8 +63,6 @@ MUST_USE bool claims_add(struct claims *claims, const struct verified_batch *bat
 /* Add what a verified certificate claims by itself. Returns: as above. */
 MUST_USE bool claims_add_certificate(struct claims *claims, const struct verified_batch *batch,
                                      struct span certificate);
-/* Add all claims of another list. Returns: as above. */
-MUST_USE bool claims_add_all(struct claims *claims, struct claims *from);
 /* Sort, and join what says the same. Returns: as above. */
 MUST_USE bool claims_sort(struct claims *claims, enum claims_order order);
 

@@ -59,11 +59,16 @@ bool eras_init(struct eras *eras, struct span genesis) {
     return done;
 }
 
-void eras_free(struct eras *eras) {
-    for (uint64_t i = 0; i < eras->count; i++) {
-        buffer_free(&eras->list[i]->link);
-        free(eras->list[i]);
+void eras_cut(struct eras *eras, uint64_t count) {
+    while (eras->count > count) {
+        struct era *const era = eras->list[--eras->count];
+        buffer_free(&era->link);
+        free(era);
     }
+}
+
+void eras_free(struct eras *eras) {
+    eras_cut(eras, 0);
     free(eras->list);
     *eras = (struct eras){.count = 0};
 }
@@ -77,11 +82,11 @@ const struct configuration *eras_configuration(const struct eras *eras, uint64_t
     return era == NULL ? NULL : &era->configuration;
 }
 
-bool eras_constitution_is(const struct eras *eras, uint64_t number, const struct digest *digest) {
+bool eras_is(const struct eras *eras, uint64_t number, const struct digest *constitution) {
     const struct era *const era = eras_find(eras, number);
     struct digest own;
     return era != NULL && constitution_digest(&own, &era->constitution) &&
-           digest_equal(&own, digest);
+           digest_equal(&own, constitution);
 }
 
 enum era_step eras_reach(struct eras *eras, const struct constitution *constitution) {

@@ -50,10 +50,6 @@ struct era *eras_find(const struct eras *eras, uint64_t number);
 /* What statements of that configuration are judged against. NULL: not known. */
 const struct configuration *eras_configuration(const struct eras *eras, uint64_t number);
 
-/* Does the constitution of that number have this digest? False also when it is not known. */
-MUST_USE bool eras_constitution_is(const struct eras *eras, uint64_t number,
-                                   const struct digest *digest);
-
 enum era_step {
     ERA_ADDED,
     ERA_KNOWN,   /* and is the same */
@@ -62,6 +58,10 @@ enum era_step {
 };
 /* The ledger, or a chain, has come to the constitution behind the newest, or to a known one. */
 MUST_USE enum era_step eras_reach(struct eras *eras, const struct constitution *constitution);
+/* Is it known, and with this digest? */
+bool eras_is(const struct eras *eras, uint64_t number, const struct digest *constitution);
+/* Forget all but the first so many: nothing borrows from those behind them any more. */
+void eras_cut(struct eras *eras, uint64_t count);
 
 /* Remember the link that leads to an era, which was verified. Returns: false: memory is short. */
 MUST_USE bool era_link_keep(struct era *era, struct span link);

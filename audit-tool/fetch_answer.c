@@ -44,7 +44,7 @@ static bool is_place_of(const struct fetch_answer *answer, const struct public_k
 
 /* Is it the constitution to which the governance chain leads, as far as that is known? */
 static bool is_of_chain(const struct eras *eras, uint64_t number, const struct digest *digest) {
-    return eras_find(eras, number) == NULL || eras_constitution_is(eras, number, digest);
+    return eras_find(eras, number) == NULL || eras_is(eras, number, digest);
 }
 
 /* Is it that replica's statement about the answer to this very demand? */

@@ -6,6 +6,10 @@
  * for as long as a correct replica can have gone it alone, what it holds is noted, and the audit
  * goes on with the one that reaches furthest. Of two batches that only their primary answers for,
  * either may lead to a change of view that shows more of the guilty: these are tried as well.
+ *
+ * A way may lead over the end of a configuration, and behind another copy of it than others. What
+ * it shows there is judged by what it has decided itself, and held against the way that is followed
+ * when that has come to the same configuration.
  */
 #include "audit-tool/audit_internal.h"
 #include "base/check.h"
@@ -39,6 +43,7 @@ struct trials {
 struct trial_view {
     const struct audit_ledger *ledger;
     uint64_t entry;
+    struct digest constitution; /* by which it was judged */
     bool is_followed;
 };
 
@@ -95,9 +100,10 @@ static struct standing certified_standing(struct audit *audit, const struct audi
 
 /*
  * A certificate can be judged as far as the configurations are known to which the audit has come by
- * now: a ledger that goes on through more of them is vouched for up to there.
+ * now, or to which the ledger comes on trial: one that goes on through more of them is vouched for
+ * up to there.
  */
-static struct reach measure(struct audit *audit, const struct audit_ledger *ledger) {
+static struct reach measure_known(struct audit *audit, const struct audit_ledger *ledger) {
     struct problem ignored = {.code = EXIT_OK}; /* it only reaches as far as it can be read */
     struct reach reach = {0};
     uint64_t entries[BATCH_PLACES_MAX] = {0};
@@ -124,6 +130,23 @@ static struct reach measure(struct audit *audit, const struct audit_ledger *ledg
     } while (batch_reader_next(&at->reader, &ignored) == 1);
     ledger_close(at);
     reach.certified = certified_standing(audit, ledger, evidenced, entries);
+    return reach;
+}
+
+/* How far a ledger reaches, by its own chain where it comes to the end of a configuration. */
+static struct reach measure(struct audit *audit, const struct audit_ledger *ledger) {
+    struct problem ignored = {.code = EXIT_OK};
+    struct audit_ledger *const at = ledger_open_at(audit, ledger, ledger->reader.batch.first_entry);
+    bool going = at != NULL;
+    replayer_trial_begin(&audit->replayer);
+    while (going && !replayer_trial_is_over_there(&audit->replayer) &&
+           replayer_trial_goes_on(&audit->replayer)) {
+        going = ledger_take(audit, at) == RULE_NONE && !replayer_failed(&audit->replayer) &&
+                batch_reader_next(&at->reader, &ignored) == 1;
+    }
+    struct reach const reach = measure_known(audit, ledger);
+    replayer_trial_end(&audit->replayer);
+    ledger_close(at);
     return reach;
 }
 
@@ -195,15 +218,41 @@ static void note_batch(struct audit *audit, struct trials *trials,
     found_certificate_free(&found);
 }
 
+/*
+ * Behind the end of a configuration a batch without evidence may contradict one that the ledger
+ * followed has yet to come to.
+ */
+static bool leave_batch(struct audit *audit, const struct audit_ledger *ledger,
+                        const struct audit_ledger *at) {
+    const struct pre_prepare *const body = &at->reader.batch.pre_prepare;
+    struct batch_left left = {.ledger = ledger,
+                              .entry = at->reader.batch.first_entry,
+                              .config = body->config,
+                              .rank = {.view = body->view, .seq = body->seq}};
+    return !replayer_trial_is_over_there(&audit->replayer) ||
+           (constitution_digest(&left.constitution, &audit->replayer.era->constitution) &&
+            spill_append(&audit->left, span_of(&left, sizeof left)));
+}
+
+static bool note_view(struct audit *audit, struct trials *trials, struct trial_view view) {
+    return constitution_digest(&view.constitution, &audit->replayer.era->constitution) &&
+           buffer_append(&trials->views, span_of(&view, sizeof view));
+}
+
 /* Returns: does it go on? */
 static bool try_next(struct audit *audit, struct trials *trials, struct audit_ledger *at,
-                     const struct audit_ledger *ledger, bool is_followed) {
+                     struct audit_ledger *ledger, bool is_followed) {
     enum rule const rule = ledger_take(audit, at);
     if (replayer_failed(&audit->replayer)) {
         return false;
     }
     if (rule != RULE_NONE) {
-        if (!is_followed) {
+        if (is_followed) {
+            return false;
+        }
+        /* In another configuration it takes the links of its own chain to prove it. */
+        ledger->goes_its_way |= replayer_trial_is_over_there(&audit->replayer);
+        if (!ledger->goes_its_way) {
             judge_astray(audit, at, rule, NULL);
         }
         return false;
@@ -211,9 +260,10 @@ static bool try_next(struct audit *audit, struct trials *trials, struct audit_le
     if (ledger_is_at_view(at)) {
         struct trial_view const view = {
             .ledger = ledger, .entry = at->reader.batch.first_entry, .is_followed = is_followed};
-        trials->failed |= !buffer_append(&trials->views, span_of(&view, sizeof view));
+        trials->failed |= !note_view(audit, trials, view);
     } else {
         note_batch(audit, trials, at);
+        trials->failed |= !is_followed && !leave_batch(audit, ledger, at);
     }
     struct problem problem = {.code = EXIT_OK};
     int const status = batch_reader_next(&at->reader, &problem);
@@ -224,8 +274,8 @@ static bool try_next(struct audit *audit, struct trials *trials, struct audit_le
 }
 
 /* Go one ledger's way for as long as a replica can have gone it alone, and come back. */
-static void try_ledger(struct audit *audit, struct trials *trials,
-                       const struct audit_ledger *ledger, bool is_followed) {
+static void try_ledger(struct audit *audit, struct trials *trials, struct audit_ledger *ledger,
+                       bool is_followed) {
     struct audit_ledger *const at = ledger_open_at(audit, ledger, ledger->reader.batch.first_entry);
     if (at == NULL) {
         trials->failed = true;
@@ -236,15 +286,18 @@ static void try_ledger(struct audit *audit, struct trials *trials,
     while (going && replayer_trial_goes_on(&audit->replayer)) {
         going = try_next(audit, trials, at, ledger, is_followed);
     }
-    uint64_t const seq = replayer_position(&audit->replayer)->seq;
     replayer_trial_end(&audit->replayer);
-    if (going && !is_followed) {
-        audit_notice(audit, EXIT_CANNOT_AUDIT,
-                     "%s: not followed beyond batch %llu, since other ledgers left its way "
-                     "before it; audit it by itself as well",
-                     ledger->name, (unsigned long long)seq);
-    }
+    ledger->goes_its_way |= going && !is_followed;
     ledger_close(at);
+}
+
+/* What a way has shown is claimed, where it is not followed as well. */
+static bool keep_found(struct audit *audit, struct claims *found) {
+    bool kept = true;
+    for (uint64_t i = 0; kept && i < claims_count(found); i++) {
+        kept = audit_take_aside(audit, claims_certificate(found, claims_at(found, i)));
+    }
+    return kept;
 }
 
 static void try_all(struct audit *audit, const struct way *ways, uint32_t count,
@@ -259,15 +312,14 @@ static void try_all(struct audit *audit, const struct way *ways, uint32_t count,
             }
         }
     }
-    trials.failed |= !claims_add_all(&audit->claims, &trials.found) ||
-                     !claims_add_all(&audit->aside, &trials.found) || !audit_compare_claims(audit);
+    trials.failed |= !keep_found(audit, &trials.found) || !audit_compare_claims(audit);
     for (size_t i = 0; i < trials.views.size / sizeof(struct trial_view); i++) {
         struct trial_view view;
         memcpy(&view, trials.views.data + i * sizeof view, sizeof view);
         if (view.is_followed) {
             watch_hold(audit, view.ledger, view.entry);
         } else {
-            trials.failed |= !watch_leave(audit, view.ledger, view.entry);
+            trials.failed |= !watch_leave(audit, view.ledger, view.entry, &view.constitution);
         }
     }
     if (trials.failed) {
@@ -275,6 +327,34 @@ static void try_all(struct audit *audit, const struct way *ways, uint32_t count,
     }
     claims_free(&trials.found);
     buffer_free(&trials.views);
+}
+
+static void meet(struct audit *audit, const struct batch_left *left,
+                 const struct audit_ledger *ledger) {
+    const struct signed_body *const ours = &ledger->reader.batch.seal.statement;
+    struct audit_ledger *const at = ledger_open_at(audit, left->ledger, left->entry);
+    if (at != NULL && !ledger_is_at_view(at) &&
+        !span_equal(at->reader.batch.seal.statement.body, ours->body) &&
+        eras_is(&audit->eras, left->config, &left->constitution)) {
+        blame_primary(audit, left->config, ours, &at->reader.batch.seal.statement);
+    }
+    ledger_close(at);
+}
+
+void audit_meet_left(struct audit *audit, const struct audit_ledger *ledger) {
+    const struct pre_prepare *const body = &ledger->reader.batch.pre_prepare;
+    struct rank const rank = {.view = body->view, .seq = body->seq};
+    struct batch_left *const list = (struct batch_left *)(void *)audit->left.data;
+    uint64_t const count = audit->left.size / sizeof *list;
+    uint64_t kept = 0;
+    for (uint64_t i = 0; i < count; i++) {
+        if (list[i].config == body->config && rank_compare(list[i].rank, rank) == 0) {
+            meet(audit, &list[i], ledger);
+        } else if (list[i].config >= body->config) {
+            list[kept++] = list[i];
+        }
+    }
+    spill_cut(&audit->left, kept * sizeof *list);
 }
 
 /* ---- deciding ---- */
@@ -338,6 +418,20 @@ static bool is_change_of_view(const struct way *ways, uint32_t count) {
     return sound > 1 && has_view;
 }
 
+/* Nobody goes this way. untried: where it leads was not looked at, since it is convicted here. */
+static void leave_way(struct audit *audit, const struct way *way, bool untried) {
+    uint64_t const config = audit->replayer.era->configuration.number;
+    for (uint32_t i = 0; i < audit->ledger_count; i++) {
+        struct audit_ledger *const ledger = &audit->ledgers[i];
+        if (is_on(way, ledger)) {
+            ledger->goes_its_way |=
+                untried && way->rule == RULE_NONE && way->reach.last.config > config;
+        }
+    }
+    ledger_leave_alike(audit, way->ledger);
+    way->ledger->state = LEDGER_LEFT;
+}
+
 struct audit_ledger *audit_choose_way(struct audit *audit) {
     struct way ways[AUDIT_LEDGERS_MAX];
     uint32_t const count = collect_ways(audit, ways);
@@ -349,13 +443,13 @@ struct audit_ledger *audit_choose_way(struct audit *audit) {
         return NULL;
     }
     bool const primary_alone = judge_others(audit, ways, count, chosen);
-    if (primary_alone || is_change_of_view(ways, count)) {
+    bool const tried = primary_alone || is_change_of_view(ways, count);
+    if (tried) {
         try_all(audit, ways, count, chosen);
     }
     for (uint32_t i = 0; i < count; i++) {
         if (&ways[i] != chosen) {
-            ledger_leave_alike(audit, ways[i].ledger);
-            ways[i].ledger->state = LEDGER_LEFT;
+            leave_way(audit, &ways[i], !tried);
         }
     }
     return chosen == NULL ? NULL : chosen->ledger;

@@ -26,8 +26,8 @@ static enum proof_check read_served(struct served *served, struct arena *arena,
     if (served_decode(served, arena, statement->body) != CODEC_OK ||
         served->part != SERVED_ENTRIES || served->config != configuration->number ||
         served->replica >= configuration->replica_count ||
-        !eras_constitution_is(eras, served->config, &served->constitution) ||
-        !eras_constitution_is(eras, served->range_config, &served->range_constitution)) {
+        !eras_is(eras, served->config, &served->constitution) ||
+        !eras_is(eras, served->range_config, &served->range_constitution)) {
         return PROOF_STATEMENTS;
     }
     struct sign_check const check = {

@@ -49,24 +49,25 @@ void replayer_start(struct replayer *replayer, struct span genesis) {
     checker_start(replayer->checker, genesis);
 }
 
-/* The ledger has ended a configuration: what follows from its votes? */
-static void reach_next(struct replayer *replayer) {
+/* The ledger has ended a configuration: what follows from its votes? Returns: NULL: it is told. */
+static const char *find_next(struct replayer *replayer) {
+    const char *stuck = NULL;
     struct constitution *const next = malloc(sizeof *next);
     if (next == NULL) {
         replayer->failed = true;
-        return;
+        return NULL;
     }
     if (!engine_next_constitution(replayer->engine, next) ||
         next->number != replayer->era->configuration.number + 1) {
-        replayer->stuck = "its state does not say which configuration comes next";
+        stuck = "its state does not say which configuration comes next";
     } else {
         switch (eras_reach(replayer->eras, next)) {
         case ERA_ADDED:
         case ERA_KNOWN:
             break;
         case ERA_DIFFERS:
-            replayer->stuck = "a governance chain that was given leads to another configuration "
-                              "than this ledger; audit it without that";
+            stuck = "a governance chain that was given leads to another configuration "
+                    "than this ledger; audit it without that";
             break;
         case ERA_MEMORY:
             replayer->failed = true;
@@ -74,6 +75,11 @@ static void reach_next(struct replayer *replayer) {
         }
     }
     free(next);
+    return stuck;
+}
+
+static void reach_next(struct replayer *replayer) {
+    replayer->stuck = find_next(replayer);
 }
 
 /* ---- from a checkpoint ---- */
@@ -283,7 +289,8 @@ void replayer_go_over(struct replayer *replayer, uint64_t stated_config) {
     if (!replayer_goes_over(replayer, stated_config)) {
         return;
     }
-    CHECK(!replayer->on_trial);
+    CHECK(!replayer->on_trial || replayer->trial_may_enter);
+    replayer->trial_may_enter = false;
     replayer->era = eras_find(replayer->eras, replayer->era->configuration.number + 1);
     CHECK(replayer->era != NULL); /* reach_next has put it there, or was stuck */
     checker_enter(replayer->checker, &replayer->era->configuration);
@@ -291,9 +298,7 @@ void replayer_go_over(struct replayer *replayer, uint64_t stated_config) {
 }
 
 enum rule replayer_step(struct replayer *replayer, const struct batch *batch) {
-    if (!replayer->on_trial) {
-        replayer_go_over(replayer, batch->pre_prepare.config);
-    }
+    replayer_go_over(replayer, batch->pre_prepare.config);
     CHECK(replayer_is_ready(replayer));
     enum rule const rule = take_next(replayer, &(struct next_item){.batch = batch});
     if (rule != RULE_NONE || replayer->on_trial) {
@@ -312,9 +317,7 @@ enum rule replayer_step(struct replayer *replayer, const struct batch *batch) {
 }
 
 enum rule replayer_enter(struct replayer *replayer, const struct view_unit *unit) {
-    if (!replayer->on_trial) {
-        replayer_go_over(replayer, unit->new_view.config);
-    }
+    replayer_go_over(replayer, unit->new_view.config);
     enum rule const rule = take_next(replayer, &(struct next_item){.unit = unit});
     if (rule == RULE_NONE && replayer->on_trial) {
         replayer->trial_views++;
@@ -325,26 +328,65 @@ enum rule replayer_enter(struct replayer *replayer, const struct view_unit *unit
 /* ---- trials ---- */
 
 void replayer_trial_begin(struct replayer *replayer) {
+    const struct ledger_position *const now = checker_position(replayer->checker);
     CHECK(!replayer->on_trial);
     replayer->on_trial = true;
-    replayer->trial_seq = checker_position(replayer->checker)->seq;
-    replayer->trial_view = checker_position(replayer->checker)->view;
+    replayer->trial_era = replayer->era;
+    replayer->trial_eras = replayer->eras->count;
+    replayer->trial_seq = now->seq;
+    replayer->trial_evidenced = now->evidence_upto;
+    replayer->trial_view = now->view;
     replayer->trial_views = 0;
     replayer->trial_mark = engine_mark(replayer->engine);
+    replayer->trial_may_enter = false;
 }
 
-bool replayer_trial_goes_on(const struct replayer *replayer) {
+bool replayer_trial_is_over_there(const struct replayer *replayer) {
+    return replayer->era != replayer->trial_era;
+}
+
+/*
+ * What ends a configuration is the same in all its copies but for their views, so who is cut off
+ * there has gone alone for little of it; and behind it, for no longer than anywhere else.
+ */
+static bool has_room(const struct replayer *replayer) {
+    const struct ledger_position *const now = checker_position(replayer->checker);
+    uint64_t const from =
+        replayer_trial_is_over_there(replayer) ? now->config_start : replayer->trial_seq;
     /* Less than C batches: none of them needs a checkpoint that the trial would have to make. */
-    uint64_t const batches = checker_position(replayer->checker)->seq - replayer->trial_seq;
     uint64_t const batches_max = 2 * (uint64_t)replayer->era->configuration.parameters.pipeline;
-    return batches < batches_max && replayer->trial_views < REPLAYER_TRIAL_VIEWS &&
-           !checker_is_closed(replayer->checker) && replayer_is_ready(replayer) &&
-           !replayer_failed(replayer);
+    /* Going back takes all that was not evidenced where it began. */
+    return now->seq - from < batches_max &&
+           now->seq + 1 - replayer->trial_evidenced < CHECKER_MARKS_MAX &&
+           replayer->trial_views < REPLAYER_TRIAL_VIEWS;
+}
+
+/* It is at the end of a configuration: may it go over? */
+static bool may_enter(struct replayer *replayer) {
+    bool const is_settled = checker_position(replayer->checker)->seq == replayer->trial_seq;
+    if (!replayer->trial_may_enter && !is_settled && !replayer_trial_is_over_there(replayer)) {
+        replayer->trial_may_enter = find_next(replayer) == NULL;
+    }
+    return replayer->trial_may_enter;
+}
+
+bool replayer_trial_goes_on(struct replayer *replayer) {
+    CHECK(replayer->on_trial);
+    bool const goes_on =
+        checker_is_closed(replayer->checker) ? may_enter(replayer) : has_room(replayer);
+    return goes_on && replayer_is_ready(replayer) && !replayer_failed(replayer);
 }
 
 void replayer_trial_end(struct replayer *replayer) {
     CHECK(replayer->on_trial);
     replayer->on_trial = false;
-    checker_rollback_in(replayer->checker, replayer->trial_seq, replayer->trial_view);
+    replayer->trial_may_enter = false;
     engine_rollback(replayer->engine, replayer->trial_mark);
+    if (replayer_trial_is_over_there(replayer)) {
+        checker_leave(replayer->checker);
+        replayer->era = replayer->trial_era;
+        engine_govern(replayer->engine, &replayer->era->constitution);
+    }
+    checker_rollback_in(replayer->checker, replayer->trial_seq, replayer->trial_view);
+    eras_cut(replayer->eras, replayer->trial_eras);
 }

@@ -42,10 +42,14 @@ struct replayer {
 
     /* on trial: where it began */
     bool on_trial;
+    const struct era *trial_era; /* in force there */
+    uint64_t trial_eras;         /* so many were known */
     uint64_t trial_seq;
+    uint64_t trial_evidenced;
     uint64_t trial_view;
     uint32_t trial_views; /* taken since */
     uint64_t trial_mark;
+    bool trial_may_enter; /* the next configuration: it follows from what was taken, and is known */
 };
 
 /*
@@ -85,7 +89,7 @@ MUST_USE bool replayer_load_end(struct replayer *replayer, struct replayer_loadi
 /*
  * Where a configuration has ended, enter the next one, which execution has come to, unless what
  * comes next states the old one: nothing more can be right in that, and its signers are those of
- * the old one. Not on trial. A step or new view does so by itself.
+ * the old one. A step or new view does so by itself.
  */
 void replayer_go_over(struct replayer *replayer, uint64_t stated_config);
 /* Would what states this be judged in the next configuration? */
@@ -104,11 +108,17 @@ MUST_USE enum rule replayer_enter(struct replayer *replayer, const struct view_u
 
 /*
  * From here on take batches and new views on trial: nothing is settled and no checkpoint is made,
- * until replayer_trial_end goes back to where it began.
+ * until replayer_trial_end goes back to where it began. A trial may go over into the next
+ * configuration, once. If the eras do not have that yet, they do until the trial ends.
  */
 void replayer_trial_begin(struct replayer *replayer);
-/* Is there room for one more batch or new view on this trial? */
-bool replayer_trial_goes_on(const struct replayer *replayer);
+/*
+ * Ask before each: is there room for one more batch or new view on this trial? Not behind the end
+ * of a configuration when another one is known to follow than this way has decided.
+ */
+bool replayer_trial_goes_on(struct replayer *replayer);
+/* Is it behind the end of the configuration in which it began? */
+bool replayer_trial_is_over_there(const struct replayer *replayer);
 void replayer_trial_end(struct replayer *replayer);
 
 bool replayer_failed(const struct replayer *replayer);

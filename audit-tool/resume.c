@@ -14,7 +14,11 @@
 #include "ledger/derive.h"
 
 #define PROGRESS_MAGIC "onus-audit-progress-v2\n"
-#define PROGRESS_ARENA_SIZE (1u << 20)
+
+/* What an earlier run left of a ledger. */
+#define PROGRESS_LEDGER_HERE 0u
+#define PROGRESS_LEDGER_LEFT 1u
+#define PROGRESS_LEDGER_BRANCH 2u /* left, and still to be audited by itself */
 
 struct audit_resumption {
     struct audit_start start; /* of the first of all runs */
@@ -67,7 +71,10 @@ static bool put_ledgers(struct buffer *out, const struct audit *audit) {
     for (uint32_t i = 0; i < audit->ledger_count; i++) {
         const struct audit_ledger *const ledger = &audit->ledgers[i];
         good = good && put_sized(out, span_text(ledger->name)) &&
-               put_u32(out, ledger->state == LEDGER_LEFT) && put_u64(out, ledger->last_seq);
+               put_u32(out, ledger->state != LEDGER_LEFT ? PROGRESS_LEDGER_HERE
+                            : ledger->goes_its_way       ? PROGRESS_LEDGER_BRANCH
+                                                         : PROGRESS_LEDGER_LEFT) &&
+               put_u64(out, ledger->last_seq);
     }
     return good;
 }
@@ -185,12 +192,14 @@ static void take_ledgers(struct progress_reader *reader, struct audit *audit) {
     for (uint32_t i = 0; !reader->failed && i < audit->ledger_count; i++) {
         struct audit_ledger *const ledger = &audit->ledgers[i];
         struct span const name = take_sized(reader);
-        bool const is_left = take_u32(reader) != 0;
+        uint32_t const state = take_u32(reader);
         uint64_t const last_seq = take_u64(reader);
-        reader->failed |= !span_equal(name, span_text(ledger->name));
-        if (is_left) {
+        reader->failed |=
+            state > PROGRESS_LEDGER_BRANCH || !span_equal(name, span_text(ledger->name));
+        if (state != PROGRESS_LEDGER_HERE) {
             ledger->state = LEDGER_LEFT;
             ledger->last_seq = last_seq;
+            ledger->goes_its_way = state == PROGRESS_LEDGER_BRANCH;
         }
     }
 }
@@ -237,20 +246,10 @@ static void take_notices(struct progress_reader *reader, struct audit *audit) {
 
 static void take_aside(struct progress_reader *reader, struct audit *audit) {
     uint32_t const count = take_u32(reader);
-    struct arena arena;
-    arena_init(&arena, PROGRESS_ARENA_SIZE);
     for (uint32_t i = 0; !reader->failed && i < count; i++) {
         struct span const bytes = take_sized(reader);
-        struct certificate certificate;
-        struct verified_batch batch;
-        arena_reset(&arena);
-        reader->failed = reader->failed ||
-                         certificate_decode(&certificate, &arena, bytes) != CODEC_OK ||
-                         !certificate_holds(audit, &batch, &arena, &certificate) ||
-                         !claims_add_certificate(&audit->claims, &batch, bytes) ||
-                         !claims_add_certificate(&audit->aside, &batch, bytes);
+        reader->failed = reader->failed || !audit_take_aside(audit, bytes);
     }
-    arena_free(&arena);
 }
 
 int audit_resume(struct audit *audit, struct span progress, struct problem *problem) {

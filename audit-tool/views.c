@@ -253,25 +253,33 @@ static const struct audit_ledger *ledger_of(const struct audit *audit,
     return &audit->ledgers[nth];
 }
 
-bool watch_leave(struct audit *audit, const struct audit_ledger *ledger, uint64_t entry) {
+static void hold_left(struct audit *audit, const struct view_left *left) {
+    if (eras_is(&audit->eras, left->seen.config, &left->constitution)) {
+        watch_hold(audit, left->ledger, left->seen.entry);
+    }
+}
+
+bool watch_leave(struct audit *audit, const struct audit_ledger *ledger, uint64_t entry,
+                 const struct digest *constitution) {
     struct audit_ledger *const at = ledger_open_at(audit, ledger, entry);
     bool kept = true;
     if (at != NULL && ledger_is_at_view(at)) {
         struct view_left const left = {.ledger = ledger_of(audit, ledger),
                                        .seen = {.config = at->reader.batch.view.new_view.config,
                                                 .view = at->reader.batch.view.new_view.view,
-                                                .entry = entry}};
+                                                .entry = entry},
+                                       .constitution = *constitution};
         kept = spill_append(&audit->watch.left, span_of(&left, sizeof left));
+        hold_left(audit, &left);
     }
     ledger_close(at);
-    watch_hold(audit, ledger, entry);
     return kept;
 }
 
 void watch_hold_left(struct audit *audit) {
     for (uint64_t i = 0; i < left_count(&audit->watch); i++) {
-        const struct view_left *const left = left_at(&audit->watch, i);
-        watch_hold(audit, left->ledger, left->seen.entry);
+        struct view_left const left = *left_at(&audit->watch, i);
+        hold_left(audit, &left);
     }
 }
 

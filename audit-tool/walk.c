@@ -179,7 +179,9 @@ void judge_astray(struct audit *audit, const struct audit_ledger *theirs, enum r
         blame_batch(audit, theirs, rule);
         /* Whoever asked for a view that nobody may enter has stated something all the same. */
         if (ledger_is_at_view(theirs) && rule != RULE_VIEW_CHANGES) {
-            if (!watch_leave(audit, theirs, theirs->reader.batch.first_entry)) {
+            struct digest constitution;
+            if (!constitution_digest(&constitution, &audit->replayer.era->constitution) ||
+                !watch_leave(audit, theirs, theirs->reader.batch.first_entry, &constitution)) {
                 audit_notice(audit, EXIT_ERROR, "out of memory where ledgers part");
             }
         }
@@ -238,6 +240,7 @@ bool audit_note_sound(struct audit *audit, const struct audit_ledger *ledger) {
     cover_batch(&report->coverage, &ledger->reader.batch.pre_prepare);
     watch_batch(audit, ledger);
     note_boundary(audit, &ledger->reader.batch);
+    audit_meet_left(audit, ledger);
     era_link_note(audit, &ledger->reader.batch);
     return true;
 }

@@ -166,22 +166,22 @@ static bool is_earlier_copy(struct replica *replica, const struct walk *walk,
 
 /*
  * The last batch before the configuration stands in another copy there (§9): is it followed? One
- * behind which the first batch is evidenced, always. Else only upwards, since what was committed in
- * the higher view may be held by those who have it here alone: the primary's, as long as nothing in
- * this configuration is certified here; and one for which a change of view waits.
+ * behind which the first batch is evidenced, always. Else, as long as nothing in this configuration
+ * is certified here, the primary's; and one for which a change of view waits. But upwards only,
+ * since what was committed in the higher view may be held by those who have it here alone; unless
+ * the first batch comes along, which shows that the lower copy was committed as well.
  */
 static bool may_part_before(struct replica *replica, const struct walk *walk,
                             const struct batch *batch, enum batch_step step) {
     uint64_t const view = checker_position(replica->checker)->view;
-    bool const is_primarys =
-        replica->range_peer == configuration_primary(replica->configuration, view);
-    if (evidenced_in(replica, walk->range) > config_start(replica)) {
-        return true;
-    }
     uint64_t const shown =
         evidenced_behind(replica, walk->range, replica->configuration->number - 1);
-    bool const is_behind = shown < config_start(replica);
-    return (!is_earlier_copy(replica, walk, batch, step) || !is_behind) &&
+    bool const is_primarys =
+        replica->range_peer == configuration_primary(replica->configuration, view);
+    if (shown > config_start(replica)) {
+        return true;
+    }
+    return (!is_earlier_copy(replica, walk, batch, step) || shown == config_start(replica)) &&
            (view_waits_for_range(replica) ||
             (!has_certified(replica) && is_primarys && !is_primary(replica)));
 }
