@@ -220,17 +220,14 @@ static bool ledger_holds(struct replica *replica, const struct journal_record *r
 static void load_certificate_record(struct replica *replica, const struct journal_record *record) {
     struct slot *const slot = slot_find(replica, record->seq);
     const struct ledger_position *const now = checker_position(replica->checker);
-    bool const is_here = is_current(replica, record->config);
-    /* What it would have to show there, should it have to speak in that configuration again. */
-    bool const is_before = replica->before != NULL && record->config == replica->before->number;
-    if (slot == NULL || slot->stage != SLOT_EXECUTED || (!is_here && !is_before) ||
-        slot_self(replica, slot) == REPLICAS_MAX ||
+    if (slot == NULL || slot->stage != SLOT_EXECUTED || !is_member(replica) ||
+        !is_current(replica, record->config) ||
         !digest_equal(&slot->digest, &record->pre_prepare_digest)) {
         return;
     }
     restore_votes(replica, slot, record->signers, record->signatures, record->nonce_hashes);
     struct nonce nonce;
-    if (record->kind != JOURNAL_NONCE || !is_here || slot->body.view != now->view) {
+    if (record->kind != JOURNAL_NONCE || slot->body.view != now->view) {
         return;
     }
     if (!slot_own_nonce(replica, slot, &nonce)) {

@@ -10,13 +10,14 @@ TestSuite(reconfiguration_ends, .timeout = 120);
 
 /* What travels, when it is about the end of configuration 1 or the beginning of 2. */
 struct censor {
-    uint64_t last;       /* the second batch that ends configuration 1; 0: none was proposed yet */
-    uint64_t first_end;  /* the first one */
-    uint32_t no_commits; /* bitmap of those who get no nonces for `last` */
-    uint32_t no_views;   /* of those who get no new views, nor ranges */
-    uint32_t no_start;   /* of those who get no batches of configuration 2 */
-    uint32_t no_votes;   /* of those who get no prepares of configuration 2; nonces nobody gets */
-    bool certified;      /* somebody has a quorum of such prepares: it has revealed its nonce */
+    uint64_t last;        /* the second batch that ends configuration 1; 0: none was proposed yet */
+    uint64_t first_end;   /* the first one */
+    uint32_t no_commits;  /* bitmap of those who get no nonces for `last` */
+    uint32_t no_prepares; /* nor prepares for it */
+    uint32_t no_views;    /* of those who get no new views, nor ranges */
+    uint32_t no_start;    /* of those who get no batches of configuration 2 */
+    uint32_t no_votes;    /* of those who get no prepares of configuration 2; nonces nobody gets */
+    bool certified;       /* somebody has a quorum of such prepares: it has revealed its nonce */
     bool zero_lies; /* replica 0 keeps its nonces, claims more than it has, and damages ranges */
     struct arena scratch;
 };
@@ -45,9 +46,13 @@ static bool proposal_passes(struct censor *censor, uint32_t to, struct span payl
 static bool vote_passes(struct censor *censor, uint32_t to, struct span payload) {
     struct signed_body statement;
     struct prepare body;
-    return (censor->no_votes >> to & 1) == 0 ||
-           signed_decode(&statement, &censor->scratch, payload, STATEMENT_SIZE_MAX) != CODEC_OK ||
-           prepare_decode(&body, &censor->scratch, statement.body) != CODEC_OK || body.config == 1;
+    if (signed_decode(&statement, &censor->scratch, payload, STATEMENT_SIZE_MAX) != CODEC_OK ||
+        prepare_decode(&body, &censor->scratch, statement.body) != CODEC_OK) {
+        return true;
+    }
+    bool const is_last = body.config == 1 && body.seq == censor->last;
+    return body.config == 1 ? !is_last || (censor->no_prepares >> to & 1) == 0
+                            : (censor->no_votes >> to & 1) == 0;
 }
 
 static bool nonce_passes(struct censor *censor, uint32_t to, struct span payload) {
@@ -408,9 +413,10 @@ Test(reconfiguration_ends, one_calls_the_others_back) {
 
 /*
  * 0 begins, and what it begins is certified; nobody else knows that, and the one that was left
- * behind calls them back. They end configuration 1 again, and go over behind that copy. Then the
- * one is never seen again, so that they need 0. It cannot give up what is certified; but it shows
- * how its own copy, the lower one, was committed.
+ * behind calls them back. They end
+ * configuration 1 again, and go over behind that copy. Then the one is never seen again, so that
+ * they need 0. It cannot give up what is certified; but it shows how its own copy, the lower one,
+ * was committed.
  */
 Test(reconfiguration_ends, a_first_batch_stands_behind_a_lower_copy) {
     struct censor censor;
@@ -446,5 +452,50 @@ Test(reconfiguration_ends, a_first_batch_stands_behind_a_lower_copy) {
     c->nodes[1].left_out = true;
     censor = (struct censor){.scratch = censor.scratch};
     cluster_heal(c);
+    ends_well(c, &censor);
+}
+
+/*
+ * All reveal their nonces for the last batch, and nobody gets one. 0, 1 and 2 end configuration 1
+ * in another view, and go over; 3 follows them by what they have on disk, and sees neither who
+ * voted for that copy nor how it was committed. It loses power, and so does 0: they call the others
+ * back, and 3 has to show what it ranks by, its own copy.
+ */
+Test(reconfiguration_ends, what_one_ranks_by_stays_on_its_disk) {
+    struct censor censor = {.no_commits = 0xf, .no_start = 0x1f};
+    struct cluster *const c = censored(&censor, 9);
+    dave_comes(c);
+    while (cluster_status(c, 3).asked_view == 0) {
+        cluster_run_ms(c, 1);
+    }
+    cluster_isolate(c, 3, true);
+    censor.no_commits = 0x8;
+    censor.no_prepares = 0x8;
+    for (uint32_t node = 0; node < 3; node++) {
+        run_until_view(c, node, 2, 1);
+    }
+    cluster_run_ms(c, 50);
+    cluster_isolate(c, 3, false);
+    for (uint32_t other = 0; other < 2; other++) {
+        cluster_cut(c, 3, other, true);
+        cluster_cut(c, other, 3, true);
+    }
+    run_until_view(c, 3, 2, 1);
+    cr_assert_eq(cluster_committed(c, 3), censor.last - 1, "it has not seen the end committed");
+    cluster_run_ms(c, 50);
+    for (uint32_t node = 0; node < 4; node += 3) {
+        cluster_crash(c, node);
+        cluster_start(c, node);
+        cr_assert_eq(cluster_status(c, node).config, 1, "it has lost how it ended");
+    }
+    censor.no_commits = 0xf;
+    censor.no_views = 0x9;
+    cluster_heal(c);
+    for (uint32_t node = 0; node < 4; node++) {
+        while (cluster_status(c, node).config != 1 || cluster_status(c, node).asked_view < 2) {
+            cluster_run_ms(c, 1);
+        }
+    }
+    censor = (struct censor){.scratch = censor.scratch};
     ends_well(c, &censor);
 }
