@@ -210,10 +210,9 @@ static void take_note(struct run *run, const struct join_effect *effect) {
     struct source *const source = &run->sources[effect->note.peer];
     switch (effect->note.kind) {
     case JOIN_NOTE_OFFER_TAKEN:
+    case JOIN_NOTE_OFFER_LATER: /* its links are asked for next */
     case JOIN_NOTE_OLDER_REFUSED:
         break;
-    case JOIN_NOTE_OFFER_LATER:
-        break; /* its links are asked for next */
     case JOIN_NOTE_LINKS_REFUSED:
         UNREACHABLE(); /* it gets none */
     case JOIN_NOTE_STATE_REFUSED:
