@@ -536,3 +536,35 @@ Test(reconfiguration_ends, what_one_ranks_by_stays_on_its_disk) {
     censor = (struct censor){.scratch = censor.scratch};
     ends_well(c, &censor);
 }
+
+/*
+ * All but 3 go over, and begin. 1 loses power, and comes back with a slow disk: until its journal
+ * has this start it must not say anything, not even to 3, to whom it passes votes for the end on,
+ * its own among them.
+ */
+Test(reconfiguration_ends, old_words_wait_for_the_journal_too) {
+    struct censor censor = {.no_commits = 0x8, .no_views = 0x8};
+    struct cluster *const c = censored(&censor, 11);
+    dave_comes(c);
+    for (uint32_t node = 0; node < 3; node++) {
+        run_until_view(c, node, 2, 0);
+    }
+    for (uint32_t node = 0; node < 3; node++) {
+        while (cluster_committed(c, node) <= censor.last) {
+            cluster_run_ms(c, 1);
+        }
+    }
+    cluster_run_ms(c, 50);
+    cluster_crash(c, 1);
+    uint64_t const usual[] = {c->sync_us_min, c->sync_us_max};
+    c->sync_us_min = 900000;
+    c->sync_us_max = 1000000;
+    cluster_start(c, 1);
+    cr_assert_eq(cluster_status(c, 1).config, 2);
+    cr_assert_eq(cluster_status(c, 3).config, 1);
+    cluster_run_ms(c, 700);
+    c->sync_us_min = usual[0];
+    c->sync_us_max = usual[1];
+    censor = (struct censor){.scratch = censor.scratch};
+    ends_well(c, &censor);
+}

@@ -138,6 +138,20 @@ static bool journal_has_nonce(struct cluster *cluster, const struct node *node,
 
 /* ---- once only ---- */
 
+static bool has_started(const struct node *node) {
+    const struct journal_list *const journal = &node->disk.journal;
+    for (uint64_t i = journal->count; i > 0; i--) {
+        const struct journal_item *const item = &journal->items[i - 1];
+        if (item->incarnation != node->incarnation) {
+            break;
+        }
+        if (item->kind == JOURNAL_STARTED) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Has this key said this before? Fails when it said something else instead. */
 static bool is_repeated(struct cluster *cluster, uint32_t number, const struct said *said) {
     struct table_key key = {.a = (uint64_t)said->saying,
@@ -150,6 +164,9 @@ static bool is_repeated(struct cluster *cluster, uint32_t number, const struct s
     }
     struct digest *const value = table_at(&cluster->said, &key, &is_new);
     if (!is_new && digest_equal(value, &said->digest)) {
+        if (!said->from_ledger && !has_started(&cluster->nodes[number])) {
+            fail(cluster, number, said, "leaves again before the journal has this start");
+        }
         return true;
     }
     if (!is_new) {
@@ -404,6 +421,19 @@ static void judge_nonce(struct cluster *cluster, uint32_t number, const struct s
     }
 }
 
+/*
+ * Of which view is a batch's nonce? Behind a boundary the disk may have another copy of the batch
+ * than the evidence is about (§9): one that was revealed before tells for which.
+ */
+static uint64_t view_of_nonce(const struct cluster *cluster, uint32_t number,
+                              const struct digest *nonce, const struct batch_facts *on_disk) {
+    struct table_key const key = table_key_of(nonce);
+    const struct digest *const place = table_find(&cluster->secrets, &key);
+    bool const is_its = place != NULL && load_u32_be(place->bytes) == cluster->nodes[number].id &&
+                        load_u64_be(place->bytes + 12) == on_disk->seq;
+    return is_its ? load_u64_be(place->bytes + 4) : on_disk->view;
+}
+
 /* Its own nonces that leave in the evidence before its pre-prepare. */
 static void judge_evidence(struct cluster *cluster, uint32_t number, struct arena *arena,
                            const struct pre_prepare_message *message) {
@@ -426,11 +456,10 @@ static void judge_evidence(struct cluster *cluster, uint32_t number, struct aren
             continue; /* the last: it left late, and the batch has been proposed again since */
         }
         uint64_t const before = signers & ((UINT64_C(1) << position) - 1);
-        struct said said = {.saying = SAID_NONCE,
-                            .view = node->disk.live.marks[entry].facts->view,
-                            .seq = batch->seq,
-                            .from_ledger = true};
+        struct said said = {.saying = SAID_NONCE, .seq = batch->seq, .from_ledger = true};
         memcpy(said.digest.bytes, batch->nonces[__builtin_popcountll(before)].bytes, NONCE_SIZE);
+        said.view =
+            view_of_nonce(cluster, number, &said.digest, node->disk.live.marks[entry].facts);
         judge_nonce(cluster, number, &said);
     }
 }
