@@ -420,12 +420,10 @@ static bool is_change_of_view(const struct way *ways, uint32_t count) {
 
 /* Nobody goes this way. untried: where it leads was not looked at, since it is convicted here. */
 static void leave_way(struct audit *audit, const struct way *way, bool untried) {
-    uint64_t const config = audit->replayer.era->configuration.number;
     for (uint32_t i = 0; i < audit->ledger_count; i++) {
         struct audit_ledger *const ledger = &audit->ledgers[i];
         if (is_on(way, ledger)) {
-            ledger->goes_its_way |=
-                untried && way->rule == RULE_NONE && way->reach.last.config > config;
+            ledger->goes_its_way |= untried && way->rule == RULE_NONE;
         }
     }
     ledger_leave_alike(audit, way->ledger);

@@ -191,15 +191,28 @@ const struct replayer_cut *replayer_cut_at(const struct replayer *replayer, uint
     return NULL;
 }
 
+/* May the oldest of so many cuts go? Batches carry the second oldest by now, or a later one. */
+static bool is_spent(const struct replayer *replayer, unsigned count) {
+    uint64_t const carried = checker_position(replayer->checker)->checkpoint_seq;
+    return count == REPLAYER_CUTS ||
+           (count >= REPLAYER_CUTS_USUAL && replayer->cuts[count - 2].cut.header.seq <= carried);
+}
+
 /* Make room for the next cut; the state below the oldest need not be told apart any more. */
 static struct replayer_cut *cut_claim(struct replayer *replayer) {
-    struct replayer_cut oldest = replayer->cuts[REPLAYER_CUTS - 1];
-    if (oldest.used) {
-        engine_absorb(replayer->engine, oldest.cut.header.seq);
+    unsigned count = 0;
+    while (count < REPLAYER_CUTS && replayer->cuts[count].used) {
+        count++;
     }
-    memmove(&replayer->cuts[1], &replayer->cuts[0], (REPLAYER_CUTS - 1) * sizeof replayer->cuts[0]);
-    buffer_clear(&oldest.snapshot);
-    replayer->cuts[0] = (struct replayer_cut){.used = true, .snapshot = oldest.snapshot};
+    while (is_spent(replayer, count)) {
+        struct replayer_cut *const oldest = &replayer->cuts[--count];
+        engine_absorb(replayer->engine, oldest->cut.header.seq);
+        oldest->used = false;
+    }
+    struct replayer_cut const unused = replayer->cuts[count];
+    memmove(&replayer->cuts[1], &replayer->cuts[0], count * sizeof replayer->cuts[0]);
+    replayer->cuts[0] = (struct replayer_cut){.used = true, .snapshot = unused.snapshot};
+    buffer_clear(&replayer->cuts[0].snapshot);
     return &replayer->cuts[0];
 }
 

@@ -12,8 +12,14 @@
 #include "audit-tool/signatures.h"
 #include "execution/replay.h"
 
-/* Checkpoints that a fragment may have to begin at: the one carried, and one on either side. */
-#define REPLAYER_CUTS 3u
+/*
+ * Checkpoints that a fragment may have to begin at: the one carried, those behind it, and one
+ * before. Usually there is one behind it; but each end of a configuration is one, and while
+ * configurations are shorter than a checkpoint interval, batches carry none of these.
+ */
+#define REPLAYER_CUTS_USUAL 3u
+#define REPLAYER_CUTS 16u
+static_assert(REPLAYER_CUTS < LAYERS_MAX, "each has a layer of the state");
 
 /* New views that one trial may hold. */
 #define REPLAYER_TRIAL_VIEWS (VIEW_MARKS_MAX / 2u)

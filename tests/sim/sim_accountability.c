@@ -85,12 +85,6 @@ static void sum_up(struct coalition *coalition) {
     result->trace_hash = hash_final(&state);
 }
 
-/* In consortia that change, as many lie as sign; who, is drawn for each history. */
-static void take_quorum(struct coalition *coalition) {
-    coalition->liar_count = coalition->replicas - configuration_faults_max(coalition->replicas);
-    coalition->result->byzantine = coalition->liar_count;
-}
-
 void accountability_run(struct sim_result *result, const struct sim_options *options) {
     struct coalition *const coalition = cluster_zeroed(1, sizeof *coalition);
     coalition->result = result;
@@ -98,8 +92,7 @@ void accountability_run(struct sim_result *result, const struct sim_options *opt
     prng_init(&coalition->prng, options->seed ^ UINT64_C(0x626c616d65));
     draw_coalition(coalition, options);
     draw_options(coalition, options);
-    if (options->byzantine == SIM_DRAWN && options->seed % ERAS_EVERY == 0) {
-        take_quorum(coalition);
+    if (options->seed % ERAS_EVERY == 0) {
         eras_run(coalition);
     } else {
         worlds_run(coalition);

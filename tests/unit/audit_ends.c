@@ -418,3 +418,26 @@ Test(audit_ends, three_ledgers_that_go_their_own_ways) {
     cr_assert(is_blamed(report, PROOF_WRONG_CHECKPOINT, 1, others));
     fork_close(&third);
 }
+
+/* Both are of one configuration, and those who signed both are convicted where they part. */
+Test(audit_ends, a_lie_in_the_history_that_is_left) {
+    for (int swapped = 0; swapped < 2; swapped++) {
+        end(&ours);
+        end(&theirs);
+        begin(&ours, 0x7);
+        begin(&theirs, 0x7);
+        theirs.fork.story.random++;
+        theirs.fork.forge.signers = 0xd;
+        append(&ours, 1, RULE_NONE);
+        append(&theirs, 1, RULE_NONE);
+        append_honest(&ours, 9);
+        append(&theirs, 1, RULE_OUTCOME);
+        uint64_t const liars = signers_of(&theirs, last(&theirs));
+        append(&theirs, 1, RULE_NONE);
+        give_both(swapped != 0);
+        const struct audit_report *const report = run(EXIT_MISBEHAVIOUR);
+        cr_assert(is_blamed(report, PROOF_CONFLICTING_CERTIFICATES, 2, 0x5));
+        cr_assert(is_blamed(report, PROOF_WRONG_OUTCOME, 2, liars));
+        again();
+    }
+}

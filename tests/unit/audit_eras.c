@@ -790,6 +790,23 @@ Test(audit_eras, a_short_configuration) {
     expect_blamed(PROOF_BROKEN_BATCH, 3, signers);
 }
 
+/* Several of them: batches go on to carry what was carried before the first. */
+Test(audit_eras, a_lie_behind_many_short_configurations) {
+    for (uint32_t count = 1; count <= REFORMS_MAX; count++) {
+        story_append_honest(&story, 20);
+        for (uint32_t i = 0; i < count; i++) {
+            change();
+        }
+        story_append(&story, 1, 1, RULE_OUTCOME);
+        uint64_t const signers = forge_batch_at(&forge, forge_seq(&forge))->signers;
+        story_append(&story, 1, 1, RULE_NONE);
+        give_ledger(&forge);
+        expect_blamed(PROOF_WRONG_OUTCOME, 1 + count, signers);
+        tear_down_reform();
+        set_up_reform();
+    }
+}
+
 Test(audit_eras, a_false_checkpoint_of_a_short_configuration) {
     struct action const action = charter_named(&reform.charter, ACTION_ADD_USER, "dave", 7000);
     change();
