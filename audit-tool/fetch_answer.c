@@ -115,8 +115,8 @@ static enum fetch_answer_kind check_range(struct fetch_answer *answer,
     }
     answer->reason = rule_text(judgement.rule);
     if (answer->configuration == NULL) {
-        return say(answer, FETCH_ANSWER_INVALID,
-                   answer->reason); /* nobody can tell yet who it is */
+        /* Nobody can tell yet whose number that is. */
+        return say(answer, FETCH_ANSWER_INVALID, answer->reason);
     }
     return served_evidence(&answer->evidence, NULL, question->founding->genesis.bytes,
                            question->eras, &message->statement, message->payload)

@@ -176,7 +176,7 @@ static void keep_certificate(struct replica *replica, const struct slot *slot) {
 /*
  * Behind a boundary the tail may hold the copy of the last batch before it that this replica ranks
  * by there, should it have to speak there again (protocol §9): does the one in memory stand for it?
- * Out: the certificate of that one, which the journal must have first.
+ * Out: certified: when that is since its certificate ranks as high: the journal must have it first.
  */
 static bool end_outranks(struct replica *replica, const struct slot **certified) {
     const struct tenure *const tenure = tenure_before(replica);
@@ -189,8 +189,8 @@ static bool end_outranks(struct replica *replica, const struct slot **certified)
         *certified = end;
         return true;
     }
-    return checker_position(replica->checker)->evidence_upto >=
-           end->seq; /* it speaks there no more */
+    /* Its first batch shows that it ended with this copy: it speaks there no more. */
+    return checker_position(replica->checker)->evidence_upto >= end->seq;
 }
 
 bool try_release(struct replica *replica) {

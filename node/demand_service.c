@@ -229,9 +229,15 @@ static void log_job(struct node *node, const struct demand_job *job) {
     }
 }
 
-/* Returns: false when it is not known here, or not now. */
+/*
+ * Returns: false when it is not known here, or not now; or when this replica has left the
+ * configuration again whose beginning its disk still has (protocol §9).
+ */
 static bool find_constitution(struct demand_job *job) {
     struct node *const node = job->node;
+    if (job->range_config > job->constitution->number) {
+        return false;
+    }
     const struct constitution *known = replica_constitution_of(node->replica, job->range_config);
     if (known == NULL) {
         known = chain_keeper_find(node, job->range_config);
