@@ -171,6 +171,7 @@ class Sandbox:
         self.base_port = free_ports(PORT_STEP * replicas)
         self.replicas = {}  # id: Popen of those started here
         self.environment = {}  # id: variables that its process gets in addition
+        self.programs = {}  # id: what is started in the place of onusd
         self.context = os.path.join(self.dir, "context")
 
     def up(self):
@@ -247,7 +248,8 @@ class Sandbox:
                     raise RuntimeError(f"port {port} stays in use: {holders(port)}")
             with open(self.log(replica), "ab") as log:
                 started = subprocess.Popen(
-                    [program("onusd"), "--config", self.config(replica)], stdin=subprocess.DEVNULL,
+                    [program(self.programs.get(replica, "onusd")), "--config",
+                     self.config(replica)], stdin=subprocess.DEVNULL,
                     stdout=log, stderr=log, start_new_session=True,
                     env={**os.environ, **self.environment.get(replica, {})})
             self.replicas[replica] = started

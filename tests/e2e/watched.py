@@ -2,15 +2,16 @@
 """Auditors stay with a consortium that changes: a replica gives its place to another one while a
 watcher looks on over the network. It asks the new replica, takes receipts of the new configuration,
 tells an outage there by its member's name, and goes on from its state after kill -9. A fetch has the
-ledgers of the new replicas, and a receipt is judged by the links that it brings.
+ledgers of the new replicas, a checkpoint of theirs, and the links that it lacks; one of them that
+signs for what is no ledger is convicted. A receipt is judged by the links that it brings.
 """
 
 import os
 import shutil
 import signal
 
-from harness import CANNOT_AUDIT, OK, USAGE, main, program, run
-from reconfigure import Service
+from harness import CANNOT_AUDIT, MISBEHAVIOUR, OK, USAGE, main, program, run, wait_until
+from reconfigure import NAMES, Service
 from watch import Watcher, ask, read
 
 INTERVAL = 12  # batches from one checkpoint to the next
@@ -180,7 +181,34 @@ class Watched:
         suite.check(not blamed, "nobody was blamed for any of it", blamed)
         suite.check(watcher.end() == OK, "SIGTERM ends it with exit 0",
                     read(watcher.out).decode()[-2000:])
+        self.lie()
         self.service.kill(0, 1, 3, 4)
+
+    def lie(self):
+        """The new replica signs for ranges that lack an entry: it is convicted, and nobody else."""
+        suite, service = self.suite, self.service
+        out, context = os.path.join(suite.dir, "lied"), service.context
+        service.kill(4)
+        service.programs[4] = "onusd-lying"
+        service.start(4)
+        suite.check(wait_until(lambda: self.ask_for(out, context).code == MISBEHAVIOUR, 30),
+                    "a range that is none is found, in configuration 2")
+        fetched = self.ask_for(out, context)
+        states = {replica["id"]: replica["state"] for replica in fetched.json()["replicas"]}
+        suite.check(states == {0: "level", 1: "level", 2: "MALFORMED", 3: "level"},
+                    "of the one that lies alone", states)
+        evidence = [os.path.join(out, name) for name in os.listdir(out)
+                    if name.endswith(".evidence")]
+        suite.check(evidence != [], "there is evidence", os.listdir(out))
+        for path in evidence:
+            proven = run(program("onus-audit"), "verify", "--service", service.service(), path)
+            suite.code(proven, OK, "it holds by the service id alone")
+            named = [name for name in NAMES if name in proven.out]
+            suite.check(named == ["bank-c"], "against the member of the replica that came", proven)
+        watcher = self.watcher
+        watcher.start()
+        watcher.waits_for("a watcher finds it, too", lambda: watcher.events("misbehaviour"))
+        suite.check(watcher.end() == MISBEHAVIOUR, "and ends with that")
 
 
 def framed(content):

@@ -273,27 +273,42 @@ static void make_two_prepares(struct samples *samples) {
     }
 }
 
-/* An answer of replica 2: the whole ledger, or as much of it as it did not leave out. */
-static void answer_of(const struct samples *samples, const struct forge *forge, uint32_t left_out,
+/* What replica 2 hands over: from where on, and how much less than there is. */
+struct handed_over {
+    const struct forge *forge;
+    const struct reform *reform; /* NULL: in the founding configuration */
+    uint64_t first;
+    uint32_t left_out;
+};
+
+/* An answer of replica 2, which has the same key in all configurations. */
+static void answer_of(const struct samples *samples, const struct handed_over *what,
                       struct served_message *out, struct buffer *statement,
                       struct buffer *payload) {
     const struct digest *const service = &samples->consortium.configuration.service;
     const struct key_pair *const key = &samples->consortium.replicas[2].signing;
-    uint32_t const count = (uint32_t)forge_entry_count(forge) - left_out;
-    struct entry *const entries = calloc(count, sizeof *entries);
+    uint64_t const end = forge_entry_count(what->forge) - what->left_out;
+    struct range_message range = {.first_entry = what->first,
+                                  .count = (uint32_t)(end - what->first)};
+    struct entry *const entries = calloc(range.count, sizeof *entries);
     CHECK(entries != NULL);
-    for (uint32_t i = 0; i < count; i++) {
-        entries[i] = forge_entry_at(forge, i);
+    for (uint32_t i = 0; i < range.count; i++) {
+        entries[i] = forge_entry_at(what->forge, what->first + i);
     }
-    CHECK(
-        range_message_encode(payload, &(struct range_message){.count = count, .entries = entries}));
+    range.entries = entries;
+    CHECK(range_message_encode(payload, &range));
     struct served served = {.replica = 2,
                             .demand = *service,
                             .part = SERVED_ENTRIES,
-                            .end = count,
-                            .available = count,
+                            .first = what->first,
+                            .end = end,
+                            .available = end,
                             .digest = served_bytes_digest(service, buffer_span(payload))};
-    consortium_state(&samples->consortium, &served);
+    if (what->reform == NULL) {
+        consortium_state(&samples->consortium, &served);
+    } else {
+        reform_state(what->reform, what->reform->count + 1, &served);
+    }
     CHECK(served_encode(statement, &served));
     *out = (struct served_message){
         .statement = {.body = buffer_span(statement),
@@ -303,27 +318,60 @@ static void answer_of(const struct samples *samples, const struct forge *forge, 
     free(entries);
 }
 
-/* A replica signs for a ledger that ends within a batch, and for one with a lie in it. */
-static void make_malformed_range(struct samples *samples, enum rule lie) {
-    struct forge forge;
+static void add_malformed(struct samples *samples, const struct handed_over *what,
+                          const struct eras *eras) {
     struct buffer statement;
     struct buffer payload;
     struct served_message answer;
-    forge_init(&forge, &samples->consortium);
-    struct story story = {.forge = &forge, .random = SEED};
     buffer_init(&statement, STATEMENT_SIZE_MAX);
     buffer_init(&payload, FRAME_SIZE_MAX);
-    forge.signers = 0x7;
-    story_append(&story, 1, 1, RULE_NONE);
-    story_append(&story, 2, 1, lie);
-    answer_of(samples, &forge, lie == RULE_NONE ? 1 : 0, &answer, &statement, &payload);
+    answer_of(samples, what, &answer, &statement, &payload);
     struct sample *const sample = sample_add(samples, SAMPLE_EVIDENCE, "malformed-range");
     CHECK(served_evidence(&sample->bytes, NULL, buffer_span(&samples->consortium.genesis_bytes),
-                          NULL, &answer.statement, answer.payload));
+                          eras, &answer.statement, answer.payload));
     sample->kind = PROOF_MALFORMED_RANGE;
     sample->blamed = 0x4;
     buffer_free(&statement);
     buffer_free(&payload);
+}
+
+/* A replica signs for a ledger that ends within a batch, and for one with a lie in it. */
+static void make_malformed_range(struct samples *samples, enum rule lie) {
+    struct forge forge;
+    forge_init(&forge, &samples->consortium);
+    struct story story = {.forge = &forge, .random = SEED};
+    forge.signers = 0x7;
+    story_append(&story, 1, 1, RULE_NONE);
+    story_append(&story, 2, 1, lie);
+    add_malformed(samples,
+                  &(struct handed_over){.forge = &forge, .left_out = lie == RULE_NONE ? 1 : 0},
+                  NULL);
+    forge_free(&forge);
+}
+
+/* The same in a later configuration: the evidence brings the links. */
+static void make_malformed_later(struct samples *samples) {
+    static struct reform reform;
+    struct span const genesis = buffer_span(&samples->consortium.genesis_bytes);
+    struct forge forge;
+    struct eras eras;
+    forge_init(&forge, &samples->consortium);
+    struct story story = {.forge = &forge, .random = SEED};
+    story_append_honest(&story, 2);
+    reform_init(&reform, &forge);
+    const struct replica_identity *const first = &reform.charter.now.replicas[0].identity;
+    const char *const member = reform.charter.now.members[first->member].name;
+    struct action const action = charter_replica(&reform.charter, &first->key, member, 8100);
+    reform_end(&reform, 1, &action);
+    struct handed_over const what = {
+        .forge = &forge, .reform = &reform, .first = forge_entry_count(&forge), .left_out = 1};
+    reform_start(&reform);
+    story_append(&story, 2, 1, RULE_NONE);
+    CHECK(eras_init(&eras, genesis) &&
+          eras_follow(&eras, genesis, reform.links, reform.count) == CHAIN_VALID);
+    add_malformed(samples, &what, &eras);
+    eras_free(&eras);
+    reform_free(&reform);
     forge_free(&forge);
 }
 
@@ -544,7 +592,7 @@ static void make_demands(struct samples *samples, const struct forge *forge) {
                                           sign_labelled(&user->secret, &user->key, LABEL_DEMAND,
                                                         service, buffer_span(&bytes[0]))};
     CHECK(signed_encode(kinded(samples, SAMPLE_CLIENT, "demand", MESSAGE_DEMAND), &asked));
-    answer_of(samples, forge, 0, &answer, &bytes[1], &bytes[2]);
+    answer_of(samples, &(struct handed_over){.forge = forge}, &answer, &bytes[1], &bytes[2]);
     CHECK(served_message_encode(kinded(samples, SAMPLE_CLIENT, "served", MESSAGE_SERVED), &answer));
     struct demand_report *const report = calloc(1, sizeof *report);
     CHECK(report != NULL);
@@ -735,6 +783,7 @@ void samples_make(struct samples *samples, uint32_t seed) {
     struct buffer *const one = &sample_add(samples, SAMPLE_LINKED, "later-receipt")->bytes;
     struct buffer *const many = &sample_add(samples, SAMPLE_LINKED, "later-receipts")->bytes;
     samples_write_linked(&samples->consortium, one, many);
+    make_malformed_later(samples);
 }
 
 void samples_free(struct samples *samples) {
