@@ -15,8 +15,8 @@
 #include <stdlib.h>
 
 #include "base/check.h"
-#include "host/follower.h"
 #include "client/writer.h"
+#include "host/follower.h"
 #include "host/random.h"
 #include "host/replica_links.h"
 
