@@ -91,10 +91,18 @@ def plant(bugs, root, path):
     return f'#include "tests/planted/planted.h"\n#line 1 "{path}"\n{text}'
 
 
+def is_auditors(bug):
+    """Is it the auditor's and not a replica's? None is both."""
+    found = {change["file"].startswith("audit-tool/") for change in bug["change"]}
+    if len(found) != 1:
+        sys.exit(f"planted bug {bug['name']}: of a replica and of the auditor")
+    return found.pop()
+
+
 def names(bugs):
-    lines = "".join(f'    "{bug["name"]}",\n' for bug in bugs)
+    lines = "".join(f'    {{"{bug["name"]}", {str(is_auditors(bug)).lower()}}},\n' for bug in bugs)
     return (f'#include "tests/planted/planted.h"\n\n'
-            f"const char *const planted_names[] = {{\n{lines}}};\n"
+            f"const struct planted planted_bugs[] = {{\n{lines}}};\n"
             f"const unsigned planted_count = {len(bugs)};\n")
 
 

@@ -4,8 +4,9 @@
  * each named expression `(planted_bug == N ? (broken) : (right))`. Only onus-sim-planted, and the
  * stories in its manner, are linked with the copies.
  *
- * The bug is on while a replica's own code runs. Clients, the judge and the auditor run the same
- * copies with the bug off, or a broken rule would hide itself from them.
+ * A replica's bug is on while its own code runs. Clients, the judge and the auditor run the same
+ * copies with the bug off, or a broken rule would hide itself from them. An auditor's bug is on
+ * while it takes in what it is given, and while it audits.
  */
 #ifndef ONUS_TESTS_PLANTED_H
 #define ONUS_TESTS_PLANTED_H
@@ -15,8 +16,13 @@
 /* The number of the bug that is on now, from 1; 0: none. */
 extern unsigned planted_bug;
 
-/* Their names, in the order of their numbers from 1; generated from bugs.toml. */
-extern const char *const planted_names[];
+struct planted {
+    const char *name;
+    bool is_auditors; /* a replica's otherwise */
+};
+
+/* In the order of their numbers from 1; generated from bugs.toml. */
+extern const struct planted planted_bugs[];
 extern const unsigned planted_count;
 
 /* From now on it is this bug, or "none". Returns: false: there is none of that name. */

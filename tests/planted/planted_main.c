@@ -15,7 +15,7 @@ static void print_names(void) {
     (void)fputs("onus-sim-planted: begin with --planted NAME; then as onus-sim. Names: none",
                 stderr);
     for (unsigned i = 0; i < planted_count; i++) {
-        (void)fprintf(stderr, " %s", planted_names[i]);
+        (void)fprintf(stderr, " %s", planted_bugs[i].name);
     }
     (void)fputs("\n", stderr);
 }

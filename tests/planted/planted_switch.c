@@ -1,10 +1,11 @@
 /*
- * planted_switch: by the linker's hand each way into a replica's own code leads through here, where
- * the chosen bug is switched on and off (see planted.h).
+ * planted_switch: by the linker's hand each way into a replica's own code, and into the auditor's,
+ * leads through here, where the chosen bug is switched on and off (see planted.h).
  */
 #include <string.h>
 #include <unistd.h>
 
+#include "audit-tool/audit.h"
 #include "consensus/replica.h"
 #include "tests/planted/planted.h"
 #include "tests/sim/cluster.h"
@@ -13,11 +14,19 @@
 
 unsigned planted_bug;
 
-static unsigned chosen;
+static unsigned chosen; /* 0: none */
 static bool is_judging;
 
+static void enter_as(bool auditor) {
+    bool const is_its_own = chosen != 0 && planted_bugs[chosen - 1].is_auditors == auditor;
+    planted_bug = is_its_own ? chosen : 0;
+}
+
 static void enter(void) {
-    planted_bug = is_judging ? 0 : chosen;
+    enter_as(false);
+    if (is_judging) {
+        planted_bug = 0;
+    }
 }
 
 static void leave(void) {
@@ -119,6 +128,53 @@ void __wrap_replica_load_done(struct replica *replica) {
     leave();
 }
 
+/* ---- the ways into the auditor ---- */
+
+int __real_audit_add_ledger(struct audit *audit, const char *name, const struct disk *disk,
+                            struct problem *problem);
+int __wrap_audit_add_ledger(struct audit *audit, const char *name, const struct disk *disk,
+                            struct problem *problem);
+int __wrap_audit_add_ledger(struct audit *audit, const char *name, const struct disk *disk,
+                            struct problem *problem) {
+    enter_as(true);
+    int const status = __real_audit_add_ledger(audit, name, disk, problem);
+    leave();
+    return status;
+}
+
+int __real_audit_add_link(struct audit *audit, const char *name, struct span link,
+                          struct problem *problem);
+int __wrap_audit_add_link(struct audit *audit, const char *name, struct span link,
+                          struct problem *problem);
+int __wrap_audit_add_link(struct audit *audit, const char *name, struct span link,
+                          struct problem *problem) {
+    enter_as(true);
+    int const status = __real_audit_add_link(audit, name, link, problem);
+    leave();
+    return status;
+}
+
+int __real_audit_add_receipt(struct audit *audit, const char *name, struct span receipt,
+                             struct problem *problem);
+int __wrap_audit_add_receipt(struct audit *audit, const char *name, struct span receipt,
+                             struct problem *problem);
+int __wrap_audit_add_receipt(struct audit *audit, const char *name, struct span receipt,
+                             struct problem *problem) {
+    enter_as(true);
+    int const status = __real_audit_add_receipt(audit, name, receipt, problem);
+    leave();
+    return status;
+}
+
+int __real_audit_run(struct audit *audit, struct problem *problem);
+int __wrap_audit_run(struct audit *audit, struct problem *problem);
+int __wrap_audit_run(struct audit *audit, struct problem *problem) {
+    enter_as(true);
+    int const status = __real_audit_run(audit, problem);
+    leave();
+    return status;
+}
+
 /* ---- the judge at the end, who recovers ledgers himself ---- */
 
 void __real_watch_end(struct cluster *cluster);
@@ -138,7 +194,7 @@ unsigned __wrap_alarm(unsigned seconds) {
 
 bool planted_choose(const char *name) {
     for (unsigned i = 0; i < planted_count; i++) {
-        if (strcmp(planted_names[i], name) == 0) {
+        if (strcmp(planted_bugs[i].name, name) == 0) {
             chosen = i + 1;
         }
     }

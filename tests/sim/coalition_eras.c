@@ -9,6 +9,9 @@
  * passing vote, and hear of nothing but the other history from there on. They sign it: it breaks no
  * rule, and contradicts nothing that they know. The others are a quorum without them, and go on.
  *
+ * A quorum of founders may also fork the chain: it lets something else pass than the members did,
+ * and goes on in a configuration of its own.
+ *
  * Completeness: where the real ledger has a certified batch that a certified one of the other
  * history cannot stand beside, in what the auditor was given, more than f who signed that are
  * named. Soundness: nobody else is named, in that configuration or any other; nor who was cut off.
@@ -17,6 +20,7 @@
 #include <stdlib.h>
 
 #include "base/check.h"
+#include "tests/forge/reform.h"
 #include "tests/sim/auditing.h"
 #include "tests/sim/coalition.h"
 
@@ -51,6 +55,7 @@ struct history {
     struct cluster *cluster;
     uint64_t configurations;
     uint32_t whole; /* a node that follows from genesis to the end */
+    uint64_t peace; /* batches up to here know of no proposal */
     struct consortium signers[1 + REPLACED_MAX];
     struct split split;
 };
@@ -65,6 +70,9 @@ struct rewriting {
     uint64_t asked_view; /* another one, that they asked for; 0: none */
     bool breaks_rules;   /* they sign on where their configuration has ended */
     uint64_t lie_seq;    /* a batch with a false outcome, behind that end; 0: none */
+    struct reform *fork; /* of the chain; NULL: there is none */
+    uint64_t fork_seq;   /* the batch with its passing vote */
+    bool link_is_given;  /* the link that it shows is handed in */
     uint64_t signed_by[2 + REPLACED_MAX]; /* by configuration */
     uint64_t receipt_seq;                 /* the batch of the receipt; 0: there is none */
     bool is_given;                        /* its ledger is handed in */
@@ -281,6 +289,7 @@ static void live(struct history *history) {
     coalition->worlds[coalition->world_count++] = (struct world){.cluster = history->cluster};
     work(history, 2);
     live_in(history, 1);
+    history->peace = history->cluster->committed_seq;
     for (uint32_t founder = 0; founder < replaced; founder++) {
         replace(history, founder);
         live_in(history, founder + 2);
@@ -449,6 +458,13 @@ static bool draw_beginning(struct history *history, struct rewriting *rewriting)
         rewriting->correct = split->apart;
         return true;
     }
+    rewriting->able = draw_more(prng, 0, 0, coalition->liar_count, coalition->replicas);
+    if (is_quorum && !coalition->rests && prng_chance(prng, 250)) {
+        rewriting->number = 1;
+        rewriting->upto = prng_between(prng, 1, history->peace);
+        rewriting->fork = cluster_zeroed(1, sizeof *rewriting->fork);
+        return true;
+    }
     uint64_t const number = prng_between(prng, 1, history->configurations);
     uint64_t const first = number == 1 ? 1 : eras[number - 1].start + 1;
     uint64_t const last = number == history->configurations
@@ -457,8 +473,30 @@ static bool draw_beginning(struct history *history, struct rewriting *rewriting)
     rewriting->number = number;
     uint64_t const late = last - first < CLOSING_BATCHES ? first : last - CLOSING_BATCHES;
     rewriting->upto = prng_between(prng, prng_chance(prng, 300) ? late : first, last);
-    rewriting->able = draw_more(prng, 0, 0, coalition->liar_count, coalition->replicas);
     return is_quorum && !coalition->rests;
+}
+
+/* All of the members are with them, or have lost their keys. */
+static void fork_chain(struct history *history, struct rewriting *rewriting) {
+    struct prng *const prng = &history->coalition->prng;
+    struct reform *const fork = rewriting->fork;
+    struct action const action = charter_named(&fork->charter, ACTION_ADD_USER, "mallory", 7000);
+    coalition_say(history->coalition, "; founders fork the chain behind batch %llu",
+                  (unsigned long long)rewriting->upto);
+    draw_signers(history, rewriting, rewriting->forge.view);
+    reform_end(fork, 1, &action);
+    rewriting->fork_seq = forge_seq(&rewriting->forge) - CLOSING_BATCHES;
+    uint64_t const lead = UINT64_C(1) << configuration_primary(now_of(rewriting), 0);
+    if ((rewriting->able & lead) != 0 && prng_chance(prng, 700)) {
+        rewriting->forge.signers = draw_quorum(prng, now_of(rewriting), rewriting->able, 0);
+        rewriting->signed_by[2] |= rewriting->forge.signers;
+        reform_start(fork);
+        for (uint64_t i = prng_below(prng, WRITTEN_MAX); i > 0; i--) {
+            (void)write_batch(history, rewriting);
+        }
+    }
+    rewriting->link_is_given = prng_chance(prng, 500);
+    rewriting->is_given = !rewriting->link_is_given || prng_chance(prng, 500);
 }
 
 /* Returns: false: nobody could write anything else. */
@@ -470,14 +508,18 @@ static bool rewrite(struct history *history, struct rewriting *rewriting) {
         return false;
     }
     forge_init(forge, &history->signers[0]);
-    forge_govern(forge, &eras[0].constitution);
+    if (rewriting->fork != NULL) {
+        reform_init(rewriting->fork, forge);
+    } else {
+        forge_govern(forge, &eras[0].constitution);
+    }
     auditing_continue_until(
         forge, history->cluster, history->whole,
         &(struct auditing_part){.upto = rewriting->upto, .signers = history->signers});
     bool const is_ending = forge->closing_seq != 0;
     bool const may_change =
         forge_batch_at(forge, rewriting->upto)->body.config == rewriting->number;
-    if (rewriting->upto < forge->view_start ||
+    if (now_of(rewriting)->number != rewriting->number || rewriting->upto < forge->view_start ||
         (!leads(rewriting, forge->view) && !may_change)) { /* what comes next is settled */
         return false;
     }
@@ -487,6 +529,10 @@ static bool rewrite(struct history *history, struct rewriting *rewriting) {
         forge->closing_seq = 0; /* nothing that they write now belongs there */
         forge->lied = true;
         rewriting->breaks_rules = true;
+    }
+    if (rewriting->fork != NULL) {
+        fork_chain(history, rewriting);
+        return true;
     }
     write_batches(history, rewriting, prng_between(prng, 1, WRITTEN_MAX + 2));
     rewriting->is_given = rewriting->receipt_seq == 0 || prng_chance(prng, 500);
@@ -514,6 +560,10 @@ static void hand_in(struct history *history, struct rewriting *rewriting, struct
     }
     if (rewriting->is_given) {
         (void)auditing_give_forged(a, &rewriting->forge);
+    }
+    if (rewriting->link_is_given) {
+        struct problem problem = {.code = EXIT_OK};
+        CHECK(audit_add_link(a->audit, "a receipt", rewriting->fork->links[0], &problem) == 0);
     }
     (void)auditing_give_node(a, history->whole);
     buffer_free(&receipt);
@@ -621,6 +671,17 @@ static bool receipt_is_contradicted(const struct history *history,
     return (is_over || seq == body->seq) && view_at(history, seq) >= body->view;
 }
 
+/* The same of the receipt in the link that shows another outcome. */
+static bool link_is_contradicted(const struct history *history, const struct rewriting *rewriting) {
+    if (!rewriting->link_is_given) {
+        return false;
+    }
+    uint64_t const last = last_evidenced(history, 1);
+    uint64_t const seq = rewriting->fork_seq < last ? rewriting->fork_seq : last;
+    return view_at(history, seq) >=
+           forge_batch_at(&rewriting->forge, rewriting->fork_seq)->body.view;
+}
+
 /* They asked for a view, showed no more than that, and a quorum had gone on in an earlier one. */
 static bool view_understates(const struct history *history, const struct rewriting *rewriting) {
     return rewriting->is_given && rewriting->asked_view != 0 &&
@@ -645,7 +706,8 @@ static void say_report(const struct audit_report *report) {
 
 static bool is_due(const struct history *history, const struct rewriting *rewriting) {
     return ledgers_contradict(history, rewriting) || view_understates(history, rewriting) ||
-           receipt_is_contradicted(history, rewriting) || ledger_lies(rewriting);
+           receipt_is_contradicted(history, rewriting) || ledger_lies(rewriting) ||
+           link_is_contradicted(history, rewriting);
 }
 
 /* A lie is one thing, and that there are two histories another: it is proven by itself. */
@@ -674,7 +736,9 @@ static void judge_missing(struct history *history, const struct rewriting *rewri
                      "%s: the audit names %u",
                      (unsigned long long)rewriting->number, (unsigned long long)rewriting->upto,
                      rewriting->asked_view != 0 ? " in another view" : "",
-                     rewriting->breaks_rules ? " against the rules" : "",
+                     rewriting->breaks_rules   ? " against the rules"
+                     : rewriting->fork != NULL ? " with another outcome"
+                                               : "",
                      (unsigned long long)rewriting->receipt_seq,
                      rewriting->is_given ? "with its ledger" : "without its ledger", most);
     }
@@ -717,8 +781,13 @@ void eras_run(struct coalition *coalition) {
         if (!is_lie) {
             rewriting->receipt_seq = 0;
             rewriting->is_given = false;
+            rewriting->link_is_given = false;
         }
         audit_once(history, rewriting, is_lie);
+        if (rewriting->fork != NULL) {
+            reform_free(rewriting->fork);
+            free(rewriting->fork);
+        }
         if (rewriting->forge.consortium != NULL) {
             forge_free(&rewriting->forge);
         }

@@ -310,7 +310,7 @@ static void restore_step(struct simulation *simulation) {
         return;
     }
     struct node *const node = &cluster->nodes[simulation->restored];
-    if (node->restored || !reform_bears_one_more(simulation, node->id)) {
+    if (node->restored || !reforming_bears_one_more(simulation, node->id)) {
         return;
     }
     cluster_crash(cluster, simulation->restored);

@@ -108,9 +108,9 @@ static bool bears_without(const struct simulation *simulation,
     return lost <= configuration->faults_max;
 }
 
-bool reform_bears_one_more(const struct simulation *simulation, uint32_t id) {
+bool reforming_bears_one_more(const struct simulation *simulation, uint32_t id) {
     struct cluster *const cluster = simulation->cluster;
-    const struct reform *const reform = &simulation->reform;
+    const struct reforming *const reform = &simulation->reform;
     bool bears = true;
     if (cluster->charter == NULL) {
         return true; /* counted by who draws it */
@@ -312,7 +312,7 @@ static void propose_rival(struct simulation *simulation) {
 }
 
 static void propose(struct simulation *simulation) {
-    struct reform *const reform = &simulation->reform;
+    struct reforming *const reform = &simulation->reform;
     struct charter *const charter = simulation->cluster->charter;
     struct span const bytes = draw_proposal(simulation);
     struct proposal proposal;
@@ -353,7 +353,7 @@ static void disturb(struct simulation *simulation) {
 }
 
 static void vote(struct simulation *simulation) {
-    struct reform *const reform = &simulation->reform;
+    struct reforming *const reform = &simulation->reform;
     uint32_t const count = now_of(simulation)->member_count;
     uint32_t const first = below(simulation, count);
     reform->vote_count = 0;
@@ -374,7 +374,7 @@ static void vote(struct simulation *simulation) {
 
 /* It is decided: what else was said about it may never be answered, or by nobody who may ask. */
 static void close_matter(struct simulation *simulation) {
-    struct reform *const reform = &simulation->reform;
+    struct reforming *const reform = &simulation->reform;
     reform->is_open = false;
     simulation->cluster->requests[reform->proposed].abandoned = true;
     for (uint32_t i = 0; i < reform->vote_count; i++) {
@@ -389,7 +389,7 @@ static bool is_answered(struct simulation *simulation, uint32_t request, const c
 
 /* Whoever turns up in the next configuration, or shows a receipt, knows that it passed. */
 static void look(struct simulation *simulation) {
-    struct reform *const reform = &simulation->reform;
+    struct reforming *const reform = &simulation->reform;
     struct cluster *const cluster = simulation->cluster;
     bool passed = cluster_knows_configuration(cluster, now_of(simulation)->number + 1);
     bool rejected = false;
@@ -408,7 +408,7 @@ static void look(struct simulation *simulation) {
 
 /* Was it never opened, or turned down by those who thought again? Then it is proposed once more. */
 static bool is_lost(struct simulation *simulation) {
-    const struct reform *const reform = &simulation->reform;
+    const struct reforming *const reform = &simulation->reform;
     char id[2 * DIGEST_SIZE + 1];
     uint32_t unknown = 0;
     hex_encode(id, span_of(reform->id.bytes, DIGEST_SIZE));
@@ -426,7 +426,7 @@ static bool is_lost(struct simulation *simulation) {
  * was lost, and came the second time when it had passed already.
  */
 static void withdraw_earlier(struct simulation *simulation) {
-    const struct reform *const reform = &simulation->reform;
+    const struct reforming *const reform = &simulation->reform;
     if (!is_answered(simulation, reform->proposed, "a proposal of yours is open")) {
         return;
     }
@@ -436,7 +436,7 @@ static void withdraw_earlier(struct simulation *simulation) {
 }
 
 static bool all_voted(const struct simulation *simulation) {
-    const struct reform *const reform = &simulation->reform;
+    const struct reforming *const reform = &simulation->reform;
     bool done = simulation->cluster->requests[reform->proposed].done;
     for (uint32_t i = 0; i < reform->vote_count; i++) {
         done &= simulation->cluster->requests[reform->votes[i]].done;
@@ -452,8 +452,8 @@ static bool came_too_early(const struct simulation *simulation) {
     return simulation->cluster->requests[simulation->reform.proposed].was_refused;
 }
 
-void reform_step(struct simulation *simulation) {
-    struct reform *const reform = &simulation->reform;
+void reforming_step(struct simulation *simulation) {
+    struct reforming *const reform = &simulation->reform;
     struct cluster *const cluster = simulation->cluster;
     if (cluster->charter == NULL) {
         return;
@@ -480,9 +480,9 @@ void reform_step(struct simulation *simulation) {
     }
 }
 
-void reform_draw(struct simulation *simulation) {
+void reforming_draw(struct simulation *simulation) {
     static const uint32_t permilles[] = {50, 200, 1000};
-    struct reform *const reform = &simulation->reform;
+    struct reforming *const reform = &simulation->reform;
     if (simulation->cluster->charter != NULL) {
         reform->permille = permilles[below(simulation, 3)];
         reform->disturb_permille = prng_chance(&simulation->prng, 300) ? 500 : 0;
@@ -491,7 +491,7 @@ void reform_draw(struct simulation *simulation) {
     }
 }
 
-void reform_end(struct simulation *simulation) {
+void reforming_end(struct simulation *simulation) {
     struct cluster *const cluster = simulation->cluster;
     if (cluster->charter == NULL) {
         return;
@@ -500,7 +500,7 @@ void reform_end(struct simulation *simulation) {
     /* Not until all votes are answered: whose key the matter takes away, it gets no answer. */
     for (uint32_t ms = 0; ms < DECIDED_MS && simulation->reform.is_open; ms += STEP_MS) {
         cluster_run_ms(cluster, STEP_MS);
-        reform_step(simulation);
+        reforming_step(simulation);
     }
     if (simulation->reform.is_open) {
         cluster_fail(cluster, "a proposal that all agree about is not decided");

@@ -293,7 +293,7 @@ static void run_unsafe(struct simulation *simulation) {
         faults_step(simulation);
         joins_step(simulation, step);
         liars_step(simulation);
-        reform_step(simulation);
+        reforming_step(simulation);
         simulation_run_us(simulation,
                           prng_between(&simulation->prng, 100, simulation->step_us_max));
     }
@@ -362,7 +362,7 @@ static void run_lively(struct simulation *simulation) {
     faults_heal(simulation, all);
     cluster_trace(cluster, "%u correct ones heal%s", count_correct(cluster),
                   simulation->liars_rest ? ", liars rest" : "");
-    reform_end(simulation);
+    reforming_end(simulation);
     cluster_run_until_done(cluster, LIVENESS_MS);
     submit_some(simulation, 3);
     cluster_run_until_done(cluster, LIVENESS_MS);
@@ -412,7 +412,7 @@ void simulation_run(struct sim_result *result, const struct sim_options *options
     faults_draw(&simulation);
     liars_draw(&simulation);
     joins_draw(&simulation);
-    reform_draw(&simulation);
+    reforming_draw(&simulation);
     simulation.cluster->filter = simulation_filter;
     simulation.cluster->filter_context = &simulation;
     run_unsafe(&simulation);

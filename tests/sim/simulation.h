@@ -143,7 +143,7 @@ struct liar {
 /* What members are at (sim_reform.c). */
 #define REFORMS_REMEMBERED 16u
 
-struct reform {
+struct reforming {
     uint32_t permille; /* per step: a proposal, when none is open */
     bool rests;        /* no more of them */
     bool is_open;
@@ -162,7 +162,7 @@ struct reform {
 
 struct simulation {
     struct cluster *cluster;
-    struct reform reform;
+    struct reforming reform;
     struct prng prng; /* of the scenario; the cluster has its own */
     struct sim_result *result;
     struct fault_plan plan;
@@ -217,12 +217,12 @@ void joins_judge(struct simulation *simulation);
 /* Choose what the Byzantine replicas do, and say it. */
 void liars_draw(struct simulation *simulation);
 /* The cluster's filter: what the network loses by plan, and what liars say instead. */
-void reform_draw(struct simulation *simulation);
-void reform_step(struct simulation *simulation);
+void reforming_draw(struct simulation *simulation);
+void reforming_step(struct simulation *simulation);
 /* May this replica fail as well, in whatever configuration is or may soon be in force? */
-bool reform_bears_one_more(const struct simulation *simulation, uint32_t id);
+bool reforming_bears_one_more(const struct simulation *simulation, uint32_t id);
 /* Let pass what is open. From then on nobody waits for those who are in no configuration. */
-void reform_end(struct simulation *simulation);
+void reforming_end(struct simulation *simulation);
 
 bool simulation_filter(void *context, struct cluster *cluster, const struct frame *frame);
 void liars_step(struct simulation *simulation);
