@@ -186,7 +186,17 @@ static bool may_part_before(struct replica *replica, const struct walk *walk,
             (!has_certified(replica) && is_primarys && !is_primary(replica)));
 }
 
-/* May what this replica has beyond the walk be given up for this batch or new view? */
+/* The view that the peer's ledger goes on in. */
+static uint64_t view_behind(const struct walk *walk, const struct batch *batch,
+                            enum batch_step step) {
+    return step == BATCH_VIEW ? batch->view.new_view.view : walk->view;
+}
+
+/*
+ * May what this replica has beyond the walk be given up for this batch or new view? For a new view
+ * of the same number, too: a primary that lies has told another one here, and what was committed
+ * behind that one shows which of them counts.
+ */
 static bool may_part(struct replica *replica, const struct walk *walk, const struct batch *batch,
                      enum batch_step step) {
     uint64_t const view = checker_position(replica->checker)->view;
@@ -198,22 +208,23 @@ static bool may_part(struct replica *replica, const struct walk *walk, const str
     if (walk->seq < config_start(replica)) {
         return may_part_before(replica, walk, batch, step);
     }
+    uint64_t const theirs = view_behind(walk, batch, step);
     return !has_more || view_waits_for_range(replica) || shows_the_end(replica, walk) ||
-           (step == BATCH_VIEW && batch->view.new_view.view > view) ||
-           (step == BATCH_WHOLE && walk->view == view &&
-            evidenced_in(replica, walk->range) > walk->seq);
+           (step == BATCH_VIEW && theirs > view) ||
+           (theirs == view && evidenced_in(replica, walk->range) > walk->seq);
 }
 
 /*
  * Did it reveal a nonce in this view for what it now gives up? Then more than f are faulty, and
  * nothing that it could still sign in this view would fit what it has signed: it asks for another.
  */
-static void leave_view_if_forked(struct replica *replica, const struct walk *walk) {
+static void leave_view_if_forked(struct replica *replica, const struct walk *walk,
+                                 uint64_t theirs) {
     const struct ledger_position *const now = checker_position(replica->checker);
     for (uint64_t seq = walk->seq + 1; seq <= replica->executed_seq; seq++) {
         const struct slot *const slot = slot_find(replica, seq);
-        if (slot != NULL && slot->revealed && slot->body.view == now->view &&
-            walk->view == now->view && walk->seq >= now->config_start) {
+        if (slot != NULL && slot->revealed && slot->body.view == now->view && theirs == now->view &&
+            walk->seq >= now->config_start) {
             raise_asked_view(replica, now->view + 1);
             return;
         }
@@ -221,11 +232,11 @@ static void leave_view_if_forked(struct replica *replica, const struct walk *wal
 }
 
 /* From here on the range is applied: this replica's ledger ends at the walk. */
-static void part(struct replica *replica, struct walk *walk) {
+static void part(struct replica *replica, struct walk *walk, uint64_t theirs) {
     const struct ledger_position *const now = checker_position(replica->checker);
     walk->parted = true;
     if (now->seq != walk->seq || now->view != walk->view) {
-        leave_view_if_forked(replica, walk);
+        leave_view_if_forked(replica, walk, theirs);
         rank_capture(replica);
         if (walk->seq < now->config_start) {
             configuration_leave(replica);
@@ -320,7 +331,7 @@ static bool follow(struct replica *replica, struct walk *walk, const struct batc
             walk->refused = true;
             return false;
         }
-        part(replica, walk);
+        part(replica, walk, view_behind(walk, batch, step));
     }
     if (!has_room(replica, walk, step) || !enter_if_shown(replica, walk, batch, step)) {
         walk->refused = true;

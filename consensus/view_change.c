@@ -330,6 +330,16 @@ static uint32_t count_asking(const struct replica *replica) {
     return count;
 }
 
+/*
+ * Does a quorum ask for the view, or a later one? A new view that holds says so, too. It may build
+ * on a batch that nobody gives any more: who had it on disk is gone, and its primary, whose disk
+ * still has the tail before (hold.c), lacks the votes of those who cannot follow.
+ */
+static bool quorum_asks(const struct replica *replica) {
+    return count_asking(replica) >= replica->configuration->quorum ||
+           replica->incoming.view >= replica->asked_view;
+}
+
 static void wait_for_view(struct replica *replica) {
     if (replica->entered_view >= replica->asked_view) {
         /* It was there, and has left it in memory for what a later view builds on. */
@@ -356,7 +366,7 @@ static void wait_for_view(struct replica *replica) {
         ask_for_view(replica, replica->asked_view + 1);
         return;
     }
-    if (count_asking(replica) < replica->configuration->quorum) {
+    if (!quorum_asks(replica)) {
         replica->quorum_ms = 0;
     } else if (replica->quorum_ms == 0) {
         replica->quorum_ms = replica->now_ms;

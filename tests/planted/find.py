@@ -151,7 +151,7 @@ A simulator that finds nothing may be blind. Each of these bugs breaks one rule 
 [testing.md](testing.md#does-it-find-anything).
 
 - *seeds*: how many it took; the last of them is the one that fails, and does not without the bug. Where it takes
-  more to come there than seeds have patience for, a story (`tests/scenarios/reconfiguration_ends.c`) leads to it,
+  more to come there than seeds have patience for, a story (`tests/scenarios/`) leads to it,
   and fails with the bug and not without.
 - *by*: the judge's invariant that was broken first (testing.md, "What is checked"); *Core's own* are the
   assertions in the replica's code.

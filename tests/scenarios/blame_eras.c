@@ -8,6 +8,7 @@
 #include "tests/forge/reform.h"
 #include "tests/scenarios/blame.h"
 #include "tests/scenarios/telling.h"
+#include "tests/sim/members.h"
 
 #define FOUNDERS 4u
 #define SPARES 4u
@@ -26,34 +27,16 @@ struct plot {
 
 static struct plot plot;
 
-static uint32_t member_says(uint32_t member, const char *call, struct span argument) {
-    struct cluster *const c = plot.cluster;
-    return cluster_submit_order(
-        c, 0,
-        &(struct order){.author = charter_pair(c->charter, &c->charter->now.members[member].key),
-                        .call_count = 1,
-                        .calls = &call,
-                        .argument = argument});
-}
-
 /* Propose, vote, and go over, in real. */
 static void change(const struct action *action) {
     struct cluster *const c = plot.cluster;
-    struct charter *const charter = c->charter;
-    struct span const bytes = charter_propose(charter, 1, action);
-    struct proposal proposal;
-    char call[32 + 2 * DIGEST_SIZE];
-    char id[2 * DIGEST_SIZE + 1];
-    (void)member_says(0, "gov.propose", bytes);
-    cluster_run_until_done(c, 20000);
-    charter_decode(charter, &proposal, bytes);
-    hex_encode(id, span_of(proposal.id.bytes, DIGEST_SIZE));
-    (void)snprintf(call, sizeof call, "gov.vote %s yes", id);
-    for (uint32_t member = 0; 2 * member <= charter->now.member_count; member++) {
-        (void)member_says(member, call, (struct span){.size = 0});
-        cluster_run_ms(c, 20);
+    const struct charter *const charter = c->charter;
+    struct matter matter;
+    (void)members_propose(c, 1, action, 20000, &matter);
+    for (uint32_t member = 0; member < members_enough(c); member++) {
+        (void)members_vote(c, &matter, member);
     }
-    charter_pass(charter, bytes);
+    charter_pass(c->charter, matter.bytes);
     for (uint32_t ms = 0; !cluster_knows_configuration(c, charter->now.number); ms += 10) {
         cr_assert(ms < 10000, "configuration %llu does not come",
                   (unsigned long long)charter->now.number);

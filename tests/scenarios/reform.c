@@ -4,7 +4,8 @@
 #include "tests/scenarios/reform.h"
 
 #include <criterion/criterion.h>
-#include <stdio.h>
+
+#include "tests/sim/members.h"
 
 struct cluster *reform_cluster(uint64_t seed, uint32_t founders, uint32_t spares) {
     return cluster_new(&(struct cluster_options){.seed = seed,
@@ -14,36 +15,16 @@ struct cluster *reform_cluster(uint64_t seed, uint32_t founders, uint32_t spares
                                                  .no_joins = true});
 }
 
-static uint32_t member_says(struct cluster *c, uint32_t member, const char *call,
-                            struct span argument) {
-    struct charter *const charter = c->charter;
-    const char *const calls[] = {call};
-    return cluster_submit_order(
-        c, 0,
-        &(struct order){.author = charter_pair(charter, &charter->now.members[member].key),
-                        .min_index = c->highest_index + 1,
-                        .call_count = 1,
-                        .calls = calls,
-                        .argument = argument});
-}
-
 uint32_t reform_change(struct cluster *c, uint32_t count, const struct action *actions) {
-    struct charter *const charter = c->charter;
-    struct span const bytes = charter_propose(charter, count, actions);
-    struct proposal proposal;
-    char call[32 + 2 * DIGEST_SIZE];
+    struct matter matter;
     char id[2 * DIGEST_SIZE + 1];
-    uint32_t last = member_says(c, 0, "gov.propose", bytes);
-    cluster_run_until_done(c, 20000);
-    charter_decode(charter, &proposal, bytes);
-    hex_encode(id, span_of(proposal.id.bytes, DIGEST_SIZE));
+    uint32_t last = members_propose(c, count, actions, 20000, &matter);
+    hex_encode(id, span_of(matter.id.bytes, DIGEST_SIZE));
     cr_assert_str_eq(cluster_reply_text(c, last), id);
-    (void)snprintf(call, sizeof call, "gov.vote %s yes", id);
-    for (uint32_t member = 0; 2 * member <= charter->now.member_count; member++) {
-        last = member_says(c, member, call, (struct span){.size = 0});
-        cluster_run_ms(c, 20);
+    for (uint32_t member = 0; member < members_enough(c); member++) {
+        last = members_vote(c, &matter, member);
     }
-    charter_pass(charter, bytes);
+    charter_pass(c->charter, matter.bytes);
     return last;
 }
 

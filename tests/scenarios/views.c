@@ -388,6 +388,43 @@ Test(views, a_new_view_that_reaches_one_replica_only_and_ends_there) {
     end(&m);
 }
 
+/*
+ * 1 alone has on its disk what view 2 builds on, and is never seen again. 2, which leads view 2,
+ * has it in memory, and cannot write it down before others follow; and these have nobody who could
+ * give it to them. The new view shows them that a quorum had asked for it: they ask for the next
+ * one.
+ */
+Test(views, what_a_new_view_builds_on_is_gone) {
+    struct meddler m;
+    struct cluster *const c = begin(&m, 24);
+    lose(&m, ANYBODY, ANYBODY, MESSAGE_COMMIT);
+    cluster_submit(c, "kv.put a 1");
+    cluster_run_ms(c, 100);
+    cluster_isolate(c, 0, true);
+    lose(&m, ANYBODY, 2, MESSAGE_PREPARE);
+    lose(&m, ANYBODY, 3, MESSAGE_PREPARE);
+    run_until_view(c, 2, 1, 4000);
+    run_until_view(c, 3, 1, 4000);
+    cluster_run_ms(c, 500);
+    cluster_crash(c, 3);
+    cluster_isolate(c, 0, false);
+    lose(&m, ANYBODY, 0, MESSAGE_NEW_VIEW);
+    lose(&m, ANYBODY, 0, MESSAGE_RANGE);
+    cluster_crash(c, 1); /* it led view 1, and does not know what it has proposed there */
+    cluster_start(c, 1);
+    run_until_view(c, 2, 2, 4000);
+    cluster_crash(c, 1);
+    c->nodes[1].left_out = true;
+    cluster_crash(c, 0); /* nor does it remember who asked for view 2 */
+    cluster_start(c, 0);
+    cluster_start(c, 3);
+    meddler_release(&m);
+    cluster_submit(c, "kv.put a 2");
+    cluster_run_until_done(c, 20000);
+    expect_view(c, 2, 3);
+    end(&m);
+}
+
 static unsigned new_views_of_view_1;
 
 static bool count_new_views(struct cluster *c, const struct frame *frame, struct buffer *out) {

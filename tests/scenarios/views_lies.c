@@ -77,7 +77,7 @@ static bool declare(struct cluster *c, struct buffer *out, uint32_t signer,
 static void name_set(struct cluster *c, struct declaration *d) {
     struct digest *const digests = arena_alloc(&c->arena, d->set.count * sizeof *digests);
     const struct ledger_position *const cut =
-        checker_position_at(c->nodes[2].checker, d->body.chosen_seq - 1);
+        checker_position_in(c->nodes[2].checker, d->body.chosen_seq - 1, d->body.chosen_view);
     struct digest const leaf = ledger_leaf(ENTRY_VIEW_CHANGE_SET, encode_set(c, &d->set));
     cr_assert(digests != NULL && cut != NULL);
     for (uint32_t i = 0; i < d->set.count; i++) {
@@ -201,6 +201,64 @@ Test(views_lies, a_new_view_that_does_not_follow_is_refused_and_the_next_one_com
     not_followed(15, with_too_few, RULE_VIEW_CHANGES);
     not_followed(16, with_one_twice, RULE_VIEW_CHANGES);
     not_followed(17, with_one_invented, RULE_VIEW_CHANGES);
+}
+
+/* ---- two new views of one view ---- */
+
+static struct span changes_seen[4]; /* view-changes for view 1, by author */
+
+static bool see_change(struct cluster *c, const struct frame *frame, struct buffer *out) {
+    (void)out;
+    changes_seen[frame->from] = cluster_keep(c, frame->payload);
+    return false;
+}
+
+static uint32_t author_of(struct cluster *c, const struct signed_body *statement) {
+    struct view_change change;
+    cr_assert(view_change_decode(&change, &c->arena, statement->body) == CODEC_OK);
+    return change.replica;
+}
+
+/* The same view on the view-changes of others: the first one gives way to 3's. */
+static bool on_other_view_changes(struct cluster *c, const struct frame *frame,
+                                  struct buffer *out) {
+    struct declaration d = decode_declaration(c, frame);
+    struct signed_body *const changes = copy_set(c, &d);
+    if (changes_seen[3].size == 0) {
+        return true; /* and nothing travels */
+    }
+    cr_assert(author_of(c, &changes[d.set.count - 1]) != 3);
+    memmove(changes, changes + 1, (d.set.count - 1) * sizeof *changes);
+    cr_assert(signed_decode(&changes[d.set.count - 1], &c->arena, changes_seen[3],
+                            VIEW_CHANGE_SIGNED_SIZE_MAX) == CODEC_OK);
+    name_set(c, &d);
+    return declare(c, out, 1, &d);
+}
+
+/*
+ * Its primary signs two new views that both hold, and 3 alone is told the one. The others go on,
+ * and nobody changes the view; what they commit behind theirs shows it which of them counts.
+ */
+Test(views_lies, one_that_was_told_another_new_view_comes_after) {
+    struct meddler m;
+    struct cluster *const c = begin_with_liar(&m, 20, 1);
+    memset(changes_seen, 0, sizeof changes_seen);
+    lose_proposals_of(&m, 0);
+    (void)watch(&m, ANYBODY, 1, MESSAGE_VIEW_CHANGE, see_change);
+    const struct meddler_rule *const lies =
+        watch(&m, 1, 3, MESSAGE_NEW_VIEW, on_other_view_changes);
+    lose(&m, ANYBODY, 3, MESSAGE_NEW_VIEW);
+    cluster_submit(c, "kv.put a 1");
+    for (uint32_t node = 0; node < 3; node++) {
+        run_until_view(c, node, 1, 4000);
+    }
+    run_until_view(c, 3, 1, 4000);
+    cr_assert(lies->applied > 0);
+    cluster_run_until_done(c, 4000);
+    put_some(c, 5);
+    cluster_run_until_level(c, 4000);
+    expect_view(c, 0, 1);
+    end(&m);
 }
 
 /* ---- what a new view took over is not what its primary proposes ---- */

@@ -23,6 +23,7 @@
 #include "tests/forge/reform.h"
 #include "tests/sim/auditing.h"
 #include "tests/sim/coalition.h"
+#include "tests/sim/members.h"
 
 #define FORKS 5u
 #define REPLACED_MAX 3u
@@ -79,17 +80,6 @@ struct rewriting {
 };
 
 /* ---- what really happens ---- */
-
-static uint32_t say(struct history *history, uint32_t member, const char *call,
-                    struct span argument) {
-    struct charter *const charter = history->cluster->charter;
-    return cluster_submit_order(
-        history->cluster, 0,
-        &(struct order){.author = charter_pair(charter, &charter->now.members[member].key),
-                        .call_count = 1,
-                        .calls = &call,
-                        .argument = argument});
-}
 
 static void work(struct history *history, uint32_t count) {
     for (uint32_t i = 0; i < count; i++) {
@@ -203,25 +193,17 @@ static void replace(struct history *history, uint32_t founder) {
         charter->now.members[c->eras[0].configuration.replicas[founder].member].name;
     struct action const action = charter_replica(
         charter, &old->key, member, CLUSTER_SPARE_NUMBER + history->coalition->replicas + founder);
-    struct span const bytes = charter_propose(charter, 1, &action);
-    uint32_t const voters = charter->now.member_count / 2 + 1;
-    struct proposal proposal;
-    char call[32 + 2 * DIGEST_SIZE];
-    char id[2 * DIGEST_SIZE + 1];
-    (void)say(history, 0, "gov.propose", bytes);
-    cluster_run_until_done(c, PATIENCE_MS);
-    charter_decode(charter, &proposal, bytes);
-    hex_encode(id, span_of(proposal.id.bytes, DIGEST_SIZE));
-    (void)snprintf(call, sizeof call, "gov.vote %s yes", id);
-    for (uint32_t member_id = 0; member_id < voters; member_id++) {
-        if (member_id + 1 == voters) {
+    uint32_t const voters = members_enough(c);
+    struct matter matter;
+    (void)members_propose(c, 1, &action, PATIENCE_MS, &matter);
+    for (uint32_t voter = 0; voter < voters; voter++) {
+        if (voter + 1 == voters) {
             cluster_run_until_done(c, PATIENCE_MS);
             pass_time(history, charter->now.number, SPLIT_BEFORE_VOTE);
         }
-        (void)say(history, member_id, call, (struct span){.size = 0});
-        cluster_run_ms(c, 20);
+        (void)members_vote(c, &matter, voter);
     }
-    charter_pass(charter, bytes);
+    charter_pass(charter, matter.bytes);
     for (uint32_t ms = 0; !cluster_knows_configuration(c, charter->now.number); ms += STEP_MS) {
         if (ms > PATIENCE_MS) {
             cluster_fail(c, "configuration %llu does not come",

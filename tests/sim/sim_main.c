@@ -26,6 +26,7 @@ struct program {
     uint64_t seeds;
     uint32_t jobs;
     bool accountability;
+    bool ends;
     bool trace;
     bool hash;
     bool quiet;
@@ -53,14 +54,16 @@ struct summary {
 static void print_usage(FILE *out) {
     (void)fputs(
         "usage: onus-sim [--seed S] [--seeds N] [--replicas N] [--byzantine K]\n"
-        "                [--reforms] [--accountability] [--real-signatures] [--jobs J] [--trace]\n"
-        "                [--hash]\n\n"
+        "                [--reforms | --ends | --accountability] [--real-signatures] [--jobs J]\n"
+        "                [--trace] [--hash]\n\n"
         "Runs N simulated clusters under faults drawn from the seeds from S on, judges them, and\n"
         "prints a summary. Without --seed it takes the time. The same seed and options give the\n"
         "same run.\n\n"
         "  --replicas N       4 to 13; default: drawn\n"
         "  --byzantine K      how many of them lie, at most a third; default: drawn\n"
         "  --reforms          members change the configuration all the time\n"
+        "  --ends             each run is about the end of one configuration, and about who hears\n"
+        "                     of it\n"
         "  --accountability   more than a third lie, of 4 to 7 replicas: whatever they do, the\n"
         "                     auditor must convict enough of them, and nobody else\n"
         "  --real-signatures  Ed25519 in every run; default: one run in twenty\n"
@@ -108,6 +111,9 @@ static bool take_option(struct program *program, int option, const char *argumen
     case 'g':
         program->options.reforms = true;
         return true;
+    case 'd':
+        program->ends = true;
+        return true;
     case 'a':
         program->accountability = true;
         return true;
@@ -125,8 +131,11 @@ static bool take_option(struct program *program, int option, const char *argumen
 static bool fits_together(const struct program *program) {
     uint32_t const replicas = program->options.replicas;
     uint32_t const byzantine = program->options.byzantine;
-    if (program->options.reforms) {
-        return !program->accountability && replicas <= 10 &&
+    if (program->options.reforms + program->ends + program->accountability > 1) {
+        return false;
+    }
+    if (program->options.reforms || program->ends) {
+        return replicas <= 10 &&
                (byzantine == SIM_DRAWN || byzantine == 0 ||
                 (replicas != 0 && byzantine <= configuration_faults_max(replicas)));
     }
@@ -140,17 +149,12 @@ static bool fits_together(const struct program *program) {
 
 static bool read_arguments(struct program *program, int argc, char **argv) {
     static const struct option known[] = {
-        {"seed", required_argument, NULL, 's'},
-        {"seeds", required_argument, NULL, 'n'},
-        {"replicas", required_argument, NULL, 'r'},
-        {"byzantine", required_argument, NULL, 'b'},
-        {"jobs", required_argument, NULL, 'j'},
-        {"real-signatures", no_argument, NULL, 'e'},
-        {"accountability", no_argument, NULL, 'a'},
-        {"trace", no_argument, NULL, 't'},
-        {"hash", no_argument, NULL, 'h'},
-        {"reforms", no_argument, NULL, 'g'},
-        {NULL, 0, NULL, 0},
+        {"seed", required_argument, NULL, 's'},     {"seeds", required_argument, NULL, 'n'},
+        {"replicas", required_argument, NULL, 'r'}, {"byzantine", required_argument, NULL, 'b'},
+        {"jobs", required_argument, NULL, 'j'},     {"real-signatures", no_argument, NULL, 'e'},
+        {"accountability", no_argument, NULL, 'a'}, {"ends", no_argument, NULL, 'd'},
+        {"trace", no_argument, NULL, 't'},          {"hash", no_argument, NULL, 'h'},
+        {"reforms", no_argument, NULL, 'g'},        {NULL, 0, NULL, 0},
     };
     int option = 0;
     while ((option = getopt_long(argc, argv, "", known, NULL)) != -1) {
@@ -180,7 +184,9 @@ static _Noreturn void run_child(const struct program *program, const struct job 
         _exit(EXIT_ERROR);
     }
     (void)alarm(SEED_SECONDS_MAX);
-    (program->accountability ? accountability_run : simulation_run)(job->result, &options);
+    (program->accountability ? accountability_run
+     : program->ends         ? ends_run
+                             : simulation_run)(job->result, &options);
     exit(EXIT_OK); /* not _exit: a sanitizer looks for leaks */
 }
 
@@ -236,8 +242,8 @@ static void print_replay(const struct program *program, uint64_t seed) {
     if (program->options.byzantine != SIM_DRAWN) {
         (void)printf(" --byzantine %u", program->options.byzantine);
     }
-    (void)printf("%s%s%s --trace\n", program->accountability ? " --accountability" : "",
-                 program->options.reforms ? " --reforms" : "",
+    (void)printf("%s%s%s%s --trace\n", program->accountability ? " --accountability" : "",
+                 program->options.reforms ? " --reforms" : "", program->ends ? " --ends" : "",
                  program->options.real_signatures ? " --real-signatures" : "");
 }
 

@@ -333,12 +333,7 @@ static void expect_calm(struct simulation *simulation) {
                  (unsigned long long)view, (unsigned long long)cluster->highest_view);
 }
 
-/*
- * All come to hold the same. A primary that lies can keep one from that while the service is idle:
- * it tells it another last batch, and nothing shows which one counts but the batch after that. So
- * where liars go on, somebody may have to want something.
- */
-static void expect_level(struct simulation *simulation) {
+void simulation_expect_level(struct simulation *simulation) {
     struct cluster *const cluster = simulation->cluster;
     const char *const call = "kv.put level 1";
     struct order const order = {.call_count = 1, .calls = &call};
@@ -366,10 +361,10 @@ static void run_lively(struct simulation *simulation) {
     cluster_run_until_done(cluster, LIVENESS_MS);
     submit_some(simulation, 3);
     cluster_run_until_done(cluster, LIVENESS_MS);
-    expect_level(simulation);
+    simulation_expect_level(simulation);
     cluster_run_until_whole(cluster, LIVENESS_MS);
     expect_calm(simulation);
-    expect_level(simulation);
+    simulation_expect_level(simulation);
     joins_judge(simulation);
 }
 
@@ -385,8 +380,8 @@ static void ask_again(struct simulation *simulation) {
     cluster_run_ms(cluster, 2000);
 }
 
-static void sum_up(struct simulation *simulation) {
-    const struct cluster *const cluster = simulation->cluster;
+void simulation_finish(struct simulation *simulation) {
+    struct cluster *const cluster = simulation->cluster;
     struct sim_result *const result = simulation->result;
     result->events = cluster->events;
     result->batches = cluster->committed_seq;
@@ -400,6 +395,9 @@ static void sum_up(struct simulation *simulation) {
     result->simulated_ms = cluster->now_us / 1000;
     memcpy(result->faults, cluster->faults, sizeof result->faults);
     result->trace_hash = cluster_trace_hash(cluster);
+    cluster_free(cluster);
+    cluster_leave_words_in(NULL, 0);
+    result->finished = true;
 }
 
 void simulation_run(struct sim_result *result, const struct sim_options *options) {
@@ -420,8 +418,5 @@ void simulation_run(struct sim_result *result, const struct sim_options *options
     ask_again(&simulation);
     watch_end(simulation.cluster);
     simulation_audit(&simulation);
-    sum_up(&simulation);
-    cluster_free(simulation.cluster);
-    cluster_leave_words_in(NULL, 0);
-    result->finished = true;
+    simulation_finish(&simulation);
 }

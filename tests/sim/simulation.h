@@ -58,6 +58,8 @@ struct sim_result {
 
 /* Aborts when something does not hold; result->reason says what, if the judge found it. */
 void simulation_run(struct sim_result *result, const struct sim_options *options);
+/* The same of a run about the end of a configuration, and nothing else (sim_ends.c). */
+void ends_run(struct sim_result *result, const struct sim_options *options);
 
 const char *fault_name(enum fault fault);
 
@@ -197,6 +199,14 @@ void faults_step(struct simulation *simulation);
 /* Everything works again, for a quorum at least; the rest may stay as it is. */
 void faults_heal(struct simulation *simulation, bool all);
 
+/*
+ * All come to hold the same. A primary that lies can keep one from that while the service is idle:
+ * it tells it another last batch, and nothing shows which one counts but the batch after that. So
+ * where liars go on, somebody may have to want something.
+ */
+void simulation_expect_level(struct simulation *simulation);
+/* Say in the result what it was like, and free the cluster. */
+void simulation_finish(struct simulation *simulation);
 /* Let that much time pass, with what may happen between two events. */
 void simulation_run_us(struct simulation *simulation, uint64_t us);
 /* Will somebody join in this run, if liars leave room for it? Then checkpoints follow closely. */
