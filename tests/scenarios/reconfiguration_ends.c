@@ -16,6 +16,7 @@ struct censor {
     uint32_t no_prepares; /* nor prepares for it */
     uint32_t no_views;    /* of those who get no new views, nor ranges */
     uint32_t no_start;    /* of those who get no batches of configuration 2 */
+    uint32_t no_statuses; /* of those who get no statuses */
     uint32_t no_votes;    /* of those who get no prepares of configuration 2; nonces nobody gets */
     bool certified;       /* somebody has a quorum of such prepares: it has revealed its nonce */
     bool zero_lies; /* replica 0 keeps its nonces, claims more than it has, and damages ranges */
@@ -139,6 +140,9 @@ static bool passes(void *context, struct cluster *c, const struct frame *frame) 
     }
     if (frame->kind == MESSAGE_COMMIT) {
         return nonce_passes(censor, frame->to, frame->payload);
+    }
+    if (frame->kind == MESSAGE_STATUS) {
+        return (censor->no_statuses >> frame->to & 1) == 0;
     }
     bool const is_view = frame->kind == MESSAGE_NEW_VIEW || frame->kind == MESSAGE_RANGE;
     return !is_view || (censor->no_views >> frame->to & 1) == 0;
@@ -413,12 +417,14 @@ Test(reconfiguration_ends, one_calls_the_others_back) {
 
 /*
  * 0 begins, and what it begins is certified; nobody else knows that, and the one that was left
- * behind calls them back. They end configuration 1 again, and go over behind that copy, a higher
- * one than 0 has.
+ * behind calls them back.
  */
-static struct cluster *begin_behind_a_lower_copy(struct censor *censor, uint64_t seed) {
+static struct cluster *begin_and_call_back(struct censor *censor, uint64_t seed) {
     struct cluster *const c = leave_one_behind(censor, seed, 0);
-    *censor = (struct censor){.scratch = censor->scratch, .last = censor->last, .no_votes = 0xe};
+    *censor = (struct censor){.scratch = censor->scratch,
+                              .first_end = censor->first_end,
+                              .last = censor->last,
+                              .no_votes = 0xe};
     for (uint32_t ms = 0; ms < 20000 && !censor->certified; ms++) {
         cluster_run_ms(c, 1);
     }
@@ -436,6 +442,12 @@ static struct cluster *begin_behind_a_lower_copy(struct censor *censor, uint64_t
             cluster_run_ms(c, 1);
         }
     }
+    return c;
+}
+
+/* They end configuration 1 again, and go over behind that copy, a higher one than 0 has. */
+static struct cluster *begin_behind_a_lower_copy(struct censor *censor, uint64_t seed) {
+    struct cluster *const c = begin_and_call_back(censor, seed);
     censor->no_commits = 0;
     censor->no_views = 0;
     for (uint32_t node = 1; node < 4; node++) {
@@ -566,5 +578,75 @@ Test(reconfiguration_ends, old_words_wait_for_the_journal_too) {
     c->sync_us_min = usual[0];
     c->sync_us_max = usual[1];
     censor = (struct censor){.scratch = censor.scratch};
+    ends_well(c, &censor);
+}
+
+/*
+ * 2 has voted for the first batch of the next configuration, and is called back. When it stops in
+ * the one before, its ledger shows nothing of that: it must not say that it stops in order.
+ */
+Test(reconfiguration_ends, words_of_the_next_one_are_not_in_order) {
+    struct censor censor;
+    struct cluster *const c = begin_and_call_back(&censor, 8);
+    censor.no_commits = 0xf;
+    censor.no_views = 0;
+    run_until_view(c, 2, 1, 2);
+    cluster_run_ms(c, 500);
+    cr_assert_eq(cluster_status(c, 2).config, 1);
+    cluster_stop(c, 2);
+    cluster_run_ms(c, 500);
+    cluster_crash(c, 2);
+    cluster_start(c, 2);
+    censor = (struct censor){.scratch = censor.scratch};
+    cluster_heal(c);
+    ends_well(c, &censor);
+}
+
+/*
+ * 3 has asked for view 2, alone, when it hears from 0 how the configuration ended. It loses power
+ * behind the first batch of the next one, and 1 and 2, who ask for view 1, call it back. What it
+ * has asked for its journal knows.
+ */
+Test(reconfiguration_ends, what_one_asked_for_its_journal_knows) {
+    struct censor censor = {.no_commits = 0xe, .no_views = 0xe, .no_votes = 0xf};
+    struct cluster *const c = censored(&censor, 12);
+    dave_comes(c);
+    run_until_view(c, 0, 2, 0);
+    cluster_isolate(c, 0, true);
+    for (uint32_t other = 1; other < 3; other++) {
+        cluster_cut(c, 3, other, true);
+    }
+    while (cluster_status(c, 3).asked_view < 2) {
+        cluster_run_ms(c, 1);
+    }
+    cr_assert_eq(cluster_status(c, 1).asked_view, 1);
+    cr_assert_eq(cluster_status(c, 2).asked_view, 1);
+    cluster_cut(c, 1, 3, true);
+    cluster_cut(c, 2, 3, true);
+    censor.no_commits = 0x6;
+    censor.no_views = 0x6;
+    censor.no_statuses = 0x1; /* or 0 would go back for 3 */
+    cluster_cut(c, 0, 3, false);
+    cluster_cut(c, 3, 0, false);
+    run_until_view(c, 3, 2, 0);
+    while (cluster_status(c, 3).executed_seq <= censor.last) {
+        cluster_run_ms(c, 1);
+    }
+    cluster_run_ms(c, 50);
+    cluster_crash(c, 3);
+    cluster_start(c, 3);
+    cr_assert_eq(cluster_status(c, 3).config, 2, "its ledger has the first batch");
+    cluster_isolate(c, 0, true);
+    for (uint32_t other = 1; other < 3; other++) {
+        cluster_cut(c, 3, other, false);
+        cluster_cut(c, other, 3, false);
+    }
+    while (cluster_status(c, 3).config == 2) {
+        cluster_run_ms(c, 1);
+    }
+    cluster_run_ms(c, 100);
+    cr_assert_eq(cluster_status(c, 3).asked_view, 2);
+    censor = (struct censor){.scratch = censor.scratch};
+    cluster_heal(c);
     ends_well(c, &censor);
 }
