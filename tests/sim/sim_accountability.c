@@ -11,7 +11,6 @@
 #include "tests/sim/coalition.h"
 
 #define WORLD_EVENTS_MAX 2000000u
-#define REAL_SIGNATURES_EVERY 20u
 /* So many seeds, one of them in consortia that change; no other seed draws otherwise for that. */
 #define ERAS_EVERY 7u
 
@@ -48,7 +47,7 @@ static void draw_options(struct coalition *coalition, const struct sim_options *
         .no_joins = true,
         .sessions = prng_chance(prng, 300),
         .events_max = WORLD_EVENTS_MAX,
-        .cheap_signatures = options->seed % REAL_SIGNATURES_EVERY != 0 && !options->real_signatures,
+        .cheap_signatures = !sim_signs_in_earnest(options),
     };
     coalition->result->real_signatures = !coalition->options.cheap_signatures;
     coalition->keys = (uint32_t)prng_between(prng, 1, 12);

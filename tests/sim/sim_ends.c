@@ -280,7 +280,7 @@ static void open_cluster(struct end_run *run, const struct sim_options *options)
         .checkpoint_interval = checkpoint_interval_min(pipeline) + prng_below(prng, 8),
         .governed = true,
         .no_joins = true,
-        .cheap_signatures = !options->real_signatures,
+        .cheap_signatures = !sim_signs_in_earnest(options),
         .events_max = SIM_EVENTS_MAX,
     };
     while ((uint32_t)__builtin_popcount(drawn.byzantine) < liars) {
@@ -290,7 +290,7 @@ static void open_cluster(struct end_run *run, const struct sim_options *options)
     simulation->faulty_count = liars;
     simulation->result->replicas = founders;
     simulation->result->byzantine = liars;
-    simulation->result->real_signatures = options->real_signatures;
+    simulation->result->real_signatures = !drawn.cheap_signatures;
     simulation->cluster = cluster_new(&drawn);
     simulation->cluster->filter = travels;
     simulation->cluster->filter_context = run;

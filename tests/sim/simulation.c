@@ -13,7 +13,6 @@
 #define CALM_MS 10000u
 #define CALM_STEPS 8u
 #define CALM_TRIES 8u
-#define REAL_SIGNATURES_EVERY 20u
 #define SPARES_MAX 6u
 
 const char *fault_name(enum fault fault) {
@@ -131,8 +130,7 @@ static void open_cluster(struct simulation *simulation, const struct sim_options
         draw_spares(simulation, &drawn, byzantine);
     }
     drawn.twins = draw_twins(prng, drawn.byzantine, drawn.replica_count);
-    drawn.cheap_signatures =
-        options->seed % REAL_SIGNATURES_EVERY != 0 && !options->real_signatures;
+    drawn.cheap_signatures = !sim_signs_in_earnest(options);
     simulation->result->replicas = replicas;
     simulation->result->byzantine = (uint32_t)__builtin_popcount(drawn.byzantine);
     simulation->result->real_signatures = !drawn.cheap_signatures;

@@ -20,6 +20,12 @@ struct sim_options {
     bool reforms;         /* members change the configuration */
 };
 
+#define REAL_SIGNATURES_EVERY 20u
+
+static inline bool sim_signs_in_earnest(const struct sim_options *options) {
+    return options->real_signatures || options->seed % REAL_SIGNATURES_EVERY == 0;
+}
+
 /* What came of the audits of a run against a coalition (sim_accountability.h). */
 struct account_result {
     bool rests;              /* nobody did anything wrong */
