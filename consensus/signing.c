@@ -185,6 +185,21 @@ void journal_start(struct replica *replica) {
     replica->started = true;
 }
 
+/*
+ * May it have signed what its ledger lacks before this process, after a stop that was not in order?
+ * A later view of this configuration is past that here, but not in the next one, whose views begin
+ * at 0 again (§9): the process before may have been over already. It was not if the ledger reaches
+ * as far and has not ended; if it has, the pipeline of the next one counts, whatever it is.
+ */
+static bool may_have_forgotten(const struct replica *replica) {
+    const struct ledger_position *const now = checker_position(replica->checker);
+    uint64_t const more = checker_is_closed(replica->checker)
+                              ? PIPELINE_MAX - replica->configuration->parameters.pipeline
+                              : 0;
+    return now->view < replica->barred_view ||
+           (replica->barred_seq != 0 && now->seq < replica->barred_seq + more);
+}
+
 /* Does the ledger on disk show all that this process signed and that may still be asked for? */
 static bool ledger_shows_all(struct replica *replica) {
     const struct ledger_position *const now = checker_position(replica->checker);
@@ -192,8 +207,7 @@ static bool ledger_shows_all(struct replica *replica) {
         return false; /* in the next configuration, which it has left again (§9) */
     }
     if (replica->held || replica->range_token != 0 || replica->asked_view != now->view ||
-        now->view < replica->barred_view ||
-        (now->view == replica->barred_view && now->seq < replica->barred_seq)) {
+        may_have_forgotten(replica)) {
         return false;
     }
     if (replica->signed_view != now->view) {

@@ -603,6 +603,42 @@ Test(reconfiguration_ends, words_of_the_next_one_are_not_in_order) {
 }
 
 /*
+ * 0 has begun the next configuration when all lose power. It comes back in the one before, where
+ * later views come, and does not know what it has proposed in view 0 of the next.
+ */
+Test(reconfiguration_ends, words_of_an_earlier_life_are_not_in_order) {
+    struct censor censor = {.no_start = 0x1f};
+    struct cluster *const c = censored(&censor, 13);
+    uint64_t const usual[] = {c->sync_us_min, c->sync_us_max};
+    c->sync_us_min = 40000; /* what it begins is not on its disk yet */
+    c->sync_us_max = 50000;
+    dave_comes(c);
+    run_until_view(c, 0, 2, 0);
+    while (cluster_status(c, 0).executed_seq <= censor.last) {
+        cluster_run_ms(c, 1);
+    }
+    cluster_run_ms(c, 5);
+    censor.no_commits = 0xf;
+    for (uint32_t node = 0; node < 4; node++) {
+        cluster_crash(c, node);
+    }
+    c->sync_us_min = usual[0];
+    c->sync_us_max = usual[1];
+    for (uint32_t node = 0; node < 4; node++) {
+        cluster_start(c, node);
+        cr_assert_eq(cluster_status(c, node).config, 1, "it has lost how it ended");
+    }
+    run_until_view(c, 0, 1, 1);
+    cluster_run_ms(c, 500);
+    cluster_stop(c, 0);
+    cluster_run_ms(c, 500);
+    cluster_crash(c, 0);
+    cluster_start(c, 0);
+    censor = (struct censor){.scratch = censor.scratch};
+    ends_well(c, &censor);
+}
+
+/*
  * 3 has asked for view 2, alone, when it hears from 0 how the configuration ended. It loses power
  * behind the first batch of the next one, and 1 and 2, who ask for view 1, call it back. What it
  * has asked for its journal knows.
