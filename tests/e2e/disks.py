@@ -15,7 +15,7 @@ from harness import ERROR, OK, UNREACHABLE, Load, Meter, Sandbox, program, run
 
 LOAD = ("--clients", 8, "--bundle", 8)
 EPISODE_S = 1.5
-SETTLE_S = 30
+LOAD_RETURNS = 500  # transactions: more than what else is committed while nobody asks again
 SLOW_MS = 120
 
 
@@ -70,6 +70,13 @@ class Story:
         self.suite.check(all(rate > 0 for r, rate in rates.items() if r != but), title,
                          "\n".join(f"replica {r}: {rate:.0f} B/s" for r, rate in rates.items()))
 
+    def load_returns(self, title):
+        """After an outage: its requests came to nothing, or to too few replies, and are sent again
+        when the client's patience with each is over (SESSION_RETRY_MS_MAX)."""
+        goal = self.sandbox.committed() + LOAD_RETURNS
+        self.suite.check(harness.wait_until(lambda: self.sandbox.committed() > goal), title,
+                         self.sandbox.status()[0])
+
     def follows(self, title, *replicas):
         good = self.sandbox.follows(*replicas) and \
             harness.wait_until(lambda: self.sandbox.voting(*replicas))
@@ -123,6 +130,7 @@ def most_full(story):
     story.disks.give(full)
     story.sandbox.commits("there is space again: the service commits")
     story.follows("and all vote", *range(4))
+    story.load_returns("and the load goes on")
 
 
 def slow(story):
