@@ -189,9 +189,9 @@ def unreadable(story):
                      "Input/output error")
     story.disks.give([victim])
     # One that cannot read its ledger for others is no obstacle for them.
-    reader = next(r for r in range(3) if r != sandbox.primary())
     for number in range(40):
-        sandbox.onus("submit", "kv.put", "unread", number)
+        sandbox.onus("submit", "kv.put", "unread", number)  # so that a primary is among the others
+    reader = next(r for r in range(3) if r != sandbox.primary())
     story.disks.give([reader], "reads-fail", "only ledger")
     sandbox.start(victim)
     story.follows("one that cannot read its ledger keeps nobody from catching up", victim)
